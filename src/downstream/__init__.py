@@ -1,0 +1,1 @@
+"""What is made of the lake: forecasts in gold, backups, restores, the reading client."""

@@ -1,0 +1,1 @@
+"""What a feature is and how events become feature rows; pure."""

@@ -1,0 +1,1 @@
+"""Targets, models, their judgement, and the API that serves them."""

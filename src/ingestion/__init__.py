@@ -1,0 +1,1 @@
+"""From Kraken's protocol, or a file, to bronze and silver."""

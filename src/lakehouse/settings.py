@@ -1,0 +1,154 @@
+"""Every setting of the lake, typed, read once from the environment (and `.env`); secrets print as stars."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from lakehouse.errors import FatalError
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+EVENTS_TOPIC = "market.events"
+HISTORY_TOPIC = "market.history"
+DEADLETTER_TOPIC = "market.events.dlq"
+HORIZONS_S = (60, 120, 180, 240, 300)
+
+
+class Settings(BaseSettings):
+    """The configuration of every process; each field is the environment variable of the same name in capitals."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    source: Literal["kraken", "simulator"] = Field("simulator", description="The market this lake holds; never changes.")
+    symbols: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("BTC/USD", "ETH/USD", "SOL/USD"), description="Comma-separated pairs in Kraken's v2 spelling."
+    )
+    var_dir: Path = Field(Path("var"), description="Where all state, logs and downloaded servers live.")
+    log_level: str = Field("INFO", description="Python log level of every process.")
+
+    feature_interval_ms: int = Field(1000, ge=0, description="A feature row per symbol and interval; 0: one per event.")
+    vol_step_s: int = Field(5, ge=1, description="Sampling step of realised volatility, in seconds.")
+    batch_events: int = Field(20_000, ge=1, description="Most events the consumer takes in one batch.")
+    kafka_partitions: int = Field(8, ge=1, description="Partitions of the market topics; fixed when the lake is made.")
+    kafka_keep_hours: int = Field(168, ge=1, description="Hours of log kept behind what bronze holds.")
+    silence_s: float = Field(900.0, gt=0, description="For symbols without dense ids: a longer silence is a gap.")
+    future_tolerance_s: float = Field(5.0, gt=0, description="An event stamped further ahead of us is dead-lettered.")
+    features_ttl_s: int = Field(300, ge=1, description="Seconds until features in Redis expire.")
+    retention_days: int = Field(0, ge=0, description="Days kept in QuestDB once backed up; 0: for ever.")
+
+    simulator_seed: int = Field(42, description="Seed of the simulated market.")
+    simulator_events_per_s: float = Field(20.0, gt=0, description="Density of the simulated market, per symbol.")
+    simulator_genesis: str = Field("2026-01-01T00:00:00Z", description="When the simulated market's trade ids start.")
+    simulator_faults: str = Field("", description="Path of a fault script (JSON) for the simulator; empty: none.")
+
+    bind_host: str = Field("127.0.0.1", description="Address our own servers listen on.")
+    questdb_host: str = Field("127.0.0.1", description="Host of QuestDB.")
+    questdb_http_port: Port = Field(9000, description="QuestDB: HTTP, ILP and console.")
+    questdb_pg_port: Port = Field(8812, description="QuestDB: PostgreSQL wire.")
+    questdb_user: str = Field("tradelake", description="QuestDB user that writes.")
+    questdb_password: SecretStr = Field(SecretStr(""), description="Its password; generated.")
+    questdb_reader: str = Field("reader", description="QuestDB user that can only read (PostgreSQL wire).")
+    questdb_reader_password: SecretStr = Field(SecretStr(""), description="Its password; generated.")
+    kafka_host: str = Field("127.0.0.1", description="Host of Kafka's bootstrap broker.")
+    kafka_port: Port = Field(9092, description="Kafka's client port.")
+    kafka_controller_port: Port = Field(9093, description="Kafka's KRaft controller port.")
+    redis_host: str = Field("127.0.0.1", description="Host of Redis.")
+    redis_port: Port = Field(6379, description="Redis' port.")
+    redis_password: SecretStr = Field(SecretStr(""), description="Redis' password; generated.")
+    mlflow_host: str = Field("127.0.0.1", description="Host of the MLflow server.")
+    mlflow_port: Port = Field(5000, description="MLflow's port.")
+    api_host: str = Field("127.0.0.1", description="Host the API is reached at.")
+    api_port: Port = Field(5050, description="Port of the API and the live page.")
+    api_token: SecretStr = Field(SecretStr(""), description="Bearer token of /reload and /retrain; generated.")
+    simulator_host: str = Field("127.0.0.1", description="Host of the simulated Kraken.")
+    simulator_port: Port = Field(8765, description="Port of the simulated Kraken (WebSocket and REST).")
+    kraken_ws_url: str = Field("wss://ws.kraken.com/v2", description="Kraken's public WebSocket v2.")
+    kraken_rest_url: str = Field("https://api.kraken.com/0/public", description="Kraken's public REST API.")
+    s3_endpoint: str = Field("127.0.0.1:9002", description="Object store (S3 API), host:port.")
+    s3_access_key: str = Field("tradelake", description="User of the bucket data-lake.")
+    s3_secret_key: SecretStr = Field(SecretStr(""), description="Its key; generated.")
+    s3_secure: bool = Field(False, description="TLS towards the object store.")
+    s3_bucket: str = Field("data-lake", description="Bucket of the backups.")
+    minio_port: Port = Field(9002, description="MinIO's port.")
+    minio_console_port: Port = Field(9001, description="MinIO's console.")
+    minio_root_user: str = Field("minio-admin", description="MinIO's administrator; used only to create the others.")
+    minio_root_password: SecretStr = Field(SecretStr(""), description="Its password; generated.")
+    mlflow_s3_access_key: str = Field("mlflow", description="User of the bucket mlflow.")
+    mlflow_s3_secret_key: SecretStr = Field(SecretStr(""), description="Its key; generated.")
+    postgres_host: str = Field("127.0.0.1", description="Host of PostgreSQL (Airflow's and MLflow's metadata).")
+    postgres_port: Port = Field(5433, description="PostgreSQL's port.")
+    postgres_airflow_password: SecretStr = Field(SecretStr(""), description="Password of user airflow; generated.")
+    postgres_mlflow_password: SecretStr = Field(SecretStr(""), description="Password of user mlflow; generated.")
+    airflow_host: str = Field("127.0.0.1", description="Host of Airflow's API server.")
+    airflow_port: Port = Field(8080, description="Airflow's port.")
+    airflow_user: str = Field("admin", description="Airflow user that may trigger DAGs.")
+    airflow_password: SecretStr = Field(SecretStr(""), description="Its password; generated.")
+    grafana_port: Port = Field(3000, description="Grafana's port.")
+    prometheus_port: Port = Field(9090, description="Prometheus' port.")
+    kafka_ui_port: Port = Field(9021, description="Kafka UI's port.")
+    redis_ui_port: Port = Field(8081, description="Redis UI's port.")
+    producer_metrics_port: Port = Field(9101, description="The producer's /metrics.")
+    consumer_metrics_port: Port = Field(9102, description="The consumer's /metrics.")
+    predictor_metrics_port: Port = Field(9103, description="The predictor's /metrics.")
+    score_metrics_port: Port = Field(9104, description="The scorer's /metrics.")
+    simulator_metrics_port: Port = Field(9105, description="The simulator's /metrics.")
+
+    @field_validator("symbols", mode="before")
+    @classmethod
+    def _split_symbols(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("symbols")
+    @classmethod
+    def _check_symbols(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        bad = [s for s in value if s.count("/") != 1 or s != s.upper() or not all(s.split("/"))]
+        if bad or not value or len(set(value)) != len(value):
+            raise ValueError(f"want distinct pairs in Kraken's v2 spelling such as BTC/USD, got {value}")
+        return value
+
+    @cached_property
+    def state_dir(self) -> Path:
+        """Folder of this source's data: invented rows never mix with real ones."""
+        return self.var_dir / self.source
+
+    @property
+    def ws_url(self) -> str:
+        """WebSocket v2 endpoint of the chosen source."""
+        if self.source == "kraken":
+            return self.kraken_ws_url
+        return f"ws://{self.simulator_host}:{self.simulator_port}/v2"
+
+    @property
+    def rest_url(self) -> str:
+        """Base of the public REST methods of the chosen source, without a trailing slash."""
+        if self.source == "kraken":
+            return self.kraken_rest_url
+        return f"http://{self.simulator_host}:{self.simulator_port}/0/public"
+
+    @property
+    def trade_source(self) -> Literal["ws", "sim"]:
+        """The ``source`` that live events carry."""
+        return "ws" if self.source == "kraken" else "sim"
+
+    @property
+    def mlflow_uri(self) -> str:
+        """Tracking and registry URI of MLflow."""
+        return f"http://{self.mlflow_host}:{self.mlflow_port}"
+
+    @property
+    def api_url(self) -> str:
+        """Base URL of our API."""
+        return f"http://{self.api_host}:{self.api_port}"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Reads the settings; a wrong value is a `FatalError` that names the variable and what it should be."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        raise FatalError(f"wrong setting (environment or .env): {wrong}") from None
