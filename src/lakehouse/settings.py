@@ -1,10 +1,11 @@
 """Every setting of the lake, typed, read once from the environment (and `.env`); secrets print as stars."""
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from lakehouse.errors import FatalError
@@ -19,13 +20,18 @@ HORIZONS_S = (60, 120, 180, 240, 300)
 class Settings(BaseSettings):
     """The configuration of every process; each field is the environment variable of the same name in capitals."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_file=os.environ.get("ENV_FILE", ".env"), extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
-    source: Literal["kraken", "simulator"] = Field("simulator", description="The market this lake holds; never changes.")
+    source: Literal["kraken", "simulator"] = Field(
+        "simulator", description="The market this lake holds; never changes."
+    )
     symbols: Annotated[tuple[str, ...], NoDecode] = Field(
         ("BTC/USD", "ETH/USD", "SOL/USD"), description="Comma-separated pairs in Kraken's v2 spelling."
     )
-    var_dir: Path = Field(Path("var"), description="Where all state, logs and downloaded servers live.")
+    var_dir: Path = Field(Path("var"), description="Where all state and logs live.")
+    servers_dir: Path = Field(Path("var/servers"), description="Where the downloaded servers are kept.")
     log_level: str = Field("INFO", description="Python log level of every process.")
 
     feature_interval_ms: int = Field(1000, ge=0, description="A feature row per symbol and interval; 0: one per event.")
@@ -94,6 +100,15 @@ class Settings(BaseSettings):
     predictor_metrics_port: Port = Field(9103, description="The predictor's /metrics.")
     score_metrics_port: Port = Field(9104, description="The scorer's /metrics.")
     simulator_metrics_port: Port = Field(9105, description="The simulator's /metrics.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _recorded_source(cls, values: dict[str, object]) -> dict[str, object]:
+        """`scripts/up.sh` records the market it chose in ``VAR_DIR/source``, for every later command."""
+        record = Path(str(values.get("var_dir", "var"))) / "source"
+        if "source" not in values and record.exists():
+            return {**values, "source": record.read_text().strip()}
+        return values
 
     @field_validator("symbols", mode="before")
     @classmethod
