@@ -1,0 +1,213 @@
+"""QuestDB: DDL and frames over HTTP, small parametrised queries over the PostgreSQL wire, writes over ILP/HTTP."""
+
+import io
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import httpx
+import pandas as pd
+import polars as pl
+import psycopg2
+from questdb import QuestDBError, QuestDBErrorCode, Sender
+
+from lakehouse.errors import FatalError, PoisonError, RetryableError
+from lakehouse.schema import Table, View
+from lakehouse.settings import Settings
+
+_BUSY_SQL = ("table busy", "could not lock", "timeout, query aborted", "is suspended")
+
+
+class QuestDB:
+    """One client of one server; safe to share between threads.
+
+    Args:
+        settings: where the server is and who we are.
+        readonly: use the read-only user for `rows` (HTTP always uses the writer, QuestDB has one HTTP user).
+    """
+
+    def __init__(self, settings: Settings, readonly: bool = False) -> None:
+        password = settings.questdb_password.get_secret_value()
+        self._where = f"QuestDB at {settings.questdb_host}:{settings.questdb_http_port}"
+        self._http = httpx.Client(
+            base_url=f"http://{settings.questdb_host}:{settings.questdb_http_port}",
+            auth=(settings.questdb_user, password),
+            timeout=httpx.Timeout(120.0, connect=5.0),
+        )
+        self._pg_args: dict[str, Any] = {
+            "host": settings.questdb_host,
+            "port": settings.questdb_pg_port,
+            "user": settings.questdb_reader if readonly else settings.questdb_user,
+            "password": settings.questdb_reader_password.get_secret_value() if readonly else password,
+            "dbname": "qdb",
+            "connect_timeout": 5,
+        }
+        self._pg: psycopg2.extensions.connection | None = None
+        self._pg_lock = threading.Lock()
+        self._conf = (
+            f"http::addr={settings.questdb_host}:{settings.questdb_http_port};username={settings.questdb_user};"
+            f"password={password};auto_flush=off;protocol_version=2;retry_timeout=0;request_timeout=60000;"
+        )
+        self._sender: Sender | None = None
+        self._sender_lock = threading.Lock()
+
+    def close(self) -> None:
+        """Closes every connection."""
+        self._http.close()
+        with self._pg_lock:
+            self._drop_pg()
+        with self._sender_lock:
+            self._drop_sender()
+
+    def execute(self, sql: str) -> None:
+        """Runs one statement, e.g. DDL.
+
+        Raises:
+            RetryableError: the server is away or the table busy. FatalError: the statement is wrong.
+        """
+        self._get("/exec", sql)
+
+    def frame(self, sql: str) -> pl.DataFrame:
+        """The result of a query as a polars frame (through Parquet, the fast way); times are UTC microseconds.
+
+        Raises:
+            RetryableError: the server is away. FatalError: the query is wrong.
+        """
+        return pl.read_parquet(io.BytesIO(self._get("/exp", sql, fmt="parquet").content))
+
+    def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """The result of a small query; ``%s`` takes the parameters. Times come back without a zone, in UTC.
+
+        Raises:
+            RetryableError: the server is away. FatalError: the query is wrong.
+        """
+        with self._pg_lock:
+            try:
+                if self._pg is None:
+                    self._pg = psycopg2.connect(**self._pg_args)
+                    self._pg.autocommit = True
+                with self._pg.cursor() as cursor:
+                    cursor.execute(sql, tuple(parameters))
+                    return cursor.fetchall() if cursor.description else []
+            except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+                self._drop_pg()
+                raise RetryableError(f"{self._where}: {str(error).strip()}") from error
+            except psycopg2.Error as error:
+                raise _sql_error(self._where, sql, str(error)) from error
+
+    def write(self, table: Table, frame: pl.DataFrame) -> None:
+        """Appends rows; returns when the server has them on disk (not yet visible: see `wait_applied`).
+
+        Args:
+            table: where to; columns of the frame that the table lacks are an error.
+            frame: columns of the table, ``ts`` without nulls; other nulls and NaN become NULL.
+
+        Raises:
+            RetryableError: the server is away; repeating is harmless. PoisonError: it refuses some row.
+        """
+        if frame.is_empty():
+            return
+        data, symbols = _to_pandas(table, frame)
+        with self._sender_lock:
+            try:
+                if self._sender is None:
+                    self._sender = Sender.from_conf(self._conf)
+                    self._sender.establish()
+                self._sender.dataframe(data, table_name=table.name, symbols=symbols, at="ts")
+                self._sender.flush()
+            except QuestDBError as error:
+                self._drop_sender()
+                raise _write_error(f"{self._where}, table {table.name}", error) from error
+
+    def migrate(self, tables: Iterable[Table], views: Iterable[View]) -> list[str]:
+        """Creates what is missing and adds new columns; running it again changes nothing.
+
+        Returns:
+            What was changed, one line each.
+        """
+        changed = []
+        existing = {row[0] for row in self.rows("SELECT table_name FROM tables()")}
+        for table in tables:
+            if table.name not in existing:
+                self.execute(table.ddl())
+                changed.append(f"created table {table.name}")
+                continue
+            held = {row[0] for row in self.rows(f"SELECT \"column\" FROM table_columns('{table.name}')")}
+            for column in table.columns:
+                if column.name not in held:
+                    self.execute(f'ALTER TABLE {table.name} ADD COLUMN "{column.name}" {column.type}')
+                    changed.append(f"added {table.name}.{column.name}")
+        for view in views:
+            if not view.materialized or view.name not in existing:
+                self.execute(view.ddl())
+                changed += [] if view.name in existing else [f"created view {view.name}"]
+        return changed
+
+    def wait_applied(self, tables: Iterable[str], timeout_s: float = 60.0) -> None:
+        """Waits until every acknowledged write to the tables can be read.
+
+        Raises:
+            RetryableError: it took longer than ``timeout_s``. FatalError: a table is suspended.
+        """
+        names = ", ".join(f"'{name}'" for name in tables)
+        deadline = time.monotonic() + timeout_s
+        query = f"SELECT name, suspended, writerTxn, sequencerTxn FROM wal_tables() WHERE name IN ({names})"
+        while True:
+            state = self.rows(query)
+            if broken := [row[0] for row in state if row[1]]:
+                raise FatalError(
+                    f"{self._where}: {', '.join(broken)} suspended; see its log, then ALTER TABLE … RESUME WAL"
+                )
+            if all(writer == sequencer for _, _, writer, sequencer in state):
+                return
+            if time.monotonic() > deadline:
+                raise RetryableError(f"{self._where}: writes to {names} not visible after {timeout_s:g} s")
+            time.sleep(0.02)
+
+    def _get(self, path: str, sql: str, **more: str) -> httpx.Response:
+        try:
+            response = self._http.get(path, params={"query": sql, **more})
+        except httpx.TransportError as error:
+            raise RetryableError(f"{self._where}: {error!r}") from error
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            raise FatalError(f"{self._where} refuses our password: compare QUESTDB_PASSWORD in .env with the server's")
+        if response.is_server_error:
+            raise RetryableError(f"{self._where}: HTTP {response.status_code}: {response.text[:300]}")
+        if response.is_error:
+            raise _sql_error(self._where, sql, response.text)
+        return response
+
+    def _drop_pg(self) -> None:
+        if self._pg is not None:
+            self._pg.close()
+            self._pg = None
+
+    def _drop_sender(self) -> None:
+        if self._sender is not None:
+            self._sender.close(flush=False)
+            self._sender = None
+
+
+def _to_pandas(table: Table, frame: pl.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The frame as the client wants it: categorical symbols (several times faster), no column of nulls alone."""
+    frame = frame.select(column.name for column in frame if column.null_count() < frame.height)
+    symbols = [name for name in table.symbol_columns if name in frame.columns]
+    holed = [c.name for c in frame if c.dtype.is_integer() and c.null_count()]
+    data = frame.with_columns(pl.col(symbols).cast(pl.Categorical)).to_pandas()
+    return data.astype(dict.fromkeys(holed, "Int64")), symbols
+
+
+def _sql_error(where: str, sql: str, detail: str) -> RetryableError | FatalError:
+    kind = RetryableError if any(word in detail for word in _BUSY_SQL) else FatalError
+    return kind(f"{where}: {detail.strip()[:300]} in: {sql[:300]}")
+
+
+def _write_error(where: str, error: QuestDBError) -> RetryableError | PoisonError | FatalError:
+    if error.code == QuestDBErrorCode.AuthError:
+        return FatalError(f"{where}: refuses our password: compare QUESTDB_PASSWORD in .env with the server's")
+    if error.code == QuestDBErrorCode.ServerFlushError and '"code":"invalid"' in str(error):
+        return PoisonError("refused", f"{where}: {error}")
+    if error.code in (QuestDBErrorCode.SocketError, QuestDBErrorCode.ServerFlushError):
+        return RetryableError(f"{where}: {error}")
+    return FatalError(f"{where}: {error}")

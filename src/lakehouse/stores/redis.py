@@ -1,0 +1,107 @@
+"""Redis: the newest features and forecasts of each symbol, as a key that expires and a channel of the same name."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import orjson
+import redis
+from redis.exceptions import AuthenticationError, RedisError
+
+from lakehouse.errors import FatalError, RetryableError
+from lakehouse.settings import Settings
+
+Kind = Literal["features", "forecasts"]
+
+# Sets and publishes in one step, unless the key already holds a newer (epoch, seq): a redelivered batch or a slow
+# second writer must never put an older row over a newer one.
+_PUBLISH = """
+local held = redis.call('HMGET', KEYS[2], 'epoch', 'seq')
+local epoch, seq = tonumber(ARGV[1]), tonumber(ARGV[2])
+if held[1] and (tonumber(held[1]) > epoch or (tonumber(held[1]) == epoch and tonumber(held[2]) > seq)) then
+  return 0
+end
+redis.call('HSET', KEYS[2], 'epoch', epoch, 'seq', seq)
+redis.call('EXPIRE', KEYS[2], ARGV[3])
+redis.call('SET', KEYS[1], ARGV[4], 'EX', ARGV[3])
+redis.call('PUBLISH', KEYS[1], ARGV[4])
+return 1
+"""
+
+
+class Redis:
+    """The newest row per symbol; errors carry whether to wait (`RetryableError`) or to stop (`FatalError`)."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._where = f"Redis at {settings.redis_host}:{settings.redis_port}"
+        self._ttl = settings.features_ttl_s
+        self._client = redis.Redis(
+            host=settings.redis_host,
+            port=settings.redis_port,
+            password=settings.redis_password.get_secret_value() or None,
+            socket_timeout=5,
+            socket_connect_timeout=5,
+        )
+        self._publish = self._client.register_script(_PUBLISH)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._client.close()
+
+    def ping(self) -> None:
+        """Raises `RetryableError` when the server is away."""
+        try:
+            self._client.ping()
+        except RedisError as error:
+            raise self._error(error) from error
+
+    def publish(self, kind: Kind, rows: list[Mapping[str, Any]]) -> None:
+        """Sets the key ``kind:symbol`` and publishes on the channel of that name, in order, never older over newer.
+
+        Args:
+            rows: JSON-able rows with at least ``symbol``, ``epoch`` and ``seq``; NaN must already be None.
+        """
+        try:
+            with self._client.pipeline(transaction=False) as pipe:
+                for row in rows:
+                    key = f"{kind}:{row['symbol']}"
+                    args = [row["epoch"], row["seq"], self._ttl, orjson.dumps(row, option=orjson.OPT_UTC_Z)]
+                    self._publish(keys=[key, f"{key}:order"], args=args, client=pipe)
+                pipe.execute()
+        except RedisError as error:
+            raise self._error(error) from error
+
+    def latest(self, kind: Kind, symbol: str) -> dict[str, Any] | None:
+        """The newest row of a symbol, or None when it never came or has expired."""
+        try:
+            value = self._client.get(f"{kind}:{symbol}")
+        except RedisError as error:
+            raise self._error(error) from error
+        return None if value is None else dict(orjson.loads(value))
+
+    def follow(self, kind: Kind, symbols: tuple[str, ...], poll_s: float = 1.0) -> Iterator[dict[str, Any] | None]:
+        """Rows as they come: first what the keys hold, then the channels; None each ``poll_s`` without news.
+
+        Pub/sub forgets, so start this anew (it reads the keys again) after every `RetryableError`.
+        """
+        try:
+            with self._client.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
+                channel.subscribe(*(f"{kind}:{symbol}" for symbol in symbols))
+                for symbol in symbols:
+                    if (row := self.latest(kind, symbol)) is not None:
+                        yield row
+                while True:
+                    message = channel.get_message(timeout=poll_s)
+                    yield None if message is None else dict(orjson.loads(message["data"]))
+        except RedisError as error:
+            raise self._error(error) from error
+
+    def _error(self, error: RedisError) -> RetryableError | FatalError:
+        if isinstance(error, AuthenticationError):
+            return FatalError(f"{self._where} refuses our password: compare REDIS_PASSWORD in .env with the server's")
+        return RetryableError(f"{self._where}: {error!r}")
+
+
+def as_json_time(value: datetime) -> str:
+    """UTC time as RFC 3339 with microseconds and ``Z``, as in every JSON of the lake."""
+    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
