@@ -1,1 +1,1 @@
-"""The lake's processes: what they are, how they are started, whether they are well."""
+"""Runs the lake natively: the process table, the servers' configurations, and up, down, status and logs."""

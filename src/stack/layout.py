@@ -1,0 +1,43 @@
+"""Where everything of a lake lies on disk."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lakehouse.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+LONGEST_SOCKET_PATH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Absolute paths; ``state`` belongs to one source, ``run`` and ``servers`` are shared."""
+
+    var: Path
+    state: Path
+    servers: Path
+
+    @property
+    def run(self) -> Path:
+        """supervisord's configuration, socket and process id."""
+        return self.var / "run"
+
+    @property
+    def logs(self) -> Path:
+        """One rotated log per process."""
+        return self.state / "logs"
+
+    @property
+    def socket(self) -> Path:
+        """Where supervisord answers."""
+        return self.run / "supervisor.sock"
+
+    @property
+    def source_record(self) -> Path:
+        """Holds the name of the market that was chosen."""
+        return self.var / "source"
+
+
+def layout(settings: Settings) -> Layout:
+    """The paths for these settings, made absolute from the working directory."""
+    return Layout(settings.var_dir.resolve(), settings.state_dir.resolve(), settings.servers_dir.resolve())

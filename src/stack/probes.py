@@ -1,0 +1,68 @@
+"""Whether a process really answers: each probe asks the way a client would, and raises `LakeError` if not."""
+
+from collections.abc import Callable
+
+import httpx
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from lakehouse.errors import RetryableError
+from lakehouse.settings import Settings
+from lakehouse.stores import kafka
+from lakehouse.stores.redis import Redis
+
+TIMEOUT_S = 2.0
+Probe = Callable[[Settings], None]
+
+
+def questdb_answers(settings: Settings) -> None:
+    """QuestDB runs a statement for our user."""
+    password = settings.questdb_password.get_secret_value()
+    url = f"http://{settings.questdb_host}:{settings.questdb_http_port}/exec?query=SELECT+1"
+    _get(url, auth=(settings.questdb_user, password))
+
+
+def kafka_answers(settings: Settings) -> None:
+    """Kafka tells its brokers."""
+    client = AdminClient({"bootstrap.servers": kafka.bootstrap(settings), "log_level": 0})
+    try:
+        client.list_topics(timeout=TIMEOUT_S)
+    except KafkaException as error:
+        raise RetryableError(str(error.args[0])) from error
+
+
+def redis_answers(settings: Settings) -> None:
+    """Redis answers PING to our password."""
+    client = Redis(settings)
+    try:
+        client.ping()
+    finally:
+        client.close()
+
+
+def mlflow_answers(settings: Settings) -> None:
+    """MLflow says OK."""
+    _get(f"{settings.mlflow_uri}/health")
+
+
+def api_answers(settings: Settings) -> None:
+    """The API is up and has its stores and models."""
+    _get(f"{settings.api_url}/readyz")
+
+
+def metrics(port: Callable[[Settings], int]) -> Probe:
+    """A probe of one of our own processes: it serves its metrics."""
+
+    def answers(settings: Settings) -> None:
+        _get(f"http://{settings.bind_host}:{port(settings)}/metrics")
+
+    return answers
+
+
+def _get(url: str, auth: tuple[str, str] | None = None) -> None:
+    try:
+        response = httpx.get(url, auth=auth, timeout=TIMEOUT_S)
+    except httpx.HTTPError as error:
+        raise RetryableError(f"{type(error).__name__} on {url}") from error
+    if not response.is_success:
+        raise RetryableError(f"HTTP {response.status_code} on {url}: {response.text[:200]}")

@@ -1,0 +1,181 @@
+"""The one table of processes: what runs, on which ports, after what, and how we know that it is well."""
+
+import sys
+from dataclasses import dataclass, field
+from typing import Literal
+
+from lakehouse.settings import Settings
+from stack import probes
+from stack.layout import Layout
+
+Profile = Literal["core", "simulator", "full"]
+# glibc keeps an arena of memory per thread unless told otherwise.
+_FEW_ARENAS = {"MALLOC_ARENA_MAX": "2"}
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One supervised process.
+
+    Attributes:
+        name: as in status, logs and log files.
+        command: absolute program and arguments.
+        ports: names of the settings that hold the ports it listens on; the first one is its address.
+        probe: raises `LakeError` unless the process answers as a client would want.
+        after: processes that must be healthy before this one is started.
+        stop_stage: on the way down, lower stages stop first.
+        profile: core runs always, simulator only for the simulated market, full only when asked for.
+    """
+
+    name: str
+    about: str
+    command: tuple[str, ...]
+    ports: tuple[str, ...]
+    probe: probes.Probe
+    after: tuple[str, ...] = ()
+    stop_stage: int = 9
+    profile: Profile = "core"
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def port_numbers(self, settings: Settings) -> dict[str, int]:
+        """Setting name in capitals to port number."""
+        return {name.upper(): getattr(settings, name) for name in self.ports}
+
+
+def processes(settings: Settings, paths: Layout, full: bool = False) -> tuple[Process, ...]:
+    """Every process of this lake, servers first."""
+    wanted = {"core", "full"} if full else {"core"}
+    if settings.source == "simulator":
+        wanted.add("simulator")
+    return tuple(p for p in (*_servers(settings, paths), *_own()) if p.profile in wanted)
+
+
+def _servers(settings: Settings, paths: Layout) -> tuple[Process, ...]:
+    return (
+        Process(
+            "questdb",
+            "the tables; SQL console",
+            (
+                *_java(512, "-Xms64m"),
+                "--add-exports=java.base/jdk.internal.math=io.questdb",
+                "-p",
+                str(next(paths.servers.glob("questdb/questdb-*.jar"), "questdb.jar")),
+                "-m",
+                "io.questdb/io.questdb.ServerMain",
+                "-d",
+                str(paths.state / "questdb"),
+            ),
+            ("questdb_http_port", "questdb_pg_port", "questdb_metrics_port"),
+            probes.questdb_answers,
+            environment=_FEW_ARENAS,
+        ),
+        Process(
+            "kafka",
+            "the log of events",
+            (
+                *_java(384, f"-Dlog4j2.configurationFile={paths.state / 'kafka' / 'log4j2.properties'}"),
+                "-cp",
+                f"{paths.servers}/kafka/*",
+                "kafka.Kafka",
+                str(paths.state / "kafka" / "server.properties"),
+            ),
+            ("kafka_port", "kafka_controller_port"),
+            probes.kafka_answers,
+            environment=_FEW_ARENAS,
+        ),
+        Process(
+            "redis",
+            "the newest features and forecasts",
+            (str(paths.servers / "redis-server"), str(paths.state / "redis" / "redis.conf")),
+            ("redis_port",),
+            probes.redis_answers,
+        ),
+        _mlflow(settings, paths),
+    )
+
+
+def _mlflow(settings: Settings, paths: Layout) -> Process:
+    home = paths.state / "mlflow"
+    hosts = dict.fromkeys(("localhost", "127.0.0.1", settings.bind_host, settings.mlflow_host))
+    command = (
+        *_python("mlflow", "server", "--workers=1", "--serve-artifacts"),
+        f"--host={settings.bind_host}",
+        f"--port={settings.mlflow_port}",
+        f"--backend-store-uri=sqlite:///{home / 'mlflow.db'}",
+        f"--artifacts-destination={home / 'artifacts'}",
+        f"--allowed-hosts={','.join(f'{host}:{settings.mlflow_port}' for host in hosts)}",
+    )
+    # No queue of background jobs: it would run one more Python process per kind of job.
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    return Process(
+        "mlflow", "models and runs", command, ("mlflow_port",), probes.mlflow_answers, environment=quiet, stop_stage=8
+    )
+
+
+def _own() -> tuple[Process, ...]:
+    stores = ("questdb", "kafka", "redis")
+    return (
+        Process(
+            "simulator",
+            "the simulated Kraken",
+            _python("ingestion.simulator"),
+            ("simulator_port", "simulator_metrics_port"),
+            probes.metrics(lambda s: s.simulator_metrics_port),
+            stop_stage=1,
+            profile="simulator",
+        ),
+        Process(
+            "consumer",
+            "Kafka to bronze, silver and Redis",
+            _python("ingestion.consumer"),
+            ("consumer_metrics_port",),
+            probes.metrics(lambda s: s.consumer_metrics_port),
+            stores,
+            stop_stage=2,
+        ),
+        Process(
+            "producer",
+            "the market to Kafka",
+            _python("ingestion.producer"),
+            ("producer_metrics_port",),
+            probes.metrics(lambda s: s.producer_metrics_port),
+            # The consumer makes tables and topics on its first start.
+            ("kafka", "consumer"),
+            stop_stage=1,
+        ),
+        Process(
+            "api",
+            "forecasts over HTTP; live page",
+            _python("forecast.serve"),
+            ("api_port",),
+            probes.api_answers,
+            ("mlflow", "redis"),
+            stop_stage=4,
+        ),
+        Process(
+            "predictor",
+            "stores a forecast per feature row",
+            _python("downstream.predictor"),
+            ("predictor_metrics_port",),
+            probes.metrics(lambda s: s.predictor_metrics_port),
+            ("api", "redis", "questdb"),
+            stop_stage=3,
+        ),
+        Process(
+            "score",
+            "judges forecasts by what happened",
+            _python("forecast.score"),
+            ("score_metrics_port",),
+            probes.metrics(lambda s: s.score_metrics_port),
+            ("consumer",),
+            stop_stage=3,
+        ),
+    )
+
+
+def _python(module: str, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", module, *arguments)
+
+
+def _java(heap_mb: int, *options: str) -> tuple[str, ...]:
+    return ("java", f"-Xmx{heap_mb}m", "-XX:+UseSerialGC", *options)

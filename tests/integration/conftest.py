@@ -1,0 +1,63 @@
+"""Real servers on free ports for the whole test run, and an emptied lake on them for each test that asks."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+import redis
+from confluent_kafka.admin import AdminClient
+
+from lakehouse.settings import Settings
+from lakehouse.stores.kafka import admin
+from lakehouse.stores.questdb import QuestDB
+from stack.local import SERVERS, LocalServers, running, scratch_settings
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServers]:
+    """QuestDB, Kafka and Redis as children of the test run: ``servers.kill("redis")``, ``servers.start("redis")``."""
+    with running(scratch_settings(tmp_path_factory.mktemp("lake")), *SERVERS) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def lake(servers: LocalServers) -> Settings:
+    """Settings of the running servers: free ports, new secrets, a folder of its own; shared by all tests."""
+    return servers.settings
+
+
+@pytest.fixture
+def fresh_lake(lake: Settings) -> Settings:
+    """The same servers, emptied: no table, no topic, no group, no key. Run your migrations first."""
+    _drop_tables(lake)
+    _drop_topics(admin(lake))
+    redis.Redis(port=lake.redis_port, password=lake.redis_password.get_secret_value()).flushall()
+    return lake
+
+
+@pytest.fixture(scope="session")
+def mlflow_lake(lake: Settings, servers: LocalServers) -> Settings:
+    """`lake` with the MLflow server running too (started on first use)."""
+    servers.start("mlflow")
+    return lake
+
+
+def _drop_tables(lake: Settings) -> None:
+    database = QuestDB(lake)
+    kinds = {"V": "VIEW", "M": "MATERIALIZED VIEW", "T": "TABLE"}
+    found = database.rows("SELECT table_name, table_type FROM tables() WHERE NOT starts_with(table_name, 'sys.')")
+    for kind in kinds:
+        for name in (name for name, letter in found if letter == kind):
+            database.execute(f'DROP {kinds[kind]} IF EXISTS "{name}"')
+    database.close()
+
+
+def _drop_topics(client: AdminClient) -> None:
+    groups = [group.group_id for group in client.list_consumer_groups().result().valid]
+    for future in client.delete_consumer_groups(groups).values() if groups else ():
+        future.result()
+    topics = [name for name in client.list_topics(timeout=10).topics if not name.startswith("__")]
+    for future in client.delete_topics(topics, operation_timeout=10).values() if topics else ():
+        future.result()
+    while set(client.list_topics(timeout=10).topics) & set(topics):
+        time.sleep(0.05)
