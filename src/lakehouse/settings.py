@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     questdb_host: str = Field("127.0.0.1", description="Host of QuestDB.")
     questdb_http_port: Port = Field(9000, description="QuestDB: HTTP, ILP and console.")
     questdb_pg_port: Port = Field(8812, description="QuestDB: PostgreSQL wire.")
+    questdb_metrics_port: Port = Field(9003, description="QuestDB: /metrics, with the same password.")
     questdb_user: str = Field("tradelake", description="QuestDB user that writes.")
     questdb_password: SecretStr = Field(SecretStr(""), description="Its password; generated.")
     questdb_reader: str = Field("reader", description="QuestDB user that can only read (PostgreSQL wire).")
