@@ -1,0 +1,101 @@
+"""Prediction intervals from tracked quantiles of past residuals: wide when the model errs, narrow when it does not.
+
+Residual of a forecast: e = log(truth / value) / scale, where scale is 1 for volatility and the row's own expected
+volatility for the bid. The interval is value·exp(q·scale) between two quantiles q. After each scored minute a quantile
+q of level τ moves by rate·(share of residuals above q - (1 - τ)): the quantile tracker of Angelopoulos, Candès and
+Tibshirani (2023, "Conformal PID control"), whose long-run coverage holds whatever the market does.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from forecast.targets import Array
+
+LEVELS = (0.025, 0.1, 0.9, 0.975)
+RATE = 0.02
+_MAX_STEP_MINUTES = 30.0
+_NORMAL = (-1.959964, -1.281552, 1.281552, 1.959964)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The state an interval is computed from; `id` names it.
+
+    Attributes:
+        quantiles: per horizon, the residual quantiles at `LEVELS`.
+        rate: how far a quantile moves per minute of unanimous misses, in units of `spread`.
+        spread: per horizon, the scale of the residuals when the calibration was made.
+        minutes: minutes of scored forecasts it has learnt from.
+    """
+
+    quantiles: tuple[tuple[float, ...], ...]
+    spread: tuple[float, ...]
+    rate: float = RATE
+    minutes: float = 0.0
+
+    @property
+    def id(self) -> str:
+        """First 12 hex digits of the SHA-256 of the state's JSON."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+
+    def to_json(self) -> str:
+        """Canonical JSON; floats round-trip exactly."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str) -> "Calibration":
+        """The inverse of `to_json`."""
+        body = json.loads(text)
+        return Calibration(
+            tuple(tuple(row) for row in body["quantiles"]), tuple(body["spread"]), body["rate"], body["minutes"]
+        )
+
+
+def normal(sigmas: Array) -> Calibration:
+    """A first guess before any residual is known: normal residuals with the given deviation per horizon."""
+    quantiles = tuple(tuple(float(sigma * z) for z in _NORMAL) for sigma in sigmas)
+    return Calibration(quantiles, tuple(float(s) for s in sigmas))
+
+
+def fit(residuals: Array, rate: float = RATE) -> Calibration:
+    """Empirical quantiles of out-of-sample residuals, shape (rows, horizons); NaN residuals are left out."""
+    quantiles = np.nanquantile(residuals, LEVELS, axis=0).T
+    spread = np.maximum((quantiles[:, 2] - quantiles[:, 1]) / 2, 1e-6)
+    return Calibration(tuple(tuple(map(float, row)) for row in quantiles), tuple(map(float, spread)), rate)
+
+
+def update(calibration: Calibration, residuals: Array, minutes: float) -> Calibration:
+    """The state after a batch of newly scored rows, shape (rows, horizons), that spans ``minutes``.
+
+    Args:
+        residuals: NaN where a horizon was not scored.
+        minutes: time the batch stands for; capped at 30, so that one batch cannot throw the state far.
+    """
+    quantiles = np.asarray(calibration.quantiles)
+    known = np.isfinite(residuals)
+    count = known.sum(axis=0)[:, None]
+    above = ((residuals[:, :, None] > quantiles[None]) & known[:, :, None]).sum(axis=0)
+    share = np.divide(above, count, out=np.zeros_like(quantiles), where=count > 0)
+    step = calibration.rate * min(minutes, _MAX_STEP_MINUTES) * np.asarray(calibration.spread)[:, None]
+    moved = quantiles + np.where(count > 0, step * (share - (1 - np.asarray(LEVELS))), 0.0)
+    ordered = np.sort(moved, axis=1)
+    return replace(
+        calibration,
+        quantiles=tuple(tuple(map(float, row)) for row in ordered),
+        minutes=calibration.minutes + min(minutes, _MAX_STEP_MINUTES),
+    )
+
+
+def bounds(calibration: Calibration, value: Array, scale: Array) -> tuple[Array, Array, Array, Array]:
+    """``(lower, upper, lower_95, upper_95)`` around ``value``, each of its shape (rows, horizons)."""
+    quantiles = np.asarray(calibration.quantiles)
+    ends = [value * np.exp(quantiles[None, :, k] * scale) for k in range(len(LEVELS))]
+    return ends[1], ends[2], ends[0], ends[3]
+
+
+def residual(truth: Array, value: Array, scale: Array) -> Array:
+    """e = log(truth / value) / scale, elementwise; NaN where the truth is not known."""
+    return np.log(truth / value) / scale
