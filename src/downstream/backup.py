@@ -1,0 +1,201 @@
+"""Backs whole UTC days up: QuestDB to Parquet in the object store, read back before the manifest is written."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, date, datetime
+from functools import partial
+
+import orjson
+import polars as pl
+
+from downstream.lakefiles import Manifest, Part, canonical, describe, encode, fingerprint_sql
+from downstream.tables import LAKE_TABLES
+from lakehouse.errors import FatalError, LakeError
+from lakehouse.process import set_up_logging
+from lakehouse.schema import GOLD_QUALITY, Column, Table
+from lakehouse.settings import Settings, load_settings
+from lakehouse.stores.objects import Objects
+from lakehouse.stores.questdb import QuestDB
+
+log = logging.getLogger(__name__)
+# Two parts at a time: the server exports one while the other is encoded, sent and read back.
+PARALLEL = 2
+MARKER = "_lake.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a backup did.
+
+    Attributes:
+        written: parts exported, because they were new or had changed.
+        rows: rows in those parts.
+        size: bytes in those parts.
+        unchanged: parts whose backup already holds the same rows.
+        last_day: newest whole day that is backed up, ISO; empty when there is none.
+    """
+
+    written: int
+    rows: int
+    size: int
+    unchanged: int
+    last_day: str
+
+
+def run(
+    questdb: QuestDB,
+    objects: Objects,
+    source: str,
+    day: date | None = None,
+    tables: Iterable[Table] = LAKE_TABLES,
+    today: date | None = None,
+) -> Report:
+    """Backs up every whole day whose rows differ from its backup (all that were missed, too), or only ``day``.
+
+    Raises:
+        RetryableError: a store is away; what was written stays whole, the next run goes on from there.
+        FatalError: a backup does not read back, or the lake holds fewer rows than its backup.
+    """
+    today = today or datetime.now(UTC).date()
+    if day is not None and day >= today:
+        raise FatalError(f"{day} is not over: only whole UTC days are backed up")
+    claim(objects, source)
+    written: list[Manifest] = []
+    seen: list[Part] = []
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        for table in held_tables(questdb, tables):
+            found = dict(parts(questdb, table, today, day))
+            stale = stale_parts(objects, found)
+            written += pool.map(partial(export, questdb, objects, table), stale)
+            seen += found
+    last_day = max((part.day.isoformat() for part in seen), default="")
+    rows, size = sum(m.rows for m in written), sum(m.size for m in written)
+    return Report(len(written), rows, size, len(seen) - len(written), last_day)
+
+
+def claim(objects: Objects, source: str) -> None:
+    """Marks the bucket as this market's, so that invented and real rows never mix.
+
+    Raises:
+        FatalError: it holds another market's backups.
+    """
+    found = objects.get(MARKER)
+    if found is None:
+        objects.put(MARKER, orjson.dumps({"source": source}))
+    elif (holds := orjson.loads(found)["source"]) != source:
+        raise FatalError(f"bucket {objects.bucket} holds backups of {holds}, this lake is {source}: set S3_BUCKET")
+
+
+def held_tables(questdb: QuestDB, tables: Iterable[Table]) -> Iterator[Table]:
+    """The tables that exist, with the server's columns: ours in our order, then any it has besides, by name."""
+    wanted = {table.name: table for table in tables}
+    existing = {row[0] for row in questdb.rows("SELECT table_name FROM tables()")}
+    for table in (t for name, t in wanted.items() if name in existing):
+        held = dict(questdb.rows(f"SELECT \"column\", type FROM table_columns('{table.name}')"))
+        ours = [column for column in table.columns if column.name in held]
+        others = [Column(name, held[name], "") for name in sorted(held.keys() - set(table.names))]
+        yield replace(table, columns=(*ours, *others))
+
+
+def parts(questdb: QuestDB, table: Table, today: date, day: date | None = None) -> Iterator[tuple[Part, str]]:
+    """Every part of a table before ``today`` (or only ``day``'s), with the fingerprint of its rows now."""
+    questdb.wait_applied([table.name])
+    span = f"ts < '{today}'" if day is None else f"ts IN '{day}'"
+    named = "symbol" in table.names
+    for found, name, *figures in questdb.rows(
+        f"SELECT timestamp_floor('d', ts) day, {'symbol' if named else 'NULL'}, {fingerprint_sql(table)} "
+        f"FROM {table.name} WHERE {span} GROUP BY day{', symbol' if named else ''} ORDER BY day"
+    ):
+        yield Part(table.name, table.layer, found.date(), name), ":".join(str(f or 0) for f in figures)
+
+
+def stale_parts(objects: Objects, found: dict[Part, str]) -> list[Part]:
+    """The parts whose backup is missing, half-written or of other rows.
+
+    Raises:
+        FatalError: a backup holds more rows than the lake: writing it anew would lose them.
+    """
+    stale = []
+    with ThreadPoolExecutor(8) as pool:
+        for part, manifest in zip(found, pool.map(lambda p: read_manifest(objects, p), found), strict=True):
+            rows = int(found[part].split(":")[0])
+            if manifest is not None and manifest.rows > rows:
+                raise FatalError(
+                    f"{part.folder} holds {manifest.rows} rows, the lake only {rows}: bring them back first with "
+                    f"python -m downstream.restore --day {part.day}"
+                )
+            if manifest is None or manifest.fingerprint != found[part]:
+                stale.append(part)
+    return stale
+
+
+def read_manifest(objects: Objects, part: Part) -> Manifest | None:
+    """The manifest of a part, or None where it was never backed up whole."""
+    data = objects.get(part.manifest_key)
+    return None if data is None else Manifest.load(data, part.manifest_key)
+
+
+def export(questdb: QuestDB, objects: Objects, table: Table, part: Part) -> Manifest:
+    """Writes one part, reads it back, and only then writes its manifest.
+
+    Raises:
+        RetryableError: a store is away. FatalError: what was read back is not what was written.
+    """
+    where = f"symbol = '{part.symbol}'" if part.symbol is not None else "symbol IS NULL"
+    also = f" AND {where}" if "symbol" in table.names else ""
+    names = ", ".join(f'"{name}"' for name in table.names)
+    rows = questdb.frame(f"SELECT {names} FROM {table.name} WHERE ts IN '{part.day}'{also}")
+    data = encode(canonical(rows, table))
+    stored = objects.put(part.data_key, data, "application/vnd.apache.parquet")
+    back = objects.get(part.data_key, stored.version)
+    if back != data:
+        raise FatalError(f"{part.data_key} read back differs from what was written: check the object store's disk")
+    manifest = describe(back, table, stored.version, part.data_key)
+    if manifest.rows != rows.height:
+        raise FatalError(f"{part.data_key} holds {manifest.rows} rows of {rows.height}: this release cannot write it")
+    objects.put(part.manifest_key, manifest.dump(), "application/json")
+    log.info("backed up %s: %d rows, %d bytes", part.folder, manifest.rows, manifest.size)
+    return manifest
+
+
+def record(questdb: QuestDB, now: datetime, files: int, what: str) -> None:
+    """Notes in ``gold_quality`` that backups were verified now; Prometheus' figure comes from there."""
+    row = {"ts": now, "measure": "backup_verified", "value": now.timestamp(), "n": files, "detail": what}
+    questdb.write(GOLD_QUALITY, pl.DataFrame([row], schema_overrides={"ts": pl.Datetime("us", "UTC")}))
+
+
+def back_up(settings: Settings, day: date | None = None) -> Report:
+    """One backup with its own clients, noted in ``gold_quality``: what the command and the DAG call."""
+    questdb, objects = QuestDB(settings), Objects(settings)
+    try:
+        report = run(questdb, objects, settings.source, day)
+        if report.written or report.unchanged:
+            record(questdb, datetime.now(UTC), report.written + report.unchanged, f"backup to {report.last_day}")
+        return report
+    finally:
+        questdb.close()
+        objects.close()
+
+
+def main() -> None:
+    """``python -m downstream.backup [--day D]``: backs up what is missing; the report as JSON on stdout."""
+    parser = argparse.ArgumentParser(prog="python -m downstream.backup", description=__doc__)
+    parser.add_argument("--day", type=date.fromisoformat, help="only this UTC day, YYYY-MM-DD (default: all)")
+    arguments = parser.parse_args()
+    try:
+        settings = load_settings()
+        set_up_logging(settings.log_level)
+        report = back_up(settings, arguments.day)
+    except LakeError as error:
+        sys.exit(f"backup failed: {error}")
+    print(orjson.dumps(asdict(report)).decode())
+    if not report.written + report.unchanged:
+        sys.exit(f"nothing to back up: the lake holds no rows of {arguments.day or 'any whole UTC day'}")
+
+
+if __name__ == "__main__":
+    main()
