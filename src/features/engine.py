@@ -1,29 +1,106 @@
 """Folds events into feature rows: the one function behind live rows, rebuilt rows and forecasts on files."""
 
-import polars as pl
+from dataclasses import dataclass, field
 
-from features.spec import NAMES, EngineConfig
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from features.book import Book, Floats, new_book, with_room
+from features.kernel import IS_QUOTE, IS_TICKER_GAP, IS_TRADE, IS_TRADE_GAP, Batch, Rules, count_rows, run
+from features.spec import NAMES, ROW_COLUMNS, EngineConfig
+from lakehouse.schema import QUOTE_COLUMNS
 
 __all__ = ["EngineConfig", "State", "fold"]
 
+_CHUNK = 65_536  # events per call of the kernel: bounds the room made for trades before any is forgotten
+_QUOTES = [c.name for c in QUOTE_COLUMNS]
+_KINDS = {"trade": IS_TRADE, "quote": IS_QUOTE, "gap": IS_TICKER_GAP}
 
+
+@dataclass(slots=True)
 class State:
-    """What the engine remembers of every symbol; `fold` changes it in place."""
+    """What the engine remembers, per symbol; `fold` changes it in place."""
+
+    config: EngineConfig
+    books: dict[str, Book] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, config: EngineConfig) -> "State":
         """A state that knows of no event yet."""
-        raise NotImplementedError
+        return cls(config)
 
     def drop(self, symbol: str) -> None:
         """Forgets a symbol, e.g. when its partition moves to another consumer."""
-        raise NotImplementedError
+        self.books.pop(symbol, None)
 
 
 def fold(state: State, events: pl.DataFrame) -> tuple[State, pl.DataFrame]:
-    """Takes ``events`` (`lakehouse.messages.EVENT_SCHEMA`, log order) into ``state``; gives the rows they caused.
+    """Takes events into the state and gives the rows they caused.
 
-    The state is changed in place and returned. Rows come in log order: ts, received_at, symbol, epoch, seq, complete,
-    then `NAMES` as Float64, NaN where unknown.
+    Args:
+        state: changed in place and returned.
+        events: a batch of `lakehouse.messages.EVENT_SCHEMA` in log order, any number of symbols, each trade once.
+
+    Returns:
+        The state, and the rows in log order: ts, received_at, symbol, epoch, seq, complete, then `features.spec.NAMES`
+        as Float64, NaN where unknown. Any split of the same events into batches gives the same rows.
     """
-    raise NotImplementedError(NAMES)
+    numbered = events.with_row_index("row")
+    parts = [_fold_symbol(state, part) for part in numbered.partition_by("symbol", maintain_order=True)]
+    if len(parts) == 1:
+        return state, parts[0].drop("row")
+    frame = pl.concat(parts) if parts else _rows(numbered, *_room(0))
+    return state, frame.sort("row").drop("row")
+
+
+def _fold_symbol(state: State, events: pl.DataFrame) -> pl.DataFrame:
+    symbol = str(events.item(0, "symbol"))
+    config = state.config
+    rules = Rules(
+        interval=config.interval_ms * 1000,
+        step=config.vol_step_s * 1_000_000,
+        silence=int(config.silence_s * 1e6),
+        dense=symbol not in config.sparse,
+    )
+    book = state.books.get(symbol) or new_book(config)
+    parts = []
+    for chunk in events.iter_slices(_CHUNK):
+        batch = _batch(chunk)
+        book = with_room(book, len(chunk))
+        index, complete, out = _room(count_rows(book, batch, rules))
+        run(book, batch, rules, index, complete, out)
+        parts.append(_rows(chunk, index, complete, out))
+    state.books[symbol] = book
+    return parts[0] if len(parts) == 1 else pl.concat(parts)
+
+
+def _batch(events: pl.DataFrame) -> Batch:
+    """The events as the arrays the kernel wants."""
+    kind = pl.col("type").replace_strict(_KINDS, return_dtype=pl.Int8)
+    gap = (pl.col("type") == "gap") & (pl.col("stream") == "trade")
+    sign = (pl.col("side") == "buy").cast(pl.Int8) - (pl.col("side") == "sell").cast(pl.Int8)
+    arrays = events.select(
+        kind=pl.when(gap).then(pl.lit(IS_TRADE_GAP, pl.Int8)).otherwise(kind),
+        ts=pl.col("ts").to_physical(),
+        trade_id=pl.col("trade_id").fill_null(0),
+        price=pl.col("price").fill_null(float("nan")),
+        qty=pl.col("qty").fill_null(float("nan")),
+        sign=sign.fill_null(0),
+    )
+    quotes = events.filter(pl.col("type") == "quote").select(pl.col(_QUOTES).fill_null(float("nan")))
+    return Batch(
+        **{name: np.ascontiguousarray(arrays[name].to_numpy()) for name in arrays.columns},
+        quotes=np.ascontiguousarray(quotes.to_numpy()).reshape(-1, len(_QUOTES)),
+    )
+
+
+def _room(rows: int) -> tuple[NDArray[np.int64], NDArray[np.bool_], Floats]:
+    return np.empty(rows, np.int64), np.empty(rows, np.bool_), np.empty((rows, len(NAMES)))
+
+
+def _rows(events: pl.DataFrame, index: NDArray[np.int64], complete: NDArray[np.bool_], out: Floats) -> pl.DataFrame:
+    """The rows as a frame: what each is as of, and its features."""
+    names = [name for name in ROW_COLUMNS if name != "complete"]
+    head = events[index].select("row", *names).with_columns(pl.Series("complete", complete))
+    return pl.concat([head, pl.from_numpy(out, schema=list(NAMES))], how="horizontal")

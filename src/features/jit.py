@@ -1,0 +1,35 @@
+"""Compiles kernels with numba and keeps the machine code on disk under a name that changes with the source."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _cache_dir() -> Path:
+    """Folder of compiled code for exactly this source.
+
+    Numba looks only at the file a kernel stands in; a change in a constant or helper imported from another module
+    would go unseen and old machine code would run on. So the folder is named after all of this package's source.
+    """
+    here = Path(__file__).parent
+    digest = hashlib.sha256(b"".join(p.read_bytes() for p in sorted(here.glob("*.py")))).hexdigest()[:12]
+    writable = os.access(here, os.W_OK)
+    base = here / "__pycache__" if writable else Path(tempfile.gettempdir()) / f"tradelake-numba-{os.getuid()}"
+    return base / f"numba-{digest}"
+
+
+if not numba.config.CACHE_DIR:
+    numba.config.CACHE_DIR = str(_cache_dir())
+
+
+def jit(function: F) -> F:
+    """Compiles ``function`` on first use (divisions follow IEEE: x / 0 is inf or NaN)."""
+    compiled: F = numba.njit(cache=True, error_model="numpy")(function)
+    return compiled
