@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from lakehouse.errors import FatalError, LakeError
 from lakehouse.settings import Settings, load_settings
+from stack.envfile import child_environment
 from stack.layout import ROOT, layout
 from stack.prepare import prepare
 from stack.table import Process, processes
@@ -120,7 +121,7 @@ class LocalServers:
         with (self._paths.logs / f"{process.name}.log").open("ab") as log:
             return subprocess.Popen(
                 process.command,
-                env=os.environ | environment(self.settings) | process.environment,
+                env=os.environ | child_environment(self.settings) | process.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -139,15 +140,3 @@ def running(settings: Settings, *names: str) -> Iterator[LocalServers]:
         yield servers
     finally:
         servers.stop_all()
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    """The settings as environment variables, for a child process; it reads no `.env` beside them."""
-    values = settings.model_dump(mode="python")
-    return {"ENV_FILE": os.devnull} | {name.upper(): _text(value) for name, value in values.items()}
-
-
-def _text(value: object) -> str:
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

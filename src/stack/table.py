@@ -47,10 +47,10 @@ def processes(settings: Settings, paths: Layout, full: bool = False) -> tuple[Pr
     wanted = {"core", "full"} if full else {"core"}
     if settings.source == "simulator":
         wanted.add("simulator")
-    return tuple(p for p in (*_servers(settings, paths), *_own()) if p.profile in wanted)
+    return tuple(p for p in (*_servers(paths), *_own()) if p.profile in wanted)
 
 
-def _servers(settings: Settings, paths: Layout) -> tuple[Process, ...]:
+def _servers(paths: Layout) -> tuple[Process, ...]:
     return (
         Process(
             "questdb",
@@ -90,25 +90,18 @@ def _servers(settings: Settings, paths: Layout) -> tuple[Process, ...]:
             ("redis_port",),
             probes.redis_answers,
         ),
-        _mlflow(settings, paths),
-    )
-
-
-def _mlflow(settings: Settings, paths: Layout) -> Process:
-    home = paths.state / "mlflow"
-    hosts = dict.fromkeys(("localhost", "127.0.0.1", settings.bind_host, settings.mlflow_host))
-    command = (
-        *_python("mlflow", "server", "--workers=1", "--serve-artifacts"),
-        f"--host={settings.bind_host}",
-        f"--port={settings.mlflow_port}",
-        f"--backend-store-uri=sqlite:///{home / 'mlflow.db'}",
-        f"--artifacts-destination={home / 'artifacts'}",
-        f"--allowed-hosts={','.join(f'{host}:{settings.mlflow_port}' for host in hosts)}",
-    )
-    # No queue of background jobs: it would run one more Python process per kind of job.
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    return Process(
-        "mlflow", "models and runs", command, ("mlflow_port",), probes.mlflow_answers, environment=quiet, stop_stage=8
+        Process(
+            "mlflow",
+            "models and runs",
+            _python(
+                "stack.mlflow_server",
+                f"--backend=sqlite:///{paths.state / 'mlflow' / 'mlflow.db'}",
+                f"--artifacts={paths.state / 'mlflow' / 'artifacts'}",
+            ),
+            ("mlflow_port",),
+            probes.mlflow_answers,
+            stop_stage=8,
+        ),
     )
 
 

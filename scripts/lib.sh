@@ -1,0 +1,99 @@
+# Shared by the scripts: what must be in place before Python code of ours can run. Sourced, not run.
+# shellcheck shell=bash
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+UV_VERSION=0.13.9
+cd "$ROOT" || exit
+
+say() { printf '%s\n' "$*" >&2; }
+die() {
+    say "error: $*"
+    exit 1
+}
+
+# apt_install PACKAGE...: installs what is missing; asks for sudo only then.
+apt_install() {
+    local missing=() package sudo=()
+    for package in "$@"; do
+        [[ $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) == *"ok installed"* ]] || missing+=("$package")
+    done
+    ((${#missing[@]})) || return 0
+    command -v apt-get >/dev/null || die "install these by hand, there is no apt-get here: ${missing[*]}"
+    if ((EUID != 0)); then
+        command -v sudo >/dev/null || die "install these as root first: apt-get install ${missing[*]}"
+        sudo=(sudo)
+    fi
+    say "installing system packages: ${missing[*]}"
+    "${sudo[@]}" apt-get update -qq >/dev/null || say "apt-get update failed; trying with the lists at hand"
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" \
+        >/dev/null || die "apt-get could not install: ${missing[*]}"
+}
+
+is_python311() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; }
+
+find_python() {
+    local candidate
+    for candidate in python3.11 python3 python /usr/bin/python3.11; do
+        if is_python311 "$candidate"; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+# The virtual environment follows requirements.txt and pyproject.toml; nothing happens while they stay the same.
+make_venv() {
+    local python wanted stamp=.venv/.made-from
+    wanted=$(cat requirements.txt pyproject.toml scripts/lib.sh | sha256sum)
+    [[ -f $stamp && $(<"$stamp") == "$wanted" ]] && is_python311 .venv/bin/python && return
+    python=$(find_python) || {
+        apt_install python3.11 python3.11-venv
+        python=$(find_python)
+    } || die "Python 3.11 is needed: install it so that python3.11 is on the PATH"
+    if ! is_python311 .venv/bin/python; then
+        "$python" -c 'import ensurepip' 2>/dev/null || apt_install python3.11-venv
+        say "making .venv with $("$python" --version)"
+        "$python" -m venv --clear .venv
+    fi
+    say "installing the locked Python packages (minutes when they must be downloaded)"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION"
+    VIRTUAL_ENV=$ROOT/.venv .venv/bin/uv pip sync --quiet requirements.txt
+    VIRTUAL_ENV=$ROOT/.venv .venv/bin/uv pip install --quiet --no-deps --editable .
+    printf '%s' "$wanted" >"$stamp"
+}
+
+java_major() { java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1; }
+
+need_java() {
+    command -v java >/dev/null || apt_install openjdk-17-jre-headless
+    local major
+    major=$(java_major)
+    ((${major:-0} >= 17)) || die "Java 17 or newer is needed, $(command -v java) is ${major:-unknown}:" \
+        "apt-get install openjdk-17-jre-headless, and make it the first java on the PATH"
+}
+
+# The servers' jars come from Maven, at the versions of docker/servers/pom.xml; Redis from the system's packages.
+fetch_servers() {
+    local to=${SERVERS_DIR:-var/servers} wanted server
+    need_java
+    # Debian's redis-tools holds the server's binary, without the service that would take port 6379 at once.
+    local redis
+    redis=$(command -v redis-server || command -v redis-check-rdb || true)
+    if [[ -z $redis ]]; then
+        apt_install redis-tools
+        redis=$(command -v redis-check-rdb) || die "redis-tools brought no Redis: install redis-server 7"
+    fi
+    mkdir -p "$to"
+    ln -sfn "$redis" "$to/redis-server"
+    wanted=$(sha256sum <docker/servers/pom.xml)
+    [[ -f $to/.made-from && $(<"$to/.made-from") == "$wanted" ]] && return
+    command -v mvn >/dev/null || apt_install maven
+    for server in questdb kafka; do
+        say "fetching $server (Maven)"
+        rm -rf "${to:?}/$server"
+        mvn -q -B -f docker/servers/pom.xml -P "$server" prepare-package "-Dto=$(realpath "$to")/$server" \
+            || die "Maven could not fetch $server: is the network there? (mvn reads ~/.m2/settings.xml for mirrors)"
+    done
+    printf '%s' "$wanted" >"$to/.made-from"
+}

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Starts the lake: installs what is missing, then every process, and waits until data flows.
+# up.sh [--source kraken|simulator|auto] [--full]
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+make_venv
+fetch_servers
+exec .venv/bin/python -m stack up "$@"

@@ -1,0 +1,145 @@
+"""What runs and how it fares: gathered from supervisord, the probes, Kafka's offsets, the tables and /proc."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import psutil
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from lakehouse.errors import LakeError
+from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC, Settings
+from lakehouse.stores import kafka
+from lakehouse.stores.questdb import QuestDB
+from stack.supervisor import ProcessState
+from stack.table import Process
+
+LAYERS = ("bronze_", "silver_", "gold_", "meta_")
+TIMEOUT_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessReport:
+    """A process as ``status`` shows it; ``lag`` (records it is behind the log) is the consumer's alone."""
+
+    state: str
+    healthy: bool
+    pid: int | None
+    uptime_s: int
+    ports: dict[str, int]
+    memory_mb: float
+    detail: str
+    lag: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableReport:
+    """A table's rows and the time of its newest event (RFC 3339, UTC)."""
+
+    rows: int
+    newest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything ``status`` says; memory is PSS in MB: shared pages count once."""
+
+    source: str
+    healthy: bool
+    memory_mb: float
+    processes: dict[str, ProcessReport]
+    tables: dict[str, TableReport]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for ``status --json``."""
+        return asdict(self)
+
+
+def gather(settings: Settings, table: Sequence[Process], states: dict[str, ProcessState]) -> Report:
+    """Asks every process, side by side."""
+    with ThreadPoolExecutor(len(table) + 2) as pool:
+        lag = pool.submit(consumer_lag, settings)
+        tables = pool.submit(table_reports, settings)
+        errors = list(pool.map(lambda process: probe_error(process, settings), table))
+    reports = {p.name: _report(p, settings, states.get(p.name), e) for p, e in zip(table, errors, strict=True)}
+    if "consumer" in reports:
+        reports["consumer"] = replace(reports["consumer"], lag=lag.result())
+    memory = sum(report.memory_mb for report in reports.values())
+    healthy = all(report.healthy for report in reports.values())
+    return Report(settings.source, healthy, round(memory, 1), reports, tables.result())
+
+
+def probe_error(process: Process, settings: Settings) -> str | None:
+    """What the process' probe complains of, or None when it is well."""
+    try:
+        process.probe(settings)
+    except LakeError as error:
+        return str(error)
+    return None
+
+
+def consumer_lag(settings: Settings) -> int | None:
+    """Records of both market topics that the consumer group has yet to commit; None when Kafka cannot tell."""
+    client = Consumer(
+        {"bootstrap.servers": kafka.bootstrap(settings), "group.id": kafka.GROUP, "log_level": 0},
+    )
+    try:
+        topics = client.list_topics(timeout=TIMEOUT_S).topics
+        partitions = [
+            TopicPartition(name, number)
+            for name in (EVENTS_TOPIC, HISTORY_TOPIC)
+            if name in topics
+            for number in topics[name].partitions
+        ]
+        behind = 0
+        for part in client.committed(partitions, timeout=TIMEOUT_S) if partitions else ():
+            low, high = client.get_watermark_offsets(part, timeout=TIMEOUT_S)
+            behind += high - (part.offset if part.offset >= 0 else low)
+        return behind
+    except KafkaException:
+        return None
+    finally:
+        client.close()
+
+
+def table_reports(settings: Settings) -> dict[str, TableReport]:
+    """Rows and newest event of each table and materialized view; empty while QuestDB is away."""
+    database = QuestDB(settings)
+    try:
+        names = [row[0] for row in database.rows("SELECT table_name FROM tables() WHERE table_type <> 'V' ORDER BY 1")]
+        found = {}
+        for name in (name for name in names if name.startswith(LAYERS)):
+            rows, newest = database.rows(f'SELECT count(), max(ts) FROM "{name}"')[0]
+            found[name] = TableReport(rows, _rfc3339(newest))
+        return found
+    except LakeError:
+        return {}
+    finally:
+        database.close()
+
+
+def memory_mb(pid: int) -> float:
+    """Proportional set size of a process and its descendants, in MB (10^6 bytes); 0 when it is gone."""
+    total = 0
+    try:
+        root = psutil.Process(pid)
+        for process in (root, *root.children(recursive=True)):
+            total += process.memory_full_info().pss
+    except psutil.Error:
+        return 0.0
+    return round(total / 1e6, 1)
+
+
+def _report(process: Process, settings: Settings, state: ProcessState | None, error: str | None) -> ProcessReport:
+    ports = process.port_numbers(settings)
+    if state is None or not state.pid:
+        word, detail = (state.state, state.detail) if state else ("stopped", "not under the supervisor")
+        return ProcessReport(word, False, None, 0, ports, 0.0, detail)
+    memory = memory_mb(state.pid)
+    return ProcessReport(state.state, error is None, state.pid, state.uptime_s, ports, memory, error or "")
+
+
+def _rfc3339(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="milliseconds") + "Z"

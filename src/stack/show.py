@@ -1,0 +1,66 @@
+"""Turns reports into the tables people read; pure."""
+
+from collections.abc import Sequence
+
+from lakehouse.settings import Settings
+from stack.envfile import secret_names
+from stack.report import Report
+from stack.table import Process
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text as aligned columns, the first row underlined."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def where_things_are(settings: Settings, table: Sequence[Process], report: Report) -> str:
+    """What runs where, with the addresses to open."""
+    rows = [("PROCESS", "HEALTH", "PORT", "MEMORY", "WHAT")]
+    for process in table:
+        found = report.processes[process.name]
+        port = str(next(iter(found.ports.values())))
+        health = "healthy" if found.healthy else "UNHEALTHY"
+        rows.append((process.name, health, port, f"{found.memory_mb:.0f} MB", process.about))
+    return f"\n{columns(rows)}\n\n{addresses(settings)}\nmemory in all: {report.memory_mb:.0f} MB (PSS)\n"
+
+
+def addresses(settings: Settings) -> str:
+    """The pages a person opens, and where the passwords are."""
+    rows = [
+        ("live page and API", settings.api_url),
+        ("QuestDB console", f"http://{settings.questdb_host}:{settings.questdb_http_port}"),
+        ("MLflow", settings.mlflow_uri),
+    ]
+    lines = [f"{name:<18} {url}" for name, url in rows]
+    return "\n".join((*lines, "passwords: scripts/status.sh --secrets"))
+
+
+def status(report: Report) -> str:
+    """``status`` for a person: processes, then tables."""
+    rows = [("PROCESS", "STATE", "HEALTH", "PID", "UPTIME", "MEMORY", "LAG", "DETAIL")]
+    for name, p in report.processes.items():
+        health = "healthy" if p.healthy else "UNHEALTHY"
+        lag = "" if p.lag is None else str(p.lag)
+        memory = f"{p.memory_mb:.0f} MB"
+        rows.append((name, p.state, health, str(p.pid or ""), _duration(p.uptime_s), memory, lag, p.detail[:80]))
+    tables = [("TABLE", "ROWS", "NEWEST EVENT (UTC)")]
+    tables += [(name, f"{t.rows:,}", t.newest or "") for name, t in report.tables.items()]
+    total = f"market: {report.source}; memory in all: {report.memory_mb:.0f} MB (PSS)"
+    return f"{columns(rows)}\n\n{columns(tables)}\n\n{total}"
+
+
+def secrets(settings: Settings) -> str:
+    """Users and passwords, for the owner's eyes."""
+    rows = [("SETTING", "VALUE")]
+    names = ["questdb_user", "questdb_reader", "minio_root_user", "airflow_user", *secret_names()]
+    for name in names:
+        value = getattr(settings, name)
+        rows.append((name.upper(), value if isinstance(value, str) else value.get_secret_value()))
+    return columns(rows)
+
+
+def _duration(seconds: int) -> str:
+    hours, rest = divmod(seconds, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if seconds else ""

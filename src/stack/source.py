@@ -1,0 +1,53 @@
+"""Which market a lake holds: chosen once, recorded in ``var/source``, and never changed while it runs."""
+
+from typing import Literal
+
+import httpx
+
+from lakehouse.errors import FatalError
+
+Source = Literal["kraken", "simulator"]
+PATIENCE_S = 3.0
+
+
+def choose(
+    asked: str, configured: str | None, recorded: str | None, running: bool, kraken_rest_url: str
+) -> tuple[Source, str]:
+    """Decides the market and says why.
+
+    Args:
+        asked: ``--source``: kraken, simulator or auto.
+        configured: SOURCE of the environment or `.env`, if any.
+        recorded: what an earlier start chose, if any.
+        running: whether this lake runs now.
+        kraken_rest_url: asked whether Kraken answers, when nothing else decides.
+
+    Raises:
+        FatalError: the wishes contradict each other, or the running lake.
+    """
+    wish = configured if asked == "auto" else asked
+    if configured and wish != configured:
+        raise FatalError(
+            f"--source {asked} contradicts SOURCE={configured} in the environment or .env: drop one of them"
+        )
+    if running and recorded and wish and wish != recorded:
+        raise FatalError(f"the lake runs on {recorded}, and a lake never changes its market: scripts/down.sh first")
+    if wish == "kraken" or (not wish and recorded == "kraken"):
+        return "kraken", "the live market"
+    if wish == "simulator" or (not wish and recorded == "simulator"):
+        return "simulator", "a simulated market: every price is invented"
+    if kraken_answers(kraken_rest_url):
+        return "kraken", "the live market (Kraken answers)"
+    return (
+        "simulator",
+        f"KRAKEN DOES NOT ANSWER within {PATIENCE_S:g} s, so this is A SIMULATED MARKET: every price is invented",
+    )
+
+
+def kraken_answers(rest_url: str) -> bool:
+    """Whether Kraken's REST API says within seconds that it is online."""
+    try:
+        answer = httpx.get(f"{rest_url}/SystemStatus", timeout=PATIENCE_S)
+        return answer.is_success and answer.json().get("result", {}).get("status") == "online"
+    except (httpx.HTTPError, ValueError):
+        return False
