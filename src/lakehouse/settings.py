@@ -73,6 +73,9 @@ class Settings(BaseSettings):
     simulator_port: Port = Field(8765, description="Port of the simulated Kraken (WebSocket and REST).")
     kraken_ws_url: str = Field("wss://ws.kraken.com/v2", description="Kraken's public WebSocket v2.")
     kraken_rest_url: str = Field("https://api.kraken.com/0/public", description="Kraken's public REST API.")
+    kraken_rest_interval_s: float = Field(
+        1.0, ge=0, description="Least seconds between two calls of Kraken's REST API for one pair."
+    )
     s3_endpoint: str = Field("127.0.0.1:9002", description="Object store (S3 API), host:port.")
     s3_access_key: str = Field("tradelake", description="User of the bucket data-lake.")
     s3_secret_key: SecretStr = Field(SecretStr(""), description="Its key; generated.")

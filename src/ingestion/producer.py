@@ -1,0 +1,115 @@
+"""The producer: Kraken's live trades and quotes into Kafka, every trade once, every blind moment marked."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from ingestion import audit, metrics
+from ingestion.feed import Feed
+from ingestion.gaps import Hole, IdFilter
+from ingestion.outbox import Outbox
+from ingestion.refill import Refill
+from ingestion.rest import KrakenRest, http_client
+from ingestion.sink import Sink
+from ingestion.tail import Tail, read_tail
+from lakehouse import process
+from lakehouse.errors import LakeError
+from lakehouse.settings import Settings
+from lakehouse.stores import kafka
+from lakehouse.stores.questdb import QuestDB
+
+log = logging.getLogger(__name__)
+
+FLUSH_S = 8.0
+
+
+def main(settings: Settings, stop: threading.Event) -> None:
+    """Runs the producer until ``stop`` is set; what Kafka holds is where it goes on.
+
+    Raises:
+        FatalError: Kafka refused a message for good.
+    """
+    tails = process.retrying(lambda: _tails(settings), stop, "reading the end of the log")
+    outbox = Outbox(kafka.producer(settings), stop)
+    sink = make_sink(outbox, tails, settings)
+    feed = Feed(settings.ws_url, settings.symbols, settings.trade_source, sink, outbox)
+    rest = KrakenRest(http_client(settings.rest_url), settings.kraken_rest_interval_s)
+    refill = Refill(rest, sink, settings.symbols, feed.doubt)
+    helpers = Helpers(stop)
+    helpers.start("refill", lambda: refill.run(stop))
+    helpers.start("audit", lambda: _audit(settings, refill, stop))
+    try:
+        feed.run(stop)
+    finally:
+        stop.set()
+        left = outbox.flush(FLUSH_S)
+        log.log(logging.WARNING if left else logging.INFO, "stopped, %d messages unacknowledged", left)
+    helpers.check()
+
+
+def make_sink(outbox: Outbox, tails: dict[str, Tail], settings: Settings) -> Sink:
+    """A sink that goes on where the log ends, with the time in between marked as a gap."""
+    now = time.monotonic()
+    filters = {s: tails[s].filter(now) if s in tails else IdFilter() for s in settings.symbols}
+    for symbol, seen in filters.items():
+        metrics.HOLES.labels(symbol).set(seen.missing)
+        log.info("%s: goes on after trade %s, %d ids missing", symbol, seen.top, seen.missing)
+    sink = Sink(outbox, filters, timedelta(seconds=settings.future_tolerance_s))
+    if tails:
+        sink.resume_after({s: tails[s].last_quote if s in tails else None for s in settings.symbols})
+    return sink
+
+
+class Helpers:
+    """Threads beside the main one; when one fails, the process is told to stop and fails with its error."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+        self._failed: LakeError | None = None
+
+    def start(self, name: str, work: Callable[[], None]) -> None:
+        """Runs ``work`` in a thread that does not outlive the process."""
+        threading.Thread(target=self._guarded, args=(work,), name=name, daemon=True).start()
+
+    def check(self) -> None:
+        """Raises what a helper failed with."""
+        if self._failed is not None:
+            raise self._failed
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except LakeError as error:
+            if not self._stop.is_set():
+                self._failed = error
+                self._stop.set()
+
+
+def _tails(settings: Settings) -> dict[str, Tail]:
+    consumer = kafka.consumer(settings, group="tradelake-producer")
+    try:
+        return read_tail(consumer, settings.symbols)
+    finally:
+        consumer.close()
+
+
+def _audit(settings: Settings, refill: Refill, stop: threading.Event) -> None:
+    """Reports the lake's holes now and then; a lake that is away only makes it later."""
+    questdb = QuestDB(settings)
+    while True:
+        try:
+            refill.report(_lake_holes(questdb, settings.symbols))
+        except LakeError as error:
+            log.info("no audit this time: %s", error)
+        if stop.wait(audit.EVERY_S):
+            return
+
+
+def _lake_holes(questdb: QuestDB, symbols: Sequence[str]) -> dict[str, list[Hole]]:
+    return {symbol: audit.open_holes(questdb, symbol) for symbol in symbols}
+
+
+if __name__ == "__main__":
+    process.run(main, lambda settings: settings.producer_metrics_port)

@@ -1,0 +1,113 @@
+"""Kraken's public REST API over HTTP: pages of trades, no faster than Kraken allows."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import httpx
+
+from ingestion import metrics
+from ingestion.kraken_rest import ThrottledError, TradesPage, parse_trades_page, rest_pair
+from lakehouse.errors import RetryableError
+
+PAGE = 1000
+TIMEOUT_S = 20.0
+
+
+class Pace:
+    """When each pair may be asked next: ``interval_s`` apart, longer while Kraken or the way to it is in trouble.
+
+    Kraken limits `Trades` per address and pair, so pairs do not wait for each other; a throttle holds them all back.
+    """
+
+    FIRST_PAUSE_S, LONGEST_S = 5.0, 60.0
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval = interval_s
+        self._next: dict[str, float] = {}
+        self._all = 0.0
+        self._pause = self.FIRST_PAUSE_S
+
+    def wait_s(self, pair: str, now: float) -> float:
+        """Seconds until the pair may be asked; not above 0: at once."""
+        return max(self._next.get(pair, 0.0), self._all) - now
+
+    def asked(self, pair: str, now: float) -> None:
+        """A call began."""
+        self._next[pair] = now + self._interval
+
+    def answered(self) -> None:
+        """A call succeeded."""
+        self._pause = self.FIRST_PAUSE_S
+
+    def failed(self, now: float, at_least_s: float = 0.0) -> None:
+        """A call failed or was throttled: everyone waits, longer each time."""
+        self._all = now + max(self._pause, at_least_s)
+        self._pause = min(self._pause * 2, self.LONGEST_S)
+
+
+class KrakenRest:
+    """Pages of `Trades`; for one thread.
+
+    Args:
+        http: a client whose base URL is that of the public methods.
+        interval_s: least time between two calls for the same pair.
+        clock: monotonic seconds.
+        now: our clock, UTC.
+    """
+
+    def __init__(
+        self,
+        http: httpx.Client,
+        interval_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._http = http
+        self._clock = clock
+        self._now = now
+        self._pace = Pace(interval_s)
+
+    def wait_s(self, symbol: str) -> float:
+        """Seconds until the symbol may be asked about; not above 0: at once."""
+        return self._pace.wait_s(rest_pair(symbol), self._clock())
+
+    def trades(self, symbol: str, since_ns: int) -> tuple[TradesPage, bytes]:
+        """One page of trades from ``since_ns`` (nanoseconds since 1970, inclusive) on, and the answer it was read from.
+
+        Call it when `wait_s` allows.
+
+        Raises:
+            RetryableError: Kraken is away or wants us to slow down; `wait_s` now says for how long.
+            FatalError: Kraken does not know the pair.
+        """
+        try:
+            body = self._body(rest_pair(symbol), since_ns)
+            page = parse_trades_page(body, symbol, self._now())
+        except ThrottledError as error:
+            wait = (error.retry_at - self._now()).total_seconds() if error.retry_at else 0.0
+            self._pace.failed(self._clock(), wait)
+            metrics.REST_CALLS.labels("throttled").inc()
+            raise
+        except RetryableError:
+            self._pace.failed(self._clock())
+            metrics.REST_CALLS.labels("failed").inc()
+            raise
+        self._pace.answered()
+        metrics.REST_CALLS.labels("ok").inc()
+        return page, body
+
+    def _body(self, pair: str, since_ns: int) -> bytes:
+        self._pace.asked(pair, self._clock())
+        try:
+            answer = self._http.get("/Trades", params={"pair": pair, "since": str(since_ns), "count": str(PAGE)})
+        except httpx.TransportError as error:
+            raise RetryableError(f"Kraken REST: {error!r}") from error
+        if answer.status_code != httpx.codes.OK:
+            raise RetryableError(f"Kraken REST: HTTP {answer.status_code}: {answer.text[:200]}")
+        return answer.content
+
+
+def http_client(base_url: str) -> httpx.Client:
+    """An HTTP client for the public methods below ``base_url``."""
+    return httpx.Client(base_url=base_url, timeout=TIMEOUT_S, headers={"user-agent": "tradelake"})
