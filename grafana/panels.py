@@ -251,7 +251,8 @@ FORECASTS = Board(
             (
                 sql(
                     "SELECT ts AS time, concat(target, ' ', symbol) AS metric, "
-                    "1 - sum(loss) / sum(baseline_loss) AS value FROM gold_forecast_scores WHERE $__timeFilter(ts) AND horizon_s = $horizon "
+                    "1 - sum(loss) / sum(baseline_loss) AS value "
+                    "FROM gold_forecast_scores WHERE $__timeFilter(ts) AND horizon_s = $horizon "
                     "SAMPLE BY 15m ORDER BY ts"
                 ),
             ),
@@ -262,7 +263,8 @@ FORECASTS = Board(
             (
                 sql(
                     "SELECT target, horizon_s, count() AS n, "
-                    "100.0 * sum(CASE WHEN inside_80 THEN 1 ELSE 0 END) / count() AS inside_80_pct, 100.0 * sum(CASE WHEN inside_95 THEN 1 ELSE 0 END) / count() AS inside_95_pct, "
+                    "100.0 * sum(CASE WHEN inside_80 THEN 1 ELSE 0 END) / count() AS inside_80_pct, "
+                    "100.0 * sum(CASE WHEN inside_95 THEN 1 ELSE 0 END) / count() AS inside_95_pct, "
                     "1 - sum(loss) / sum(baseline_loss) AS skill FROM gold_forecast_scores "
                     "WHERE $__timeFilter(ts) AND symbol = '$symbol' "
                     "GROUP BY target, horizon_s ORDER BY target, horizon_s",
