@@ -1,0 +1,180 @@
+"""Faults on demand: a script of what goes wrong when, read from JSON, and the dice that decide it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from random import Random
+from typing import Any, Self
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from ingestion.simulator.noise import Ints, key_of, uniform
+from lakehouse.errors import FatalError
+
+# Of each data frame, with odds p.
+FRAME_KINDS = ("drop", "double", "reorder", "batch", "corrupt", "wrong", "huge", "future")
+KINDS = (
+    *FRAME_KINDS,
+    "hole",  # of each trade, with odds p: never on the WebSocket, but in REST
+    "silent",  # of each subscription, with odds p: acked, then nothing
+    "freeze",  # connections that are open when it begins get no frames until it ends
+    "close",  # connections that are open when it begins are closed, with odds p each
+    "reset",  # the same, by a bare TCP reset
+    "refuse_handshake",
+    "refuse_subscription",
+    "throttle",  # REST answers: too many requests
+    "maintenance",  # no data; status tells the beginning and the end
+    "outage",  # connections are reset, and neither WebSocket nor REST answers
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One line of the script.
+
+    Args:
+        kind: one of `KINDS`.
+        p: odds, rolled as the kind says.
+        channel: only this channel (``trade``, ``ticker``); None: all.
+        symbol: only this symbol; None: all.
+        start: seconds from the simulator's start to the fault's.
+        stop: seconds from the simulator's start to the fault's end.
+        every: seconds after which it begins anew; None: it happens once.
+        code: of ``close``.
+        reason: of ``close``.
+        status: of ``refuse_handshake``.
+        error: of ``refuse_subscription``; the symbol is put after it.
+        seconds: how far ahead ``future`` stamps.
+        bytes: size of a ``huge`` frame.
+    """
+
+    kind: str
+    p: float = 1.0
+    channel: str | None = None
+    symbol: str | None = None
+    start: float = 0.0
+    stop: float = math.inf
+    every: float | None = None
+    code: int = 1012
+    reason: str = "Service restart"
+    status: int = 503
+    error: str = "Currency pair not supported"
+    seconds: float = 86_400.0
+    bytes: int = 2_000_000
+
+    def active(self, at: float) -> bool:
+        """Whether the fault is on, ``at`` seconds after the start."""
+        if at < self.start:
+            return False
+        since = at - self.start
+        return (since % self.every if self.every else since) < self.stop - self.start
+
+    def begins(self, after: float, until: float) -> bool:
+        """Whether it begins (once or anew) within ``(after, until]``."""
+        if until < self.start:
+            return False
+        last = self.start + ((until - self.start) // self.every * self.every if self.every else 0.0)
+        return after < last <= until
+
+    def matches(self, channel: str, symbol: str) -> bool:
+        """Whether it is about this channel and symbol."""
+        return self.channel in (None, channel) and self.symbol in (None, symbol)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """The faults, and the seed of their dice."""
+
+    seed: int = 0
+    faults: tuple[Fault, ...] = ()
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Reads ``{"seed": 7, "faults": [{"kind": "drop", "p": 0.01, "channel": "trade", "from": 10, "until": 60}]}``.
+
+        Raises:
+            FatalError: the file does not say that; the message names the fault and the field.
+        """
+        try:
+            script = orjson.loads(path.read_bytes())
+        except (OSError, orjson.JSONDecodeError) as error:
+            raise FatalError(f"fault script {path}: {error}") from None
+        if not isinstance(script, dict) or not isinstance(script.get("faults"), list):
+            raise FatalError(f'fault script {path}: want {{"seed": 7, "faults": [{{"kind": "drop", "p": 0.01}}]}}')
+        return cls(
+            int(script.get("seed", 0)),
+            tuple(_fault(item, f"{path}, fault {i}") for i, item in enumerate(script["faults"], 1)),
+        )
+
+
+_JSON_NAMES = {"from": "start", "at": "start", "until": "stop"}
+
+
+def _fault(item: object, where: str) -> Fault:
+    if not isinstance(item, dict):
+        raise FatalError(f"{where}: want an object, got {item!r:.100}")
+    values: dict[str, Any] = {_JSON_NAMES.get(str(name), str(name)): value for name, value in item.items()}
+    known = {f.name: f.type for f in fields(Fault)}
+    for name, value in values.items():
+        if name not in known:
+            raise FatalError(f"{where}: unknown field {name!r}; known: kind, from, until, {', '.join(sorted(known))}")
+        wants_text = name in ("kind", "channel", "symbol", "reason", "error")
+        if isinstance(value, bool) or not isinstance(value, str if wants_text else int | float):
+            raise FatalError(f"{where}: {name} must be {'a text' if wants_text else 'a number'}, got {value!r:.100}")
+    if values.get("kind") not in KINDS:
+        raise FatalError(f"{where}: unknown kind {values.get('kind')!r}; known: {', '.join(KINDS)}")
+    fault = Fault(**values)
+    if not 0 <= fault.p <= 1 or fault.stop < fault.start or (fault.every is not None and fault.every <= 0):
+        raise FatalError(f"{where}: want 0 ≤ p ≤ 1, from ≤ until and every > 0")
+    return fault
+
+
+class Faults:
+    """The script as it runs.
+
+    Args:
+        script: what is to go wrong.
+        clock: seconds since the simulator's start.
+        count: called with a kind each time one is injected.
+    """
+
+    def __init__(self, script: Script, clock: Callable[[], float], count: Callable[[str], None]) -> None:
+        self._script, self.clock, self._count = script, clock, count
+        self.dice = Random(script.seed)  # noqa: S311 - faults want to be repeatable, not secret
+
+    def active(self, kind: str, channel: str = "", symbol: str = "") -> Fault | None:
+        """The first fault of this kind that is on, and about this channel and symbol."""
+        now = self.clock()
+        for fault in self._script.faults:
+            if fault.kind == kind and fault.active(now) and fault.matches(channel, symbol):
+                return fault
+        return None
+
+    def roll(self, kind: str, channel: str = "", symbol: str = "") -> Fault | None:
+        """As `active`, but also subject to the fault's odds; a hit is counted."""
+        fault = self.active(kind, channel, symbol)
+        return fault if fault and self.hit(fault) else None
+
+    def hit(self, fault: Fault) -> bool:
+        """Rolls the dice for one fault, and counts a hit."""
+        if fault.p < 1 and self.dice.random() >= fault.p:
+            return False
+        self._count(fault.kind)
+        return True
+
+    def beginning(self, after: float, until: float) -> list[Fault]:
+        """The faults that begin within ``(after, until]``, in seconds since the start."""
+        return [fault for fault in self._script.faults if fault.begins(after, until)]
+
+    def kept(self, symbol: str, trade_ids: Ints) -> NDArray[np.bool_]:
+        """Which trades the WebSocket shows: a hole is the same for every connection."""
+        keep = np.ones(len(trade_ids), bool)
+        fault = self.active("hole", "trade", symbol)
+        if fault and len(trade_ids):
+            keep = uniform(key_of(self._script.seed, symbol, "holes"), trade_ids) >= fault.p
+            for _ in range(int((~keep).sum())):
+                self._count("hole")
+        return keep
