@@ -1,0 +1,3 @@
+# Prometheus from Debian.
+FROM tradelake-standin/prometheus-base
+VOLUME /prometheus
