@@ -165,6 +165,37 @@ META_EPOCHS = Table(
     "YEAR",
 )
 
+META_RUNS = Table(
+    "meta_runs",
+    "meta",
+    "Finished rebuilds of silver rows; a run that is not here was interrupted and does not count.",
+    (
+        Column("ts", "TIMESTAMP", "When the run was finished, UTC."),
+        SYMBOL,
+        Column("run", "LONG", "Its number: when it was started, microseconds since 1970. The highest is the newest."),
+        Column("spec", "SYMBOL", "Hash of the feature definitions and the emission interval."),
+        Column("start", "TIMESTAMP", "Start of the rebuilt span, UTC."),
+        Column("end", "TIMESTAMP", "End of the rebuilt span (exclusive), UTC."),
+        Column("rows", "LONG", "How many rows it wrote."),
+    ),
+    ("ts", "symbol", "run"),
+    "YEAR",
+)
+
+META_RETENTION = Table(
+    "meta_retention",
+    "meta",
+    "Days that left QuestDB behind a verified backup; what arrives for them later is refused until they are restored.",
+    (
+        Column("ts", "TIMESTAMP", "The UTC day."),
+        Column("table_name", "SYMBOL", "The table it left."),
+        Column("dropped", "BOOLEAN", "False again once the day was restored."),
+        Column("changed_at", "TIMESTAMP", "When that was noted, UTC."),
+    ),
+    ("ts", "table_name"),
+    "YEAR",
+)
+
 GOLD_FORECASTS = Table(
     "gold_forecasts",
     "gold",
@@ -312,6 +343,7 @@ TABLES = (
     BRONZE_GAPS,
     META_SYMBOLS,
     META_EPOCHS,
+    META_RUNS,
     GOLD_FORECASTS,
     GOLD_FORECAST_SCORES,
     GOLD_QUALITY,

@@ -1,0 +1,92 @@
+"""Turns Kafka messages into valid frames of events, and sets aside what cannot be taken; pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import polars as pl
+
+from ingestion.validate import reasons
+from lakehouse.errors import PoisonError
+from lakehouse.messages import decode
+from lakehouse.settings import EVENTS_TOPIC
+
+ORIGINS = {True: "live", False: "history"}
+
+
+class Raw(NamedTuple):
+    """A message as it lies in Kafka."""
+
+    partition: int
+    offset: int
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """Something to set aside: why, and the message (or row) it came by."""
+
+    reason: str
+    detail: str
+    topic: str
+    partition: int
+    offset: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The events of one topic in a batch.
+
+    Attributes:
+        topic: where they came by.
+        events: `EVENT_SCHEMA`, per partition in log order, plus ``row``, the place in ``raws``.
+        raws: the messages as they came.
+    """
+
+    topic: str
+    events: pl.DataFrame
+    raws: Sequence[Raw]
+
+    @property
+    def origin(self) -> str:
+        """``live`` or ``history``, as bronze names it."""
+        return ORIGINS[self.topic == EVENTS_TOPIC]
+
+    def dead(self, row: int, error: PoisonError) -> Dead:
+        """The message behind ``row``, to be set aside."""
+        raw = self.raws[row]
+        return Dead(error.reason, str(error), self.topic, raw.partition, raw.offset, raw.value)
+
+
+def read(topic: str, epoch: int, raws: Sequence[Raw], future_tolerance_s: float) -> tuple[Part, list[Dead]]:
+    """Parses and checks the messages of one topic.
+
+    Returns:
+        The events that bronze can take, and the messages that it cannot.
+    """
+    frames, poisoned = _decode(raws, epoch, 0)
+    events = pl.concat(frames) if len(frames) != 1 else frames[0]
+    part = Part(topic, events, raws)
+    dead = [part.dead(row, error) for row, error in poisoned]
+    reason = reasons(events, future_tolerance_s)
+    if reason.null_count() == reason.len():
+        return part, dead
+    refused = events.select("row", reason).drop_nulls("reason")
+    dead += [part.dead(row, PoisonError(why, "refused by validation")) for row, why in refused.iter_rows()]
+    return Part(topic, events.filter(reason.is_null()), raws), dead
+
+
+def _decode(raws: Sequence[Raw], epoch: int, start: int) -> tuple[list[pl.DataFrame], list[tuple[int, PoisonError]]]:
+    """Decodes all at once; when that fails, halves the messages until the bad ones stand alone."""
+    try:
+        frame = decode([raw.value for raw in raws], epoch, [raw.offset for raw in raws])
+        rows = pl.int_range(start, start + len(raws), dtype=pl.Int64, eager=True)
+        return [frame.with_columns(rows.alias("row"))], []
+    except PoisonError as error:
+        if len(raws) == 1:
+            return [decode([], epoch, []).with_columns(pl.lit(0, pl.Int64).alias("row"))], [(start, error)]
+        half = len(raws) // 2
+        left, left_bad = _decode(raws[:half], epoch, start)
+        right, right_bad = _decode(raws[half:], epoch, start + half)
+        return left + right, left_bad + right_bad

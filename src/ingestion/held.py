@@ -1,0 +1,52 @@
+"""Decides which trades of a batch are first deliveries: ids that bronze does not hold yet; pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from ingestion.intervals import Ids, IntervalSet
+
+
+@dataclass(slots=True)
+class Held:
+    """What bronze holds of one symbol.
+
+    Attributes:
+        ids: trade ids in bronze, whichever way they came.
+        redelivered: per origin, the offsets whose trades are in bronze although Kafka will deliver them again,
+            because they were written after the last commit. Writing them again changes nothing (the keys are the
+            same), and the engine needs them, since its state ends at the commit.
+    """
+
+    ids: IntervalSet = field(default_factory=IntervalSet)
+    redelivered: dict[str, IntervalSet] = field(default_factory=dict)
+
+    def accepts(self, origin: str, ids: Ids, seqs: Ids) -> npt.NDArray[np.bool_]:
+        """For each trade of a batch in log order, whether it is new here or a redelivery of the row in bronze."""
+        new = ~self.ids.contains(ids)
+        if ids.size > 1 and not (np.diff(ids) > 0).all():
+            first = np.zeros(ids.size, np.bool_)
+            first[np.unique(ids, return_index=True)[1]] = True
+            new &= first
+        if origin in self.redelivered:
+            new |= self.redelivered[origin].contains(seqs)
+        return new
+
+
+def first_deliveries(trades: pl.DataFrame, origin: str, held: Mapping[str, Held]) -> npt.NDArray[np.bool_]:
+    """For each row of ``trades`` (symbol, trade_id, seq; log order), whether it is to be kept."""
+    keep = np.ones(trades.height, np.bool_)
+    for symbol, rows in by_symbol(trades):
+        ids, seqs = (trades[name].to_numpy()[rows] for name in ("trade_id", "seq"))
+        keep[rows] = held[symbol].accepts(origin, ids, seqs)
+    return keep
+
+
+def by_symbol(frame: pl.DataFrame) -> list[tuple[str, npt.NDArray[np.int64]]]:
+    """Each symbol of the frame with the numbers of its rows, ascending."""
+    groups = frame.lazy().select("symbol", pl.int_range(pl.len(), dtype=pl.Int64).alias("row"))
+    found = groups.group_by("symbol", maintain_order=True).agg("row").collect()
+    return [(symbol, rows.to_numpy()) for symbol, rows in zip(found["symbol"], found["row"], strict=True)]

@@ -1,0 +1,44 @@
+"""Creates the lake's tables, views and topics, or brings them up to date; running it again changes nothing."""
+
+import logging
+import threading
+
+from confluent_kafka.admin import AdminClient
+
+from features.spec import COLUMNS
+from lakehouse import process
+from lakehouse.schema import TABLES, silver_features
+from lakehouse.settings import Settings
+from lakehouse.stores import kafka
+from lakehouse.stores.questdb import QuestDB
+from lakehouse.views import views
+
+log = logging.getLogger(__name__)
+SILVER = silver_features(COLUMNS)
+
+
+def migrate(settings: Settings, questdb: QuestDB, admin: AdminClient) -> list[str]:
+    """Tables, then views, then topics.
+
+    Returns:
+        What was changed, one line each.
+
+    Raises:
+        RetryableError: a server is away. FatalError: what exists contradicts the settings.
+    """
+    changed = questdb.migrate([*TABLES, SILVER], views(settings.feature_interval_ms))
+    changed += [f"created topic {name}" for name in kafka.ensure_topics(admin, settings.kafka_partitions)]
+    for line in changed:
+        log.info("%s", line)
+    return changed
+
+
+def main(settings: Settings, stop: threading.Event) -> None:
+    """Migrates once, waiting for servers that are still starting."""
+    questdb = QuestDB(settings)
+    process.retrying(lambda: migrate(settings, questdb, kafka.admin(settings)), stop, "migrating")
+    questdb.close()
+
+
+if __name__ == "__main__":
+    process.run(main)
