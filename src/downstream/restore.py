@@ -1,0 +1,212 @@
+"""Brings backed-up days back into QuestDB, checked against their manifests on the way in and once they are there."""
+
+import argparse
+import hashlib
+import logging
+import re
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, date, datetime
+
+import orjson
+import polars as pl
+
+from downstream.backup import parts, read_manifest
+from downstream.lakefiles import Manifest, Part, decode, part_of
+from downstream.tables import BY_NAME, LAKE_TABLES
+from lakehouse.errors import FatalError, LakeError, RetryableError
+from lakehouse.process import set_up_logging
+from lakehouse.retention import dropped_days, note
+from lakehouse.schema import META_RETENTION, Table
+from lakehouse.settings import Settings, load_settings
+from lakehouse.stores.objects import Objects
+from lakehouse.stores.questdb import QuestDB
+from lakehouse.views import views
+
+log = logging.getLogger(__name__)
+SLICE_ROWS = 100_000
+VIEWS_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a restore did: files, rows, and the days they are of (ISO, inclusive)."""
+
+    files: int
+    rows: int
+    first_day: str
+    last_day: str
+
+
+def backed_up(objects: Objects, day: date | None = None) -> Iterator[Part]:
+    """Every part with a manifest, or only those of ``day``, in order of keys."""
+    for stored in objects.list(""):
+        if stored.key.endswith("/_manifest.json") and (day is None or f"/dt={day}/" in stored.key):
+            yield part_of(stored.key)
+
+
+def load(objects: Objects, part: Part, manifest: Manifest) -> pl.DataFrame:
+    """The rows of a part, from the very version its manifest speaks of.
+
+    Raises:
+        FatalError: the file is missing or is not what the manifest says. RetryableError: the store is away.
+    """
+    data = objects.get(part.data_key, manifest.version)
+    if data is None:
+        raise FatalError(f"{part.data_key} is missing although its manifest is there: back {part.day} up again")
+    if hashlib.sha256(data).hexdigest() != manifest.sha256:
+        raise FatalError(f"{part.data_key} is not what its manifest says (sha256): back {part.day} up again")
+    return decode(data, part.data_key)
+
+
+def restore(questdb: QuestDB, objects: Objects, day: date | None = None, prefix: str = "") -> Report:
+    """Writes the parts of ``day`` (None: all of them) into their tables, or into tables named ``prefix`` + name.
+
+    Rows that are there already stay as they are: deduplication makes a second run harmless.
+
+    Raises:
+        RetryableError: a store is away; run it again. FatalError: a file does not agree with its manifest, or the
+            table ends with fewer rows than the backup; or there is no backup at all.
+    """
+    chosen = sorted(backed_up(objects, day), key=lambda part: (part.table, part.day, part.symbol or ""))
+    if not chosen:
+        raise FatalError(f"bucket {objects.bucket} holds no whole backup of {day or 'any day'}")
+    rows = 0
+    for part, manifest, frame in _fetched(objects, chosen):
+        write(questdb, part, manifest, frame, prefix)
+        rows += manifest.rows
+    return Report(len(chosen), rows, *(f(p.day for p in chosen).isoformat() for f in (min, max)))
+
+
+def _fetched(objects: Objects, chosen: list[Part]) -> Iterator[tuple[Part, Manifest, pl.DataFrame]]:
+    """Each part with its rows; the next file is fetched while the caller writes one."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(_fetch, objects, chosen[0])
+        for part, following in zip(chosen, [*chosen[1:], None], strict=True):
+            manifest, frame = coming.result()
+            if following is not None:
+                coming = pool.submit(_fetch, objects, following)
+            yield part, manifest, frame
+
+
+def _fetch(objects: Objects, part: Part) -> tuple[Manifest, pl.DataFrame]:
+    manifest = read_manifest(objects, part)
+    if manifest is None:
+        raise RetryableError(f"{part.manifest_key} vanished while it was read: run the restore again")
+    return manifest, load(objects, part, manifest)
+
+
+def target(part: Part, manifest: Manifest, prefix: str) -> Table:
+    """The table that takes a part: as it is defined now, with any column the backup has besides."""
+    held = manifest.table(part)
+    now = BY_NAME.get(part.table)
+    if now is None:
+        return replace(held, name=prefix + part.table)
+    more = tuple(column for column in held.columns if column.name not in now.names)
+    return replace(now, name=prefix + part.table, columns=(*now.columns, *more))
+
+
+def write(questdb: QuestDB, part: Part, manifest: Manifest, frame: pl.DataFrame, prefix: str) -> None:
+    """Writes a part's rows, then compares what the table now holds of that day and symbol with the manifest.
+
+    Raises:
+        FatalError: the table holds fewer rows than the backup, or others (only looked at where it holds as many).
+    """
+    table = target(part, manifest, prefix)
+    questdb.migrate([table], ())
+    for piece in frame.iter_slices(SLICE_ROWS):
+        questdb.write(table, piece)
+    there = parts(questdb, replace(manifest.table(part), name=table.name), date.max, part.day)
+    found = {p.symbol: fingerprint for p, fingerprint in there}.get(part.symbol, "0")
+    rows = int(found.split(":")[0])
+    if rows < manifest.rows or (rows == manifest.rows and found != manifest.fingerprint):
+        raise FatalError(
+            f"{table.name} holds {rows} rows of {part.symbol} on {part.day} ({found}), "
+            f"the backup {manifest.rows} ({manifest.fingerprint}): drop what is in the way, or restore --into scratch_"
+        )
+    log.info("restored %s into %s: %d rows", part.folder, table.name, manifest.rows)
+
+
+def rebuild_views(questdb: QuestDB, interval_ms: int, timeout_s: float = VIEWS_S) -> None:
+    """Creates the tables and views that are missing and waits until the materialized ones have caught up with their tables.
+
+    Raises:
+        RetryableError: they had not after ``timeout_s``. FatalError: one is invalid.
+    """
+    questdb.migrate((*LAKE_TABLES, META_RETENTION), views(interval_ms))
+    deadline = time.monotonic() + timeout_s
+    query = (
+        "SELECT view_name, view_status, invalidation_reason, refresh_base_table_txn, base_table_txn "
+        "FROM materialized_views()"
+    )
+    while True:
+        state = questdb.rows(query)
+        if invalid := [f"{name} ({why})" for name, status, why, *_ in state if status == "invalid"]:
+            raise FatalError(f"invalid: {', '.join(invalid)}: REFRESH MATERIALIZED VIEW name FULL, finer ones first")
+        behind = [name for name, _, _, refreshed, base in state if refreshed != base]
+        if not behind:
+            return
+        if time.monotonic() > deadline:
+            raise RetryableError(f"views not up to date after {timeout_s:g} s: {', '.join(behind)}")
+        time.sleep(0.1)
+
+
+def restore_lake(settings: Settings, day: date | None = None, prefix: str = "") -> Report:
+    """One restore with its own clients; into live tables, it also makes the views and lifts the refusal of the days.
+
+    Raises:
+        FatalError: the consumer is running, which would not know the ids of the restored trades.
+    """
+    if not re.fullmatch(r"[a-z0-9_]*", prefix):
+        raise FatalError(f"--into {prefix}: want lower-case letters, digits and underscores, e.g. scratch_")
+    if not prefix:
+        _no_consumer(settings)
+    questdb, objects = QuestDB(settings), Objects(settings)
+    try:
+        report = restore(questdb, objects, day, prefix)
+        if not prefix:
+            _lift_refusals(questdb, day)
+            rebuild_views(questdb, settings.feature_interval_ms)
+        return report
+    finally:
+        questdb.close()
+        objects.close()
+
+
+def _lift_refusals(questdb: QuestDB, day: date | None) -> None:
+    questdb.migrate([META_RETENTION], ())
+    for table, days in dropped_days(questdb).items():
+        if back := sorted(d for d in days if day in (None, d)):
+            note(questdb, table, back, False, datetime.now(UTC))
+
+
+def _no_consumer(settings: Settings) -> None:
+    try:
+        socket.create_connection((settings.bind_host, settings.consumer_metrics_port), 1).close()
+    except OSError:
+        return
+    raise FatalError("the consumer is running and would not know the restored trade ids: stop it, restore, start it")
+
+
+def main() -> None:
+    """``python -m downstream.restore (--day D | --all) [--into PREFIX]``; the report as JSON on stdout."""
+    parser = argparse.ArgumentParser(prog="python -m downstream.restore", description=__doc__)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--day", type=date.fromisoformat, help="the UTC day to bring back, YYYY-MM-DD")
+    what.add_argument("--all", action="store_true", help="every day of every table, e.g. on an empty machine")
+    parser.add_argument("--into", default="", metavar="PREFIX", help="write to tables PREFIX + name, not the live ones")
+    arguments = parser.parse_args()
+    try:
+        settings = load_settings()
+        set_up_logging(settings.log_level)
+        print(orjson.dumps(asdict(restore_lake(settings, arguments.day, arguments.into))).decode())
+    except LakeError as error:
+        sys.exit(f"restore failed: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""Lets old days leave QuestDB, but only those whose backup has just been read back."""
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
+
+import orjson
+
+from downstream.backup import held_tables, parts, read_manifest
+from downstream.lakefiles import Part
+from downstream.restore import load
+from downstream.tables import BY_NAME
+from lakehouse.errors import FatalError, LakeError
+from lakehouse.process import set_up_logging
+from lakehouse.retention import REFRESH_S, note
+from lakehouse.schema import Table
+from lakehouse.settings import Settings, load_settings
+from lakehouse.stores.objects import Objects
+from lakehouse.stores.questdb import QuestDB
+
+log = logging.getLogger(__name__)
+# The tables that grow with the market; the others are small and stay whole.
+LEAVING = tuple(
+    BY_NAME[name]
+    for name in ("bronze_trades", "bronze_quotes", "silver_features", "gold_forecasts", "gold_forecast_scores")
+)
+# Yesterday is replayed and the longest window reaches a day back from there.
+LEAST_DAYS = 3
+APPLY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Days that left, per table, and the days that stayed because their backup is not verified."""
+
+    left: dict[str, list[str]]
+    held_back: dict[str, list[str]]
+
+
+def apply(
+    questdb: QuestDB,
+    objects: Objects,
+    days: int,
+    now: datetime,
+    settle: Callable[[], None] = lambda: time.sleep(REFRESH_S * 1.5),
+) -> Report:
+    """Drops the days older than ``days`` up to the first whose backup is missing, changed or unreadable.
+
+    QuestDB's TTL is set only while it is needed and taken away again, so that days can never leave by themselves
+    while backups stand still. (It, unlike dropping partitions by hand, leaves materialized views whole.)
+
+    Args:
+        days: RETENTION_DAYS; 0: nothing ever leaves.
+        settle: waits until every writer has read which days are refused.
+
+    Raises:
+        RetryableError: a store is away. FatalError: too few days, or a TTL that somebody set by hand.
+    """
+    if 0 < days < LEAST_DAYS:
+        raise FatalError(f"RETENTION_DAYS={days}: the least is {LEAST_DAYS} (a day is replayed with a day before it)")
+    left: dict[str, list[str]] = {}
+    held: dict[str, list[str]] = {}
+    for table in held_tables(questdb, LEAVING):
+        _no_ttl(questdb, table)
+        if not days:
+            continue
+        cut = now.date() - timedelta(days=days)
+        ready, unverified = verified_days(questdb, objects, table, cut)
+        held[table.name] = [day.isoformat() for day in unverified]
+        if ready:
+            left[table.name] = [day.isoformat() for day in _leave(questdb, table, ready, unverified, cut, now, settle)]
+    return Report(left, {name: stuck for name, stuck in held.items() if stuck})
+
+
+def verified_days(questdb: QuestDB, objects: Objects, table: Table, cut: date) -> tuple[list[date], list[date]]:
+    """The days before ``cut`` that may leave (all before the first unverified one), and the unverified ones."""
+    good: dict[date, bool] = {}
+    for part, fingerprint in parts(questdb, table, cut):
+        good[part.day] = good.get(part.day, True) and _verified(objects, part, fingerprint)
+    unverified = [day for day, fine in good.items() if not fine]
+    return [day for day in good if not unverified or day < min(unverified)], unverified
+
+
+def _verified(objects: Objects, part: Part, fingerprint: str) -> bool:
+    manifest = read_manifest(objects, part)
+    if manifest is None or manifest.fingerprint != fingerprint:
+        return False
+    try:
+        load(objects, part, manifest)
+    except FatalError as error:
+        log.error("%s", error)
+        return False
+    return True
+
+
+def _leave(
+    questdb: QuestDB,
+    table: Table,
+    ready: list[date],
+    unverified: list[date],
+    cut: date,
+    now: datetime,
+    settle: Callable[[], None],
+) -> list[date]:
+    """Refuse first, look again, then drop: a row that slipped in between keeps its day here."""
+    before = dict(parts(questdb, table, cut))
+    note(questdb, table.name, ready, True, now)
+    settle()
+    end = min([*unverified, cut])
+    try:
+        after = dict(parts(questdb, table, cut))
+        changed = [part.day for part in after if before.get(part) != after[part]]
+        end = min([*changed, end])
+        _drop_before(questdb, table, end, now)
+    finally:
+        stayed = {part.day for part, _ in parts(questdb, table, cut)} & set(ready)
+        if stayed:
+            note(questdb, table.name, sorted(stayed), False, now)
+    return [day for day in ready if day not in stayed]
+
+
+def _drop_before(questdb: QuestDB, table: Table, end: date, now: datetime) -> None:
+    """Drops every whole day before ``end``; days stay while the newest row is older than the clock says."""
+    questdb.execute(f"ALTER TABLE {table.name} SET TTL {(now.date() - end).days} DAYS")
+    try:
+        questdb.wait_applied([table.name], APPLY_S)
+    finally:
+        _no_ttl(questdb, table)
+
+
+def _no_ttl(questdb: QuestDB, table: Table) -> None:
+    questdb.execute(f"ALTER TABLE {table.name} SET TTL 0 DAYS")
+    questdb.wait_applied([table.name], APPLY_S)
+
+
+def retain(settings: Settings) -> Report:
+    """Applies RETENTION_DAYS with its own clients: what the command and the DAG call.
+
+    Raises:
+        FatalError: some day is old enough to leave but its backup is not verified.
+    """
+    questdb, objects = QuestDB(settings), Objects(settings)
+    try:
+        report = apply(questdb, objects, settings.retention_days, datetime.now(UTC))
+    finally:
+        questdb.close()
+        objects.close()
+    if report.held_back:
+        raise FatalError(f"days stay because their backup is not verified: {report.held_back}; see backup_daily")
+    return report
+
+
+def main() -> None:
+    """``python -m downstream.retention``: applies RETENTION_DAYS; the report as JSON on stdout."""
+    argparse.ArgumentParser(prog="python -m downstream.retention", description=__doc__).parse_args()
+    try:
+        settings = load_settings()
+        set_up_logging(settings.log_level)
+        print(orjson.dumps(asdict(retain(settings))).decode())
+    except LakeError as error:
+        sys.exit(f"retention failed: {error}")
+
+
+if __name__ == "__main__":
+    main()
