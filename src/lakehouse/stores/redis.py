@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 import orjson
 import redis
+from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
+from redis.retry import Retry
 
 from lakehouse.errors import FatalError, RetryableError
 from lakehouse.settings import Settings
@@ -35,18 +37,22 @@ class Redis:
     def __init__(self, settings: Settings) -> None:
         self._where = f"Redis at {settings.redis_host}:{settings.redis_port}"
         self._ttl = settings.features_ttl_s
-        self._client = redis.Redis(
-            host=settings.redis_host,
-            port=settings.redis_port,
-            password=settings.redis_password.get_secret_value() or None,
-            socket_timeout=5,
-            socket_connect_timeout=5,
-        )
+        where: dict[str, Any] = {
+            "host": settings.redis_host,
+            "port": settings.redis_port,
+            "password": settings.redis_password.get_secret_value() or None,
+            "socket_timeout": 5,
+            "socket_connect_timeout": 5,
+        }
+        self._client = redis.Redis(**where)
+        # The client would subscribe again by itself after a break, and what was published meanwhile would be missed.
+        self._listener = redis.Redis(**where, retry=Retry(NoBackoff(), 0))
         self._publish = self._client.register_script(_PUBLISH)
 
     def close(self) -> None:
         """Closes the connections."""
         self._client.close()
+        self._listener.close()
 
     def ping(self) -> None:
         """Raises `RetryableError` when the server is away."""
@@ -85,7 +91,7 @@ class Redis:
         Pub/sub forgets, so start this anew (it reads the keys again) after every `RetryableError`.
         """
         try:
-            with self._client.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
+            with self._listener.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
                 channel.subscribe(*(f"{kind}:{symbol}" for symbol in symbols))
                 for symbol in symbols:
                     if (row := self.latest(kind, symbol)) is not None:

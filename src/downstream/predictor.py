@@ -1,0 +1,176 @@
+"""The predictor: each feature row on Redis gets its forecasts from the API, into gold_forecasts and onto Redis."""
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import orjson
+from prometheus_client import Counter, Gauge, Histogram
+
+from downstream import gold
+from downstream.mailbox import Mailbox
+from lakehouse import process
+from lakehouse.errors import PoisonError, RetryableError
+from lakehouse.records import Forecast
+from lakehouse.schema import GOLD_FORECASTS
+from lakehouse.settings import Settings
+from lakehouse.stores.questdb import QuestDB
+from lakehouse.stores.redis import Redis
+
+log = logging.getLogger(__name__)
+PATHS = {"bid": "/predict_bid", "vol": "/predict_vol"}
+BATCH_ROWS = 64
+MOST_WAITING = 512
+
+STORED = Counter("forecasts_stored_total", "Forecasts acknowledged by QuestDB.", ["target"])
+SKIPPED = Counter("forecast_rows_skipped_total", "Feature rows left out because newer ones of the symbol waited.")
+REFUSED = Counter("forecast_rows_refused_total", "Feature rows the API could not forecast.", ["reason"])
+LATENCY = Histogram(
+    "event_to_forecast_seconds",
+    "From the receipt of an event to its forecast in QuestDB.",
+    buckets=(0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 60),
+)
+STEP = Histogram(
+    "predictor_step_seconds",
+    "Time per batch in each step.",
+    ["step"],
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0, 10.0),
+)
+FRESHNESS = Gauge("feature_freshness_seconds", "Age of the newest features when they reached us.", ["symbol"])
+
+
+class Api:
+    """The prediction endpoints, each over a connection of its own that stays open."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._url = settings.api_url
+        self._clients = {target: httpx.Client(base_url=self._url, timeout=10.0) for target in PATHS}
+        self._pool = ThreadPoolExecutor(len(PATHS), thread_name_prefix="predict")
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._pool.shutdown()
+        for client in self._clients.values():
+            client.close()
+
+    def predict(self, rows: Sequence[gold.Row]) -> Mapping[str, Mapping[str, Any]]:
+        """Both targets at once for all rows; per target the API's answer.
+
+        Raises:
+            RetryableError: the API is away or not ready. PoisonError: it refuses some row.
+        """
+        body = orjson.dumps(gold.request_body(rows))
+        asked = {target: self._pool.submit(self._post, target, body) for target in PATHS}
+        return {target: answer.result() for target, answer in asked.items()}
+
+    def _post(self, target: str, body: bytes) -> Mapping[str, Any]:
+        try:
+            response = self._clients[target].post(
+                PATHS[target], content=body, headers={"Content-Type": "application/json"}
+            )
+        except httpx.TransportError as error:
+            raise RetryableError(f"API at {self._url}: {error!r}") from error
+        if response.is_server_error or response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+            raise RetryableError(f"API at {self._url}: HTTP {response.status_code}: {response.text[:200]}")
+        if response.is_error:
+            raise PoisonError("refused", f"API at {self._url}: HTTP {response.status_code}: {response.text[:500]}")
+        return dict(orjson.loads(response.content))
+
+
+class Predictor:
+    """Takes rows from the mailbox in batches: forecast, store, publish. Each step is repeated until it succeeds."""
+
+    def __init__(self, api: Api, database: QuestDB, redis: Redis, mailbox: Mailbox, stop: threading.Event) -> None:
+        self._api = api
+        self._database = database
+        self._redis = redis
+        self._mailbox = mailbox
+        self._stop = stop
+
+    def run(self) -> None:
+        """Works until stopped; the batch in hand is finished first, unless a server is away."""
+        while not self._stop.is_set():
+            if rows := self._mailbox.take(BATCH_ROWS, timeout_s=0.5):
+                try:
+                    self.handle(rows)
+                except RetryableError:
+                    log.warning("stopped with %d rows in hand not forecast", len(rows))
+
+    def handle(self, rows: Sequence[gold.Row]) -> None:
+        """One batch; a batch that is refused is halved until the row at fault is found, counted and left out."""
+        try:
+            with STEP.labels("predict").time():
+                answers = process.retrying(lambda: self._api.predict(rows), self._stop, "forecasting", longest_s=2.0)
+                found = gold.forecasts(rows, answers, datetime.now(UTC))
+        except PoisonError as error:
+            if len(rows) > 1:
+                middle = len(rows) // 2
+                self.handle(rows[:middle])
+                self.handle(rows[middle:])
+                return
+            REFUSED.labels(error.reason).inc()
+            log.error("no forecast for %s seq %d: %s", rows[0]["symbol"], rows[0]["seq"], error)
+            return
+        self._store(rows, found)
+
+    def _store(self, rows: Sequence[gold.Row], found: Sequence[Forecast]) -> None:
+        frame = gold.frame(found)
+        with STEP.labels("store").time():
+            process.retrying(lambda: self._database.write(GOLD_FORECASTS, frame), self._stop, "storing", longest_s=2.0)
+        stored = datetime.now(UTC)
+        for row in rows:
+            LATENCY.observe((stored - datetime.fromisoformat(row["received_at"])).total_seconds())
+        for target in PATHS:
+            STORED.labels(target).inc(sum(f.target == target for f in found))
+        with STEP.labels("publish").time():
+            self._publish(gold.messages(rows, found))
+
+    def _publish(self, messages: list[dict[str, Any]]) -> None:
+        try:
+            self._redis.publish("forecasts", list(messages))
+        except RetryableError as error:
+            # The key would be stale by the time Redis is back, and the next row brings a newer one.
+            log.warning("forecasts stored but not published: %s", error)
+
+
+def follow(redis: Redis, symbols: tuple[str, ...], mailbox: Mailbox, stop: threading.Event) -> None:
+    """Puts each feature row into the mailbox; after a break it reads the keys again before the channels."""
+    while not stop.is_set():
+        try:
+            process.retrying(redis.ping, stop, "following features", longest_s=2.0)
+            for row in redis.follow("features", symbols):
+                if stop.is_set():
+                    return
+                if row is not None:
+                    SKIPPED.inc(mailbox.put(row))
+                    age = datetime.now(UTC) - datetime.fromisoformat(row["received_at"])
+                    FRESHNESS.labels(row["symbol"]).set(age.total_seconds())
+        except RetryableError as error:
+            log.warning("lost the features: %s", error)
+
+
+def main(settings: Settings, stop: threading.Event) -> None:
+    """Builds the clients and works until stopped."""
+    api, database = Api(settings), QuestDB(settings)
+    # One connection listens, the other one publishes.
+    listening, publishing = Redis(settings), Redis(settings)
+    mailbox = Mailbox(MOST_WAITING)
+    try:
+        process.retrying(lambda: database.migrate([GOLD_FORECASTS], ()), stop, "migrating")
+        follower = threading.Thread(
+            target=follow, args=(listening, settings.symbols, mailbox, stop), name="follow", daemon=True
+        )
+        follower.start()
+        Predictor(api, database, publishing, mailbox, stop).run()
+        follower.join(timeout=3.0)
+    finally:
+        for client in (api, database, listening, publishing):
+            client.close()
+
+
+if __name__ == "__main__":
+    process.run(main, lambda settings: settings.predictor_metrics_port)

@@ -1,0 +1,81 @@
+"""The API's process: Waitress in front of the Flask application, with a thread that follows the registry."""
+
+import logging
+import os
+import threading
+
+import waitress
+from waitress.server import BaseWSGIServer
+
+from features.spec import NAMES, EngineConfig, spec_hash
+from forecast.api import Services, create_app
+from forecast.serving import airflow
+from forecast.serving.bodies import Parser
+from forecast.serving.mlflow import MlflowRegistry
+from forecast.serving.served import Models
+from forecast.serving.watch import Registry, Watcher
+from lakehouse import process
+from lakehouse.settings import Settings
+from lakehouse.stores.questdb import QuestDB
+from lakehouse.stores.redis import Redis
+
+log = logging.getLogger(__name__)
+POLL_S = 5.0
+RETRAIN_DAG = "retrain_daily"
+# Python computes on one core at a time: a few threads per core hide the waits for Redis, more only queue.
+PREDICT_THREADS = 2 * (os.cpu_count() or 2)
+
+
+def build(settings: Settings, registry: Registry, redis: Redis, database: QuestDB) -> tuple[Services, Watcher]:
+    """The parts of the application, wired; nothing is loaded or polled yet."""
+    spec = spec_hash(EngineConfig(settings.feature_interval_ms, settings.vol_step_s, settings.silence_s))
+    models = Models()
+    watcher = Watcher(registry, models, settings.state_dir / "models", NAMES, spec)
+    services = Services(
+        settings=settings,
+        latest=lambda symbol: redis.latest("features", symbol),
+        parser=Parser(NAMES, spec),
+        models=models,
+        needs={"redis": redis.ping},
+        uses={"questdb": lambda: _select_one(database), "mlflow": registry.ping},
+        reload=watcher.retry_refused,
+        retrain=lambda: airflow.trigger(settings, RETRAIN_DAG),
+    )
+    return services, watcher
+
+
+def _select_one(database: QuestDB) -> None:
+    database.rows("SELECT 1")
+
+
+def serve(settings: Settings, services: Services) -> BaseWSGIServer:
+    """A Waitress server, bound but not yet running."""
+    return waitress.create_server(
+        create_app(services),
+        host=settings.bind_host,
+        port=settings.api_port,
+        threads=PREDICT_THREADS,
+        ident="tradelake",
+        channel_timeout=60,
+        max_request_body_size=64 * 2**20,
+    )
+
+
+def main(settings: Settings, stop: threading.Event) -> None:
+    """Loads what the last run kept, serves, and follows the registry until stopped."""
+    redis, database = Redis(settings), QuestDB(settings, readonly=True)
+    services, watcher = build(settings, MlflowRegistry(settings), redis, database)
+    watcher.start()
+    server = serve(settings, services)
+    threading.Thread(target=server.run, name="waitress", daemon=True).start()
+    log.info("serving on %s:%d", settings.bind_host, settings.api_port)
+    watcher.run(stop, POLL_S)
+    # Requests that were accepted are answered first.
+    server.task_dispatcher.shutdown(cancel_pending=False, timeout=5)
+    server.close()
+    redis.close()
+    database.close()
+
+
+if __name__ == "__main__":
+    process.run(main)

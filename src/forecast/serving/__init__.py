@@ -1,0 +1,1 @@
+"""What stands behind the API: request parsing, problems, the models in service and their compiled trees."""

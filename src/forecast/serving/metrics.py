@@ -1,0 +1,34 @@
+"""What the API tells Prometheus."""
+
+import time
+
+from flask import Flask, Response, g, request
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS = Counter("http_requests_total", "Requests answered.", ["route", "method", "status"])
+SECONDS = Histogram(
+    "http_request_seconds",
+    "Time to answer, without the network.",
+    ["route"],
+    buckets=(0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0),
+)
+MODEL_INFO = Gauge("model_info", "1 for the model in service.", ["target", "version", "name"])
+SWAPS = Counter("model_swaps_total", "Models put in service.", ["target"])
+REFUSED = Counter("model_refused_total", "Models that failed their check and were not put in service.", ["target"])
+STREAMS = Gauge("live_streams", "Clients of the live page's event stream.")
+
+
+def install(app: Flask) -> None:
+    """Counts and times every request."""
+
+    @app.before_request
+    def begin() -> None:
+        g.begun = time.perf_counter()
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        # The rule, not the path: invented paths must not make new series.
+        route = request.url_rule.rule if request.url_rule else "none"
+        REQUESTS.labels(route, request.method if request.url_rule else "any", response.status_code).inc()
+        SECONDS.labels(route).observe(time.perf_counter() - g.begun)
+        return response

@@ -1,0 +1,196 @@
+"""Follows the registry's champions: fetches, verifies, then swaps; keeps a copy so that it can start alone."""
+
+import logging
+import shutil
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import orjson
+
+from forecast import conformal, models
+from forecast.baselines import default_rules
+from forecast.models import Forecaster
+from forecast.serving import metrics
+from forecast.serving.compiled import compile_trees
+from forecast.serving.served import Candidate, Models, Served, accept
+from forecast.targets import TARGETS, Target
+from lakehouse.errors import FatalError, LakeError
+from lakehouse.settings import HORIZONS_S
+
+log = logging.getLogger(__name__)
+POINTER = "champion.json"
+
+
+class Registry(Protocol):
+    """What we need of MLflow's model registry; every method raises `RetryableError` when it is away."""
+
+    def ping(self) -> None:
+        """Whether it answers."""
+        ...
+
+    def champion(self, target: Target) -> int | None:
+        """Version under the alias champion; None when there is none."""
+        ...
+
+    def fetch(self, target: Target, version: int, folder: Path) -> None:
+        """Downloads that version's forecaster into a new folder."""
+        ...
+
+    def ensure_baselines(self) -> None:
+        """Registers the simple rules as first champions where there is none."""
+        ...
+
+
+class Watcher:
+    """Keeps `Models` at the registry's champions.
+
+    Args:
+        folder: where copies are kept: ``{target}/{version}/`` and the pointer ``{target}/champion.json``.
+        names, spec: features of the rows, in order, and the hash of their definitions.
+    """
+
+    def __init__(self, registry: Registry, served: Models, folder: Path, names: Sequence[str], spec: str) -> None:
+        self._registry = registry
+        self._models = served
+        self._folder = folder
+        self._names = tuple(names)
+        self._spec = spec
+        self._lock = threading.Lock()
+        self._refused: dict[Target, int] = {}
+
+    def start(self) -> None:
+        """Puts in service what the last run kept on disk; where that is nothing, the simple rule, as version 0."""
+        for target in TARGETS:
+            version = _read_pointer(self._folder / target / POINTER)
+            if version is None or not self._try(target, version):
+                rule = simple_rule(target, self._names, self._spec)
+                self._swap(target, accept(0, rule, target, self._names, self._spec))
+
+    def poll(self) -> dict[str, Any]:
+        """Looks at the registry once.
+
+        Returns:
+            What was put in service, target to version; empty when nothing moved.
+
+        Raises:
+            RetryableError: the registry is away; what serves goes on serving.
+        """
+        with self._lock:
+            self._registry.ensure_baselines()
+            moved: dict[str, Any] = {}
+            for target in TARGETS:
+                version = self._registry.champion(target)
+                if version is None or version == self._refused.get(target) or self._serves(target, version):
+                    continue
+                if self._try(target, version):
+                    moved[target] = str(version)
+            return moved
+
+    def run(self, stop: threading.Event, every_s: float) -> None:
+        """Polls until stopped; says once when the registry goes away, and once when it is back."""
+        away = False
+        while not stop.is_set():
+            try:
+                self.poll()
+                if away:
+                    log.info("the registry answers again")
+                away = False
+            except LakeError as error:
+                if not away:
+                    log.warning("the registry is away, the models in service stay: %s", error)
+                away = True
+            stop.wait(every_s)
+
+    def retry_refused(self) -> dict[str, Any]:
+        """`poll`, giving versions that were refused before another chance."""
+        self._refused.clear()
+        return self.poll()
+
+    def _serves(self, target: Target, version: int) -> bool:
+        served = self._models.get(target)
+        return served is not None and served.version == version
+
+    def _try(self, target: Target, version: int) -> bool:
+        """Loads, verifies and swaps one version; a broken one is refused and the old one stays."""
+        self._models.announce(target, Candidate(version, "loading"))
+        try:
+            served = self._load(target, version)
+        except (FatalError, ValueError, KeyError, TypeError) as error:
+            # A damaged file surfaces as any of these in the loaders, and none of them may take the service down.
+            self._refused[target] = version
+            metrics.REFUSED.labels(target).inc()
+            self._models.announce(target, Candidate(version, "refused", str(error)))
+            log.error("refused %s/%d: %s", target, version, error)
+            return False
+        self._swap(target, served)
+        return True
+
+    def _load(self, target: Target, version: int) -> Served:
+        folder = self._folder / target / str(version)
+        if not folder.is_dir():
+            # Fetched beside it and renamed, so that a folder with this name is always whole.
+            partial = folder.with_name(f".{version}.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            self._registry.fetch(target, version, partial)
+            partial.rename(folder)
+        forecaster = models.load(folder)
+        served = accept(version, forecaster, target, self._names, self._spec)
+        return _with_trees(served)
+
+    def _swap(self, target: Target, served: Served) -> None:
+        before = self._models.get(target)
+        self._models.swap(target, served)
+        metrics.SWAPS.labels(target).inc()
+        metrics.MODEL_INFO.labels(target, str(served.version), served.forecaster.name).set(1)
+        if before is not None and before.version != served.version:
+            metrics.MODEL_INFO.remove(target, str(before.version), before.forecaster.name)
+        log.info("%s/%d (%s, trees %s) in service", target, served.version, served.forecaster.name, served.trees)
+        if served.version:
+            _write_pointer(self._folder / target / POINTER, served.version)
+            _prune(self._folder / target, {served.version, before.version if before else 0})
+
+
+def simple_rule(target: Target, names: Sequence[str], spec: str) -> Forecaster:
+    """Persistence or EWMA with a first guess of its errors: what can be served before anything was learnt."""
+    sigma = {"bid": 1.0, "vol": 0.4}[target]
+    calibration = conformal.normal(np.full(len(HORIZONS_S), sigma))
+    return models.make_baseline("baseline", target, default_rules(target), spec, names, calibration)
+
+
+def _with_trees(served: Served) -> Served:
+    forecaster: Forecaster = served.forecaster
+    if forecaster.learned is None:
+        return served
+    evaluate = compile_trees(forecaster.learned)
+    if evaluate is None:
+        return replace(served, trees="native")
+    return replace(served, forecaster=forecaster.with_evaluator(evaluate), trees="compiled")
+
+
+def _read_pointer(path: Path) -> int | None:
+    try:
+        return int(orjson.loads(path.read_bytes())["version"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        log.warning("ignoring %s: %s", path, error)
+        return None
+
+
+def _write_pointer(path: Path, version: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(orjson.dumps({"version": version}))
+    partial.replace(path)
+
+
+def _prune(folder: Path, keep: set[int]) -> None:
+    """Copies of other versions go; the registry has them."""
+    for other in folder.iterdir():
+        if other.is_dir() and other.name not in map(str, keep):
+            shutil.rmtree(other, ignore_errors=True)
