@@ -6,7 +6,7 @@ set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-all= keep=
+all='' keep=''
 for argument in "$@"; do
     case $argument in
         --all) all=1 ;;
@@ -20,7 +20,7 @@ LOG=$WORK/log
 mkdir -p "$WORK"
 : >"$LOG"
 export DOCKER_BUILDKIT=0 COMPOSE_DOCKER_CLI_BUILD=0 COMPOSE_PROJECT_NAME=tradelake-smoke SOURCE=simulator
-engine_pid=
+engine_pid=''
 
 # An engine that runs already is used; otherwise Debian's, with a data folder of its own, for this run only.
 need_engine() {
@@ -126,7 +126,7 @@ source .env
 set +a
 services=(questdb kafka redis postgres minio minio-init mlflow simulator consumer producer api predictor score)
 [[ -n $all ]] && services+=(airflow-init airflow-apiserver airflow-scheduler airflow-dag-processor prometheus)
-standins=
+standins=''
 if ! timeout 60 docker pull -q redis:7.4.5-bookworm >/dev/null 2>&1; then
     standins=1
     say "official images cannot be pulled here: QuestDB, Kafka, Redis, PostgreSQL (and Prometheus) are stand-ins;"

@@ -121,7 +121,6 @@ def supervisord_conf(run_dir: Path, user: str, programs: Sequence[str]) -> str:
             "pidfile": run_dir / "supervisord.pid",
             "childlogdir": run_dir,
             "user": user,
-            "minfds": "65536",
         },
     )
     socket = _section("unix_http_server", {"file": run_dir / "supervisor.sock", "chmod": "0700"})

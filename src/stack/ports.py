@@ -62,11 +62,10 @@ def leftovers(settings: Settings, table: Iterable[Process]) -> dict[str, psutil.
 
 
 def belongs_to(process: Process, running: psutil.Process) -> bool:
-    """Whether a running program was started with the command of the table (a server may retitle itself)."""
+    """Whether a running program is this lake's, left without a supervisor: same command, same interpreter or paths."""
     try:
-        command = running.cmdline()
+        parent = running.parent()
+        supervised = parent is not None and "supervisor.supervisord" in parent.cmdline()
+        return not supervised and running.cmdline() == list(process.command)
     except psutil.Error:
         return False
-    return command[1:] == list(process.command[1:]) or (
-        bool(command) and command[0].split(" ")[0] == process.command[0]
-    )
