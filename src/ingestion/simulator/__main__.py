@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ingestion.kraken import parse_time
+from ingestion.simulator.blocks import Ledger
 from ingestion.simulator.faults import Script
-from ingestion.simulator.market import Market
-from ingestion.simulator.server import REST_BURST, Simulator, serve_until
+from ingestion.simulator.market import Market, micros
+from ingestion.simulator.server import REST_BURST, Simulator, serve_until, wall_clock_us
 from lakehouse import process
-from lakehouse.errors import FatalError
+from lakehouse.errors import FatalError, PoisonError
 from lakehouse.settings import Settings
 
 
@@ -18,20 +19,58 @@ def main(settings: Settings, stop: threading.Event, args: argparse.Namespace) ->
     """Builds the market and the faults, and serves them until ``stop`` is set."""
     path = args.faults or settings.simulator_faults
     script = Script.load(Path(path)) if path else Script()
-    market = Market(settings.simulator_seed, settings.simulator_events_per_s, _genesis(settings))
-    serve_until(stop, Simulator(market, script, args.rest_burst), settings.bind_host, settings.simulator_port)
+    behind_us = round(args.behind * 1e6)
+
+    def now_us() -> int:
+        return wall_clock_us() - behind_us
+
+    ledger = _replay(args, now_us()) if args.trades else _market(settings)
+    serve_until(stop, Simulator(ledger, script, args.rest_burst, now_us), settings.bind_host, settings.simulator_port)
 
 
-def _genesis(settings: Settings) -> datetime:
-    genesis = parse_time(settings.simulator_genesis)
+def _market(settings: Settings) -> Ledger:
+    genesis = _time("SIMULATOR_GENESIS", settings.simulator_genesis)
     if genesis >= datetime.now(UTC):
         raise FatalError(f"SIMULATOR_GENESIS: {settings.simulator_genesis} is in the future; want a time gone by")
-    return genesis
+    return Market(settings.simulator_seed, settings.simulator_events_per_s, genesis)
+
+
+def _replay(args: argparse.Namespace, now_us: int) -> Ledger:
+    # Only a replay needs polars, which takes as much memory as all the rest.
+    import polars as pl
+
+    from ingestion.simulator.replay import Replay
+
+    try:
+        trades = pl.read_parquet(args.trades)
+        quotes = pl.read_parquet(args.quotes) if args.quotes else None
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise FatalError(f"cannot read the recording: {error}") from None
+    anchor_us = micros(_time("--anchor", args.anchor)) if args.anchor else now_us
+    return Replay(trades, quotes, args.symbol, anchor_us, args.speed)
+
+
+def _time(name: str, text: str) -> datetime:
+    try:
+        return parse_time(text)
+    except PoisonError as error:
+        raise FatalError(f"{name}: {error}") from None
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; all else comes from the settings."""
+    options = argparse.ArgumentParser(prog="python -m ingestion.simulator", description=__doc__)
+    options.add_argument("--faults", help="fault script (JSON); default: SIMULATOR_FAULTS")
+    options.add_argument("--rest-burst", type=float, default=REST_BURST, help="REST calls at once before the throttle")
+    options.add_argument("--behind", type=float, default=0.0, help="serve the market as it was so many seconds ago")
+    options.add_argument("--trades", type=Path, help="replay this Parquet file of trades instead of the market")
+    options.add_argument("--quotes", type=Path, help="and this one of quotes")
+    options.add_argument("--symbol", default="BTC/USD", help="name of the replayed pair")
+    options.add_argument("--speed", type=float, default=1.0, help="how much faster than recorded")
+    options.add_argument("--anchor", help="when the recording begins, e.g. 2026-01-01T00:00:00Z; default: now")
+    return options
 
 
 if __name__ == "__main__":
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("--faults")
-    arguments.add_argument("--rest-burst", type=float, default=REST_BURST)
-    parsed = arguments.parse_args()
+    parsed = parser().parse_args()
     process.run(lambda settings, stop: main(settings, stop, parsed), lambda settings: settings.simulator_metrics_port)
