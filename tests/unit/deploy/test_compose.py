@@ -1,0 +1,75 @@
+"""The compose file runs the same servers, with the same settings, as the native stack."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lakehouse.settings import Settings
+from stack import configs
+from stack.envfile import secret_names
+
+ROOT = Path(__file__).parents[3]
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+SETTINGS = Settings(_env_file=None)  # type: ignore[call-arg]
+
+
+def properties(text: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in text.splitlines())
+
+
+def test_questdb_has_the_properties_of_the_native_stack() -> None:
+    environment = SERVICES["questdb"]["environment"]
+    native = properties(configs.questdb_conf(SETTINGS))
+    left_out = {name for name in native if name.endswith("bind.to") or name == "config.validation.strict"}
+    for name in native.keys() - left_out:
+        held = environment["QDB_" + name.upper().replace(".", "_")]
+        assert held == native[name] or held.startswith("${"), name
+
+
+def test_kafka_has_the_properties_of_the_native_stack() -> None:
+    environment = SERVICES["kafka"]["environment"]
+    native = properties(configs.kafka_properties(SETTINGS, Path("/var/lib/kafka/data")))
+    own = {"listeners", "advertised.listeners", "listener.security.protocol.map", "controller.quorum.voters"}
+    for name in native.keys() - own:
+        assert environment["KAFKA_" + name.upper().replace(".", "_")] == native[name], name
+
+
+def test_every_port_is_published_on_loopback_only() -> None:
+    ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
+    assert len(ports) >= 10
+    assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
+
+
+def test_every_published_port_is_a_setting_with_the_same_default() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    found = re.findall(r"\$\{([A-Z0-9_]+_PORT):-(\d+)\}", text)
+    assert found
+    for name, default in found:
+        assert Settings.model_fields[name.lower()].default == int(default), name
+
+
+def test_every_required_secret_is_a_setting_that_up_generates() -> None:
+    required = set(re.findall(r"\$\{([A-Z0-9_]+):\?", (ROOT / "docker-compose.yml").read_text()))
+    assert required <= {name.upper() for name in secret_names()}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_is_pinned_bounded_and_restarted(name: str) -> None:
+    service = SERVICES[name]
+    image = re.sub(r"\$\{[A-Z_]+:-(.*)\}", r"\1", service["image"])
+    tag = image.rpartition(":")[2]
+    assert re.search(r"\d+\.\d+", tag), f"{image} is not pinned"
+    assert service["mem_limit"]
+    assert service["restart"] in ("unless-stopped", "no")
+
+
+def test_our_own_containers_have_a_read_only_root_and_no_capabilities() -> None:
+    ours = [s for s in SERVICES.values() if "tradelake/app" in s["image"]]
+    assert len(ours) >= 7
+    for service in ours:
+        assert service["read_only"]
+        assert service["cap_drop"] == ["ALL"]
