@@ -95,6 +95,7 @@ class Settings(BaseSettings):
     airflow_port: Port = Field(8080, description="Airflow's port.")
     airflow_user: str = Field("admin", description="Airflow user that may trigger DAGs.")
     airflow_password: SecretStr = Field(SecretStr(""), description="Its password; generated.")
+    airflow_secret_key: SecretStr = Field(SecretStr(""), description="Signs Airflow's sessions and tokens; generated.")
     grafana_port: Port = Field(3000, description="Grafana's port.")
     prometheus_port: Port = Field(9090, description="Prometheus' port.")
     kafka_ui_port: Port = Field(9021, description="Kafka UI's port.")
