@@ -164,6 +164,8 @@ class Feed:
                     self._quote(quote, snapshot, now)
             case Status(system):
                 self._set_system(system)
+                if system == "maintenance":
+                    self._sink.lose_quotes(self._symbols, system)
                 self._subscriptions.rest(now)
             case Ack(method, channel, symbol):
                 self._subscriptions.acked(method, channel, symbol, now)

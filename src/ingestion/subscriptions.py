@@ -52,9 +52,11 @@ class Request:
 class _Subscription:
     phase: Phase = Phase.WAITING
     since: float = 0.0
-    silences: int = 0
+    unserved: int = 0
+    quiets: int = 0
     refusals: int = 0
     unanswered: int = 0
+    hopeless: bool = False
 
 
 Key = tuple[str, Stream]
@@ -77,7 +79,7 @@ class Subscriptions:
         """A new connection: nothing survives from the one before, except that what was refused is asked less often."""
         self._requests.clear()
         for one in self._all.values():
-            one.unanswered = 0
+            one.unanswered, one.hopeless = 0, False
             if one.phase is not Phase.REFUSED:
                 one.phase = Phase.WAITING
 
@@ -91,21 +93,25 @@ class Subscriptions:
         """The requests to send now; calling it again at once gives none."""
         leave = [key for key, one in self._all.items() if self._is_silent(key, one, now)]
         for key in leave:
-            self._all[key].silences += 1
+            one = self._all[key]
+            if one.phase is Phase.LIVE:
+                one.quiets += 1
+            else:
+                one.unserved += 1
+                one.hopeless = one.unserved == self._limits.tries
         ask = [key for key, one in self._all.items() if self._is_due(one, now)]
         for key in ask:
             one = self._all[key]
             one.unanswered += one.phase is Phase.ASKED
+            one.hopeless |= one.unanswered >= self._limits.tries
         return [*self._make("unsubscribe", leave, Phase.LEAVING, now), *self._make("subscribe", ask, Phase.ASKED, now)]
 
     def hopeless(self) -> Key | None:
-        """A subscription that this connection does not serve however often it is asked."""
-        for key, one in self._all.items():
-            if one.unanswered >= self._limits.tries or (
-                one.phase is Phase.ACKED and one.silences == self._limits.tries
-            ):
-                return key
-        return None
+        """A subscription that this connection does not serve however often it is asked; another one may.
+
+        One that is acknowledged and silent on every connection ends only the first: it must not harm the others.
+        """
+        return next((key for key, one in self._all.items() if one.hopeless), None)
 
     def acked(self, method: str, channel: str, symbol: str | None, now: float) -> None:
         """An acknowledgement came."""
@@ -147,9 +153,9 @@ class Subscriptions:
         if one is None or one.phase is Phase.LEAVING:
             return
         self._enter(one, Phase.LIVE, now)
-        one.unanswered = 0
-        if stream == "trade" or not snapshot:
-            one.silences = 0
+        one.unanswered = one.unserved = 0
+        if not snapshot:
+            one.quiets = 0
 
     def empty_snapshot(self, stream: Stream, now: float) -> None:
         """A snapshot without items names no symbol: it is that of the stream which waits longest."""
@@ -178,10 +184,10 @@ class Subscriptions:
 
     def _is_silent(self, key: Key, one: _Subscription, now: float) -> bool:
         if one.phase is Phase.ACKED:
-            return now - one.since >= self._grown(self._limits.snapshot, one.silences)
+            return now - one.since >= self._grown(self._limits.snapshot, one.unserved)
         if one.phase is Phase.LIVE and key[1] == "ticker":
             # Each fruitless look makes it likelier that the market is just quiet.
-            return now - one.since >= self._grown(self._limits.ticker_silence, one.silences)
+            return now - one.since >= self._grown(self._limits.ticker_silence, one.quiets)
         return False
 
     def _grown(self, seconds: float, times: int) -> float:
