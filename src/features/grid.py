@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from features.book import MINUTE, NEVER, RING, SECOND, Book, Record
-from features.jit import jit
+from features.jit import inlined
 from features.spec import STALE_S
 
 _STALE = STALE_S * SECOND
@@ -13,7 +13,7 @@ _MASK = RING - 1
 UNKNOWN, TRADE, QUOTE = 0, 1, 2  # kinds of price
 
 
-@jit
+@inlined
 def advance_grid(book: Book, ts: int, step: int) -> None:
     """Carries the newest quote and trade forward to the grid points up to ``ts``, before ``ts`` itself is applied."""
     clock = book.clock[0]
@@ -29,7 +29,7 @@ def advance_grid(book: Book, ts: int, step: int) -> None:
     clock.point = head
 
 
-@jit
+@inlined
 def put_price(book: Book, ts: int, price: float, kind: int, step: int) -> None:
     """Lets a quote's mid or a trade's price hold from ``ts`` on, up to the point where a newer one holds."""
     head = book.clock[0].point
@@ -51,7 +51,7 @@ def put_price(book: Book, ts: int, price: float, kind: int, step: int) -> None:
         _refresh(book, first, min(k, head), step)
 
 
-@jit
+@inlined
 def _refresh(book: Book, first: int, last: int, step: int) -> None:
     """Recomputes returns first..last and the sums of their minutes."""
     clock = book.clock[0]
@@ -71,7 +71,7 @@ def _refresh(book: Book, first: int, last: int, step: int) -> None:
     clock.vol_point = NEVER
 
 
-@jit
+@inlined
 def _choose(point: Record, time: int) -> None:
     """The price of a point: the mid while a quote is known, else the last trade; nothing that is too old."""
     if not np.isnan(point.mid) and time - point.quote_ts <= _STALE:
@@ -82,7 +82,7 @@ def _choose(point: Record, time: int) -> None:
         point.price, point.kind = np.nan, UNKNOWN
 
 
-@jit
+@inlined
 def _squared_return(before: Record, point: Record) -> float:
     """Between a mid and a trade price lies half the spread, which is no return: a change of kind counts 0."""
     if before.kind != point.kind or point.kind == UNKNOWN or before.price == point.price:

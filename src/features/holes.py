@@ -1,14 +1,14 @@
 """Kernels that keep the open holes in a symbol's trade ids and say whether a row is complete."""
 
 from features.book import NEVER, SECOND, Book
-from features.jit import jit
+from features.jit import inlined
 from features.spec import COMPLETE_S, STALE_S
 
 _SPAN = COMPLETE_S * SECOND
 _STALE = STALE_S * SECOND
 
 
-@jit
+@inlined
 def put_id(book: Book, ts: int, trade_id: int) -> None:
     """Takes note of a dense id: a jump opens a hole, a missing id that comes after all shrinks or splits its hole."""
     clock = book.clock[0]
@@ -23,7 +23,7 @@ def put_id(book: Book, ts: int, trade_id: int) -> None:
         _fill(book, trade_id)
 
 
-@jit
+@inlined
 def _fill(book: Book, trade_id: int) -> None:
     clock = book.clock[0]
     for i in range(clock.holes):
@@ -44,13 +44,13 @@ def _fill(book: Book, trade_id: int) -> None:
             return
 
 
-@jit
+@inlined
 def _copy(book: Book, source: int, target: int) -> None:
     a, b = book.holes[source], book.holes[target]
     b.low, b.high, b.ts = a.low, a.high, a.ts
 
 
-@jit
+@inlined
 def is_complete(book: Book, t: int, step: int) -> bool:
     """No hole, gap, silence or beginning of a stream where the row's windows up to 60 min look.
 

@@ -30,6 +30,12 @@ if not numba.config.CACHE_DIR:
 
 
 def jit(function: F) -> F:
-    """Compiles ``function`` on first use (divisions follow IEEE: x / 0 is inf or NaN)."""
+    """Compiles a kernel that Python calls, on first use (divisions follow IEEE: x / 0 is inf or NaN)."""
     compiled: F = numba.njit(cache=True, error_model="numpy")(function)
+    return compiled
+
+
+def inlined(function: F) -> F:
+    """Compiles a kernel into the kernels that call it: handing a `Book` over costs more than most of them do."""
+    compiled: F = numba.njit(cache=True, error_model="numpy", forceinline=True)(function)
     return compiled

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from features.book import DAY, MINUTE, NEVER, SECOND, Book, Floats
 from features.grid import QUOTE, TRADE, advance_grid, put_price
 from features.holes import is_complete, put_id
-from features.jit import jit
+from features.jit import inlined, jit
 from features.spec import NAMES, STALE_S
 from features.tiles import advance_tiles, put_trade
 from features.variance import close_variance, measure, price_since, write_variance
@@ -89,7 +89,7 @@ def run(
             row += 1
 
 
-@jit
+@inlined
 def _advance(book: Book, ts: int, rules: Rules) -> None:
     clock = book.clock[0]
     if clock.newest == NEVER:
@@ -104,7 +104,7 @@ def _advance(book: Book, ts: int, rules: Rules) -> None:
     clock.newest = ts
 
 
-@jit
+@inlined
 def _trade(book: Book, batch: Batch, i: int, rules: Rules) -> None:
     clock = book.clock[0]
     ts, price, trade_id = batch.ts[i], batch.price[i], batch.trade_id[i]
@@ -122,7 +122,7 @@ def _trade(book: Book, batch: Batch, i: int, rules: Rules) -> None:
         put_id(book, ts, trade_id)
 
 
-@jit
+@inlined
 def _quote(book: Book, ts: int, quote: Floats, step: int) -> None:
     """Takes a quote in; the first one after a gap tells what holds from the gap on, even if stamped earlier."""
     clock = book.clock[0]
@@ -140,7 +140,7 @@ def _quote(book: Book, ts: int, quote: Floats, step: int) -> None:
     put_price(book, holds, mid, QUOTE, step)
 
 
-@jit
+@inlined
 def _lose(book: Book, kind: int, step: int) -> None:
     """A gap takes effect where the market's time stands: its own stamp is the producer's clock, not the exchange's."""
     clock = book.clock[0]
@@ -155,7 +155,7 @@ def _lose(book: Book, kind: int, step: int) -> None:
     put_price(book, clock.newest, np.nan, QUOTE, step)
 
 
-@jit
+@inlined
 def _emit(book: Book, t: int, step: int, out: Floats) -> None:
     clock = book.clock[0]
     out[:] = np.nan
@@ -183,7 +183,7 @@ def _emit(book: Book, t: int, step: int, out: Floats) -> None:
     out[_NOW + 4] = (t // DAY + 3) % 7
 
 
-@jit
+@inlined
 def _write_quote(quote: Floats, out: Floats) -> None:
     bid, bid_qty, ask, ask_qty = quote[0], quote[1], quote[2], quote[3]
     for i in range(len(quote)):

@@ -3,12 +3,12 @@
 import numpy as np
 
 from features.book import NEVER, RING, SECOND, Book, Record
-from features.jit import jit
+from features.jit import inlined
 
 _MASK = RING - 1
 
 
-@jit
+@inlined
 def put_trade(book: Book, ts: int, price: float, qty: float, sign: int) -> None:
     """Adds a trade to its second and its minute, wherever it falls; what is older than the rings has no place."""
     clock = book.clock[0]
@@ -29,7 +29,7 @@ def put_trade(book: Book, ts: int, price: float, qty: float, sign: int) -> None:
             clock.closed_minute = NEVER
 
 
-@jit
+@inlined
 def _add(tile: Record, ts: int, price: float, qty: float, sign: int) -> None:
     """Welford's update; of trades with equal times the later arrival closes."""
     tile.n += 1.0
@@ -49,7 +49,7 @@ def _add(tile: Record, ts: int, price: float, qty: float, sign: int) -> None:
         tile.close_ts = ts
 
 
-@jit
+@inlined
 def advance_tiles(book: Book, ts: int) -> None:
     """Makes room for the seconds and minutes up to ``ts``."""
     clock = book.clock[0]
@@ -67,7 +67,7 @@ def advance_tiles(book: Book, ts: int) -> None:
     clock.minute = minute
 
 
-@jit
+@inlined
 def _release(book: Book, head: int) -> None:
     """Gives a chain of raw trades back to the pool."""
     clock = book.clock[0]
@@ -80,7 +80,7 @@ def _release(book: Book, head: int) -> None:
     clock.free_count += count
 
 
-@jit
+@inlined
 def _clear(tile: Record) -> None:
     tile.n = tile.mean = tile.m2 = tile.volume = tile.notional = tile.buy = tile.sell = 0.0
     tile.low, tile.high = np.inf, -np.inf

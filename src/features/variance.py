@@ -3,7 +3,7 @@
 import numpy as np
 
 from features.book import DAY, DAY_MINUTES, MINUTE, NEVER, RING, SECOND, Book, Floats
-from features.jit import jit
+from features.jit import inlined
 from features.spec import HALF_LIVES_MIN, LONG_WINDOWS, NAMES, STALE_S, WINDOW_STATS, WINDOWS
 
 _MASK = RING - 1
@@ -20,7 +20,7 @@ _CLOSED_RV, _CLOSED_NUM, _CLOSED_DEN = 4 * _L, 5 * _L, 5 * _L + _H
 _VOL_EMA, _VOL_LONG, _VOL_EWMA, _VOL_TOD = _W, 2 * _W, 2 * _W + _L, 2 * _W + _L + _H
 
 
-@jit
+@inlined
 def price_since(book: Book, t: int) -> int:
     """Since when a price is known without a pause: the older of the two streams' beginnings; -NEVER if neither is."""
     clock = book.clock[0]
@@ -29,13 +29,13 @@ def price_since(book: Book, t: int) -> int:
     return min(trade, quote)
 
 
-@jit
+@inlined
 def _known(first: int, minute: int, per: int) -> int:
     """How many of a minute's returns are known when the first known one is ``first``."""
     return min(max((minute + 1) * per - first, 0), per)
 
 
-@jit
+@inlined
 def _minute_rv(book: Book, minute: int, first: int, per: int) -> float:
     """Squared returns of a minute from the grid point ``first`` on."""
     if _known(first, minute, per) == per:
@@ -46,7 +46,7 @@ def _minute_rv(book: Book, minute: int, first: int, per: int) -> float:
     return total
 
 
-@jit
+@inlined
 def close_variance(book: Book, minute: int, since: int, step: int) -> None:
     """Sums variance over the closed minutes of the long windows and of each half-life."""
     closed = book.closed
@@ -69,7 +69,7 @@ def close_variance(book: Book, minute: int, since: int, step: int) -> None:
     closed[_CLOSED_RV + _L - 1] = total
 
 
-@jit
+@inlined
 def measure(book: Book, since: int, step: int) -> None:
     """Computes every feature of the grid as of its newest point into ``book.vol``."""
     book.vol[:] = np.nan
@@ -98,7 +98,7 @@ def measure(book: Book, since: int, step: int) -> None:
         vol[_VOL_TOD] = total / 5.0
 
 
-@jit
+@inlined
 def _measure_windows(book: Book, since: int, step: int) -> None:
     """Realised variance and EMA of the price over each window that is a whole number of steps."""
     grid, head, mask = book.grid, book.clock[0].point, len(book.grid) - 1
@@ -121,7 +121,7 @@ def _measure_windows(book: Book, since: int, step: int) -> None:
             book.vol[_VOL_EMA + w] = weighted / weights
 
 
-@jit
+@inlined
 def write_variance(book: Book, out: Floats) -> None:
     """Copies what `measure` found to its places in the row."""
     vol = book.vol

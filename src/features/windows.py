@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from features.book import MINUTE, NEVER, RING, SECOND, Book, Floats, Record
-from features.jit import jit
+from features.jit import inlined
 from features.spec import LONG_WINDOWS, NAMES, STALE_S, WINDOW_STATS, WINDOWS
 
 _MASK = RING - 1
@@ -29,7 +29,7 @@ Sums = tuple[float, float, float, float, float, float, float, float, float]
 _NOTHING = (0.0, 0.0, 0.0, np.inf, -np.inf, 0.0, 0.0, 0.0, 0.0)
 
 
-@jit
+@inlined
 def write_windows(book: Book, t: int, step: int, out: Floats) -> None:
     """Fills the trade statistics of each window of `WINDOWS`; those that reach back too far stay NaN."""
     clock = book.clock[0]
@@ -53,7 +53,7 @@ def write_windows(book: Book, t: int, step: int, out: Floats) -> None:
         _write(sums, center, price_at(book, edge, step), out[w * _WIDTH : (w + 1) * _WIDTH])
 
 
-@jit
+@inlined
 def _with_tile(sums: Sums, tile: Record, center: float) -> Sums:
     delta = tile.mean - center
     first = tile.n * delta
@@ -71,7 +71,7 @@ def _with_tile(sums: Sums, tile: Record, center: float) -> Sums:
     )
 
 
-@jit
+@inlined
 def _with_raw(sums: Sums, book: Book, head: int, edge: int, center: float) -> Sums:
     """Adds the trades of one second that lie behind the edge."""
     raw = book.raw
@@ -89,7 +89,7 @@ def _with_raw(sums: Sums, book: Book, head: int, edge: int, center: float) -> Su
     return n, s1, s2, low, high, volume, notional, buy, sell
 
 
-@jit
+@inlined
 def price_at(book: Book, time: int, step: int) -> float:
     """Price of the last trade at or before ``time``, which lies within the ring of seconds."""
     second = time // SECOND
@@ -109,7 +109,7 @@ def price_at(book: Book, time: int, step: int) -> float:
     return float(book.grid[k & (len(book.grid) - 1)].trade)
 
 
-@jit
+@inlined
 def _write(sums: Sums, last: float, before: float, out: Floats) -> None:
     n, s1, s2, low, high, volume, notional, buy, sell = sums
     out[_TRADES], out[_VOLUME], out[_SIGNED] = n, volume, buy - sell
@@ -125,7 +125,7 @@ def _write(sums: Sums, last: float, before: float, out: Floats) -> None:
         out[_MOMENTUM] = -1e4 * shift / mean
 
 
-@jit
+@inlined
 def close_trades(book: Book, minute: int) -> None:
     """Sums trades over the closed minutes of each long window, for rows of the running ``minute``."""
     closed = book.closed
@@ -142,7 +142,7 @@ def close_trades(book: Book, minute: int) -> None:
         closed[4 * w], closed[4 * w + 1], closed[4 * w + 2], closed[4 * w + 3] = n, volume, buy, sell
 
 
-@jit
+@inlined
 def write_long(book: Book, t: int, step: int, out: Floats) -> None:
     """Fills the trade statistics of `LONG_WINDOWS`: the closed minutes of `close_trades` and the running one."""
     clock = book.clock[0]
