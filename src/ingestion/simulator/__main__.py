@@ -19,7 +19,7 @@ def main(settings: Settings, stop: threading.Event, args: argparse.Namespace) ->
     """Builds the market and the faults, and serves them until ``stop`` is set."""
     path = args.faults or settings.simulator_faults
     script = Script.load(Path(path)) if path else Script()
-    behind_us = round(args.behind * 1e6)
+    behind_us: int = round(args.behind * 1e6)
 
     def now_us() -> int:
         return wall_clock_us() - behind_us
