@@ -97,3 +97,23 @@ fetch_servers() {
     done
     printf '%s' "$wanted" >"$to/.made-from"
 }
+
+# MinIO has no packages any more: built once with Go (minutes), at the version of docker/minio/Dockerfile.
+fetch_minio() {
+    local to=${SERVERS_DIR:-var/servers} version
+    version=$(sed -n 's/^ARG MINIO_VERSION=//p' docker/minio/Dockerfile)
+    [[ -x $to/minio && -f $to/.minio-version && $(<"$to/.minio-version") == "$version" ]] && return
+    command -v go >/dev/null || die "Go 1.24 or newer is needed to build MinIO (https://go.dev/dl)," \
+        "or an object store of yours: set S3_ENDPOINT"
+    say "building MinIO $version (about four minutes, once)"
+    mkdir -p "$to"
+    GOBIN=$(realpath "$to") go install "github.com/minio/minio@$version" 2>&1 | grep -v '^go: downloading' >&2 || true
+    [[ -x $to/minio ]] || die "MinIO could not be built: is Go 1.24 or newer first on the PATH? ($(go version))"
+    printf '%s' "$version" >"$to/.minio-version"
+}
+
+# own_minio: whether the object store is ours to run (S3_ENDPOINT left alone, or on this machine).
+own_minio() {
+    local endpoint=${S3_ENDPOINT:-$(sed -n 's/^S3_ENDPOINT=//p' .env 2>/dev/null | tail -n 1)}
+    [[ -z $endpoint || $endpoint == 127.0.0.1:* || $endpoint == localhost:* ]]
+}

@@ -10,9 +10,10 @@ from lakehouse.settings import Settings, load_settings
 from stack import envfile, show
 from stack.down import down
 from stack.layout import Layout, layout
+from stack.process import Process
 from stack.report import gather
 from stack.supervisor import Supervisor
-from stack.table import Process, processes
+from stack.table import processes
 from stack.up import up
 
 
@@ -50,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
 def _lake() -> tuple[Settings, Layout, tuple[Process, ...]]:
     settings = load_settings()
     paths = layout(settings)
-    return settings, paths, processes(settings, paths, full=True)
+    return settings, paths, processes(settings, paths)
 
 
 def _say(text: str) -> None:

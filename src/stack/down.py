@@ -8,9 +8,9 @@ import psutil
 from lakehouse.settings import Settings
 from stack.layout import Layout
 from stack.ports import leftovers
+from stack.process import Process
 from stack.report import consumer_lag
 from stack.supervisor import STOP_WAIT_S, Supervisor
-from stack.table import Process
 
 DRAIN_S = 8.0
 

@@ -37,6 +37,11 @@ class Layout:
         """Holds the name of the market that was chosen."""
         return self.var / "source"
 
+    @property
+    def full_record(self) -> Path:
+        """There once ``--full`` was asked for: from then on the models live in PostgreSQL and the object store."""
+        return self.state / "full"
+
 
 def layout(settings: Settings) -> Layout:
     """The paths for these settings, made absolute from the working directory."""

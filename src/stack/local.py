@@ -17,7 +17,8 @@ from lakehouse.settings import Settings, load_settings
 from stack.envfile import child_environment
 from stack.layout import ROOT, layout
 from stack.prepare import prepare
-from stack.table import Process, processes
+from stack.process import Process
+from stack.table import processes
 
 SERVERS = ("questdb", "kafka", "redis")
 START_S = 90.0
@@ -54,7 +55,7 @@ class LocalServers:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._paths = layout(settings)
-        self._table = {p.name: p for p in processes(settings, self._paths)}
+        self._table = {p.name: p for p in processes(settings, self._paths, full=True)}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, *names: str, ready: bool = True) -> None:
@@ -74,7 +75,8 @@ class LocalServers:
         deadline = time.monotonic() + timeout_s
         while True:
             try:
-                return self._table[name].probe(self.settings)
+                self._table[name].probe(self.settings)
+                break
             except LakeError as error:
                 ended = self._children[name].poll() is not None
                 if ended or time.monotonic() > deadline:
@@ -82,6 +84,8 @@ class LocalServers:
                     state = "ended" if ended else f"not healthy after {timeout_s:g} s"
                     raise FatalError(f"{name} {state}: {error}\n{log}") from error
             time.sleep(0.1)
+        if (settle := self._table[name].once_healthy) is not None:
+            settle(self.settings)
 
     def kill(self, name: str) -> None:
         """kill -9, as in a crash."""

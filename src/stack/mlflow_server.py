@@ -2,26 +2,33 @@
 
 import argparse
 import os
+from pathlib import Path
 
 from lakehouse.process import set_up_logging
 from lakehouse.settings import Settings, load_settings
+from stack import postgres
+from stack.buckets import MLFLOW_BUCKET
+from stack.layout import layout
 
 
 def main() -> None:
     """Serves runs, models and artifacts until SIGTERM."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backend", required=True, help="database of runs and models, e.g. sqlite:////path/mlflow.db")
-    parser.add_argument("--artifacts", required=True, help="where artifacts are kept: a folder or s3://bucket")
-    arguments = parser.parse_args()
+    parser.add_argument("--full", action="store_true", help="keep all in PostgreSQL and the object store")
     settings = load_settings()
     set_up_logging(settings.log_level)
-    os.environ |= server_environment(settings, arguments.backend, arguments.artifacts)
+    home = layout(settings).state / "mlflow"
+    backend, artifacts = f"sqlite:///{home / 'mlflow.db'}", str(home / "artifacts")
+    if parser.parse_args().full:
+        backend, artifacts = full_backend(settings, home), f"s3://{MLFLOW_BUCKET}"
+        os.environ |= s3_environment(settings)
+    os.environ |= server_environment(settings, backend, artifacts)
 
     # MLflow's modules read the environment as they are imported.
     import uvicorn
     from mlflow.server.handlers import initialize_backend_stores
 
-    initialize_backend_stores(arguments.backend, arguments.backend, "mlflow-artifacts:/")
+    initialize_backend_stores(backend, backend, "mlflow-artifacts:/")
     uvicorn.run(
         "mlflow.server.fastapi_app:app",
         host=settings.bind_host,
@@ -44,6 +51,22 @@ def server_environment(settings: Settings, backend: str, artifacts: str) -> dict
         # No queue of background jobs: it would run one more Python process per kind of job.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+
+
+def full_backend(settings: Settings, home: Path) -> str:
+    """PostgreSQL's address where it is installed; else a SQLite file beside the artifacts in the object store."""
+    return postgres.uri(settings, "mlflow") if postgres.binaries() else f"sqlite:///{home / 'mlflow.db'}"
+
+
+def s3_environment(settings: Settings) -> dict[str, str]:
+    """What boto3, which MLflow uses, must be told of the object store."""
+    return {
+        "MLFLOW_S3_ENDPOINT_URL": f"{'https' if settings.s3_secure else 'http'}://{settings.s3_endpoint}",
+        "AWS_ACCESS_KEY_ID": settings.mlflow_s3_access_key,
+        "AWS_SECRET_ACCESS_KEY": settings.mlflow_s3_secret_key.get_secret_value(),
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
     }
 
 

@@ -6,7 +6,7 @@ import psutil
 
 from lakehouse.errors import FatalError
 from lakehouse.settings import Settings
-from stack.table import Process
+from stack.process import Process
 
 
 def listeners() -> dict[int, psutil.Process | None]:

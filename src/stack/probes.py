@@ -19,7 +19,7 @@ def questdb_answers(settings: Settings) -> None:
     """QuestDB runs a statement for our user."""
     password = settings.questdb_password.get_secret_value()
     url = f"http://{settings.questdb_host}:{settings.questdb_http_port}/exec?query=SELECT+1"
-    _get(url, auth=(settings.questdb_user, password))
+    get(url, auth=(settings.questdb_user, password))
 
 
 def kafka_answers(settings: Settings) -> None:
@@ -42,24 +42,25 @@ def redis_answers(settings: Settings) -> None:
 
 def mlflow_answers(settings: Settings) -> None:
     """MLflow says OK."""
-    _get(f"{settings.mlflow_uri}/health")
+    get(f"{settings.mlflow_uri}/health")
 
 
 def api_answers(settings: Settings) -> None:
     """The API is up and has its stores and models."""
-    _get(f"{settings.api_url}/readyz")
+    get(f"{settings.api_url}/readyz")
 
 
 def metrics(port: Callable[[Settings], int]) -> Probe:
     """A probe of one of our own processes: it serves its metrics."""
 
     def answers(settings: Settings) -> None:
-        _get(f"http://{settings.bind_host}:{port(settings)}/metrics")
+        get(f"http://{settings.bind_host}:{port(settings)}/metrics")
 
     return answers
 
 
-def _get(url: str, auth: tuple[str, str] | None = None) -> None:
+def get(url: str, auth: tuple[str, str] | None = None) -> None:
+    """Raises `RetryableError` unless the URL answers with success."""
     try:
         response = httpx.get(url, auth=auth, timeout=TIMEOUT_S)
     except httpx.HTTPError as error:

@@ -13,8 +13,8 @@ from lakehouse.errors import LakeError
 from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC, Settings
 from lakehouse.stores import kafka
 from lakehouse.stores.questdb import QuestDB
+from stack.process import Process
 from stack.supervisor import ProcessState
-from stack.table import Process
 
 LAYERS = ("bronze_", "silver_", "gold_", "meta_")
 TIMEOUT_S = 3.0

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from lakehouse.settings import Settings
 from stack.envfile import secret_names
+from stack.process import Process
 from stack.report import Report
-from stack.table import Process
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
@@ -20,7 +20,7 @@ def where_things_are(settings: Settings, table: Sequence[Process], report: Repor
     rows = [("PROCESS", "HEALTH", "PORT", "MEMORY", "WHAT")]
     for process in table:
         found = report.processes[process.name]
-        port = str(next(iter(found.ports.values())))
+        port = str(next(iter(found.ports.values()), ""))
         health = "healthy" if found.healthy else "UNHEALTHY"
         rows.append((process.name, health, port, f"{found.memory_mb:.0f} MB", process.about))
     return f"\n{columns(rows)}\n\n{addresses(settings)}\nmemory in all: {report.memory_mb:.0f} MB (PSS)\n"

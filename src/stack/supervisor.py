@@ -20,7 +20,7 @@ from stack import configs
 from stack.envfile import child_environment
 from stack.layout import LONGEST_SOCKET_PATH, Layout
 from stack.prepare import write_private
-from stack.table import Process
+from stack.process import Process
 
 STOP_WAIT_S = 15
 BOOT_S = 10.0

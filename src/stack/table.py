@@ -1,53 +1,24 @@
 """The one table of processes: what runs, on which ports, after what, and how we know that it is well."""
 
 import sys
-from dataclasses import dataclass, field
-from typing import Literal
 
 from lakehouse.settings import Settings
+from stack import full as extra
 from stack import probes
 from stack.layout import Layout
+from stack.process import Process
 
-Profile = Literal["core", "simulator", "full"]
 # glibc keeps an arena of memory per thread unless told otherwise.
 _FEW_ARENAS = {"MALLOC_ARENA_MAX": "2"}
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
-    """One supervised process.
-
-    Attributes:
-        name: as in status, logs and log files.
-        command: absolute program and arguments.
-        ports: names of the settings that hold the ports it listens on; the first one is its address.
-        probe: raises `LakeError` unless the process answers as a client would want.
-        after: processes that must be healthy before this one is started.
-        stop_stage: on the way down, lower stages stop first.
-        profile: core runs always, simulator only for the simulated market, full only when asked for.
-    """
-
-    name: str
-    about: str
-    command: tuple[str, ...]
-    ports: tuple[str, ...]
-    probe: probes.Probe
-    after: tuple[str, ...] = ()
-    stop_stage: int = 9
-    profile: Profile = "core"
-    environment: dict[str, str] = field(default_factory=dict)
-
-    def port_numbers(self, settings: Settings) -> dict[str, int]:
-        """Setting name in capitals to port number."""
-        return {name.upper(): getattr(settings, name) for name in self.ports}
-
-
-def processes(settings: Settings, paths: Layout, full: bool = False) -> tuple[Process, ...]:
-    """Every process of this lake, servers first."""
-    wanted = {"core", "full"} if full else {"core"}
+def processes(settings: Settings, paths: Layout, full: bool | None = None) -> tuple[Process, ...]:
+    """Every process of this lake, servers first; those of ``--full`` if it was ever asked for, or if ``full`` says."""
+    wanted = {"core", "full"} if full or (full is None and paths.full_record.exists()) else {"core"}
     if settings.source == "simulator":
         wanted.add("simulator")
-    return tuple(p for p in (*_servers(paths), *_own()) if p.profile in wanted)
+    table = (*extra.servers(settings, paths), *_servers(paths), *_own(), *extra.airflow())
+    return tuple(p for p in table if p.profile in wanted)
 
 
 def _servers(paths: Layout) -> tuple[Process, ...]:
@@ -90,18 +61,21 @@ def _servers(paths: Layout) -> tuple[Process, ...]:
             ("redis_port",),
             probes.redis_answers,
         ),
-        Process(
-            "mlflow",
-            "models and runs",
-            _python(
-                "stack.mlflow_server",
-                f"--backend=sqlite:///{paths.state / 'mlflow' / 'mlflow.db'}",
-                f"--artifacts={paths.state / 'mlflow' / 'artifacts'}",
-            ),
-            ("mlflow_port",),
-            probes.mlflow_answers,
-            stop_stage=8,
-        ),
+        _mlflow(paths),
+    )
+
+
+def _mlflow(paths: Layout) -> Process:
+    """On SQLite and a local folder; on PostgreSQL and the object store once ``--full`` was asked for."""
+    full = paths.full_record.exists()
+    return Process(
+        "mlflow",
+        "models and runs",
+        _python("stack.mlflow_server", *(["--full"] if full else [])),
+        ("mlflow_port",),
+        probes.mlflow_answers,
+        tuple(name for name in ("postgres", "minio") if full),
+        stop_stage=8,
     )
 
 

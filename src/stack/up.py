@@ -12,11 +12,13 @@ from dotenv import dotenv_values
 from lakehouse.errors import FatalError
 from lakehouse.settings import Settings, load_settings
 from stack import envfile, ports, show, source
+from stack.full import prepare as prepare_full
 from stack.layout import Layout, layout
 from stack.prepare import LEAST_FREE_MB, prepare, write_private
+from stack.process import Process
 from stack.report import gather, probe_error, table_reports
 from stack.supervisor import Supervisor
-from stack.table import Process, processes
+from stack.table import processes
 
 Say = Callable[[str], None]
 HEALTHY_S = 180.0
@@ -32,7 +34,10 @@ def up(asked_source: str, full: bool, say: Say) -> None:
     begun = time.monotonic()
     make_secrets(say)
     settings, paths, supervisor = _settle(asked_source, say)
-    table = processes(settings, paths, full)
+    if full and not paths.full_record.exists():
+        paths.state.mkdir(parents=True, exist_ok=True)
+        paths.full_record.touch()
+    table = processes(settings, paths)
     started = _start(settings, paths, supervisor, table, say)
     if started:
         _wait_for_data(settings, say)
@@ -73,6 +78,8 @@ def _start(settings: Settings, paths: Layout, supervisor: Supervisor, table: Seq
     """Starts what does not run, servers first; returns the names of what it started."""
     _require_disk(paths)
     prepare(settings, paths)
+    if paths.full_record.exists():
+        prepare_full(settings, paths)
     supervisor.write_config(settings, table)
     if supervisor.is_running():
         if stopped := supervisor.update(table):
@@ -110,6 +117,8 @@ def _until_healthy(
             error = probe_error(process, settings)
             waited = time.monotonic() - started[process.name]
             if error is None:
+                if process.once_healthy is not None:
+                    process.once_healthy(settings)
                 healthy.add(process.name)
                 say(f"  {process.name:<10} healthy after {waited:4.1f} s ({len(healthy)} of {len(table)})")
             elif waited > HEALTHY_S:
