@@ -328,6 +328,19 @@ def _candles_view(interval: str) -> View:
     )
 
 
+def _skill_view(window: str, unit: str) -> View:
+    return View(
+        f"gold_skill_{window}",
+        "gold",
+        f"Live skill over the last {window}, per symbol, target and horizon: 1 - loss / baseline's loss, and coverage.",
+        "SELECT symbol, target, horizon_s, count() n, 1 - sum(loss) / sum(baseline_loss) skill, "
+        "avg(CASE WHEN inside_80 THEN 1.0 ELSE 0.0 END) coverage_80, "
+        "avg(CASE WHEN inside_95 THEN 1.0 ELSE 0.0 END) coverage_95 "
+        f"FROM gold_forecast_scores WHERE ts > dateadd('{unit}', -1, now())",
+        "gold_forecast_scores",
+    )
+
+
 GOLD_VIEWS = (
     _ohlc_view("1m", "bronze_trades"),
     _ohlc_view("5m", "gold_ohlc_1m"),
@@ -335,6 +348,8 @@ GOLD_VIEWS = (
     _ohlc_view("1h", "gold_ohlc_15m"),
     _ohlc_view("1d", "gold_ohlc_1h"),
     *(_candles_view(interval) for interval in OHLC_INTERVALS),
+    _skill_view("1h", "h"),
+    _skill_view("1d", "d"),
 )
 
 TABLES = (
