@@ -14,7 +14,7 @@ import pytest
 from lakehouse.errors import FatalError
 from stack import ports
 from stack.local import scratch_settings
-from stack.table import Process
+from stack.process import Process
 
 
 def _process(command: tuple[str, ...] = ("x",), *more: str) -> Process:
