@@ -1,0 +1,143 @@
+"""The scorer: fills gold_forecast_scores with each due forecast beside what happened, and tells the live skill."""
+
+import argparse
+import logging
+import threading
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+from prometheus_client import Counter, Gauge
+
+from forecast.judge import scores
+from forecast.prices import literal, quoted, read_path
+from lakehouse import process
+from lakehouse.errors import RetryableError
+from lakehouse.schema import GOLD_FORECAST_SCORES, GOLD_FORECASTS
+from lakehouse.settings import HORIZONS_S, Settings
+from lakehouse.stores.questdb import QuestDB
+
+log = logging.getLogger(__name__)
+EVERY_S = 10.0
+MOST_FORECASTS = 50_000
+# What is visible in one table may not yet be in the other: so much newer must the newest event be than the due time.
+SETTLE = timedelta(seconds=2)
+# The path begins early enough that the price in force at the first forecast is on it.
+LOOK_BACK = timedelta(minutes=5)
+WINDOWS = ("1h", "1d")
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+SCORED = Counter("forecasts_scored_total", "Forecasts judged by what happened.", ["symbol"])
+UNSCORED = Counter("forecasts_unscored_total", "Due forecasts without a fresh truth.", ["symbol"])
+SKILL = Gauge(
+    "forecast_skill_ratio",
+    "1 - loss / loss of the baseline: above 0 the forecast is the better one.",
+    ["target", "horizon", "symbol", "window"],
+)
+NEWEST = Gauge("forecast_scored_timestamp_seconds", "Time of the newest forecast that was judged.", ["symbol"])
+
+
+class Scorer:
+    """Judges one symbol's forecasts after another; what is judged twice stays one row."""
+
+    def __init__(self, database: QuestDB, step_s: int) -> None:
+        self._database = database
+        self._step_s = step_s
+        # Per symbol and horizon: up to where forecasts were looked at, and whether that time itself is done.
+        self._done: dict[tuple[str, int], tuple[datetime, bool]] = {}
+
+    def score(self, symbol: str) -> int:
+        """Judges all that is due; returns how many forecasts were judged.
+
+        Raises:
+            RetryableError: QuestDB is away; nothing is skipped by trying again.
+        """
+        judged = 0
+        while True:
+            due = self._due(symbol)
+            if due.is_empty():
+                return judged
+            first, newest = due.item(0, "ts"), due.item(-1, "ts")
+            end = newest + timedelta(seconds=max(HORIZONS_S)) + SETTLE
+            path = read_path(self._database, symbol, first - LOOK_BACK, end)
+            found = scores(due, path, self._step_s)
+            self._database.write(GOLD_FORECAST_SCORES, found)
+            SCORED.labels(symbol).inc(found.height)
+            UNSCORED.labels(symbol).inc(due.height - found.height)
+            for horizon, seen in due.group_by("horizon_s").agg(pl.col("ts").max()).iter_rows():
+                self._done[symbol, horizon] = (seen, True)
+            NEWEST.labels(symbol).set(newest.timestamp())
+            judged += found.height
+            if due.height < MOST_FORECASTS:
+                return judged
+
+    def _due(self, symbol: str) -> pl.DataFrame:
+        newest = self._newest_event(symbol)
+        if newest is None:
+            return pl.DataFrame()
+        spans = []
+        for horizon in HORIZONS_S:
+            since, done = self._since(symbol, horizon)
+            until = newest - timedelta(seconds=horizon) - SETTLE
+            compare = ">" if done else ">="
+            spans.append(f"(horizon_s = {horizon} AND ts {compare} {literal(since)} AND ts <= {literal(until)})")
+        where = f"symbol = {quoted(symbol)} AND ({' OR '.join(spans)})"
+        sql = f"SELECT * FROM {GOLD_FORECASTS.name} WHERE {where} ORDER BY ts LIMIT {MOST_FORECASTS}"
+        return self._database.frame(sql)
+
+    def _since(self, symbol: str, horizon: int) -> tuple[datetime, bool]:
+        """Where to go on; after a start, at the newest score, some of whose siblings may be missing."""
+        if (symbol, horizon) not in self._done:
+            where = "symbol = %s AND horizon_s = %s ORDER BY ts DESC LIMIT 1"
+            rows = self._database.rows(f"SELECT ts FROM {GOLD_FORECAST_SCORES.name} WHERE {where}", [symbol, horizon])
+            self._done[symbol, horizon] = (rows[0][0] if rows else BEGINNING, False)
+        return self._done[symbol, horizon]
+
+    def _newest_event(self, symbol: str) -> datetime | None:
+        found = []
+        for table in ("bronze_trades", "bronze_quotes"):
+            rows = self._database.rows(f"SELECT ts FROM {table} WHERE symbol = %s ORDER BY ts DESC LIMIT 1", [symbol])
+            found += [row[0] for row in rows]
+        return max(found, default=None)
+
+
+def tell_skill(database: QuestDB) -> None:
+    """Sets `SKILL` from the views of live skill."""
+    for window in WINDOWS:
+        for symbol, target, horizon, skill in database.rows(
+            f"SELECT symbol, target, horizon_s, skill FROM gold_skill_{window} WHERE skill IS NOT NULL"
+        ):
+            SKILL.labels(target, horizon, symbol, window).set(skill)
+
+
+def score_all(database: QuestDB, scorer: Scorer, symbols: tuple[str, ...]) -> int:
+    """One round over every symbol; returns how many forecasts were judged."""
+    judged = sum(scorer.score(symbol) for symbol in symbols)
+    database.wait_applied([GOLD_FORECAST_SCORES.name])
+    tell_skill(database)
+    return judged
+
+
+def main(settings: Settings, stop: threading.Event, once: bool = False) -> None:
+    """Judges what is due every few seconds until stopped; with ``once``, one round."""
+    database = QuestDB(settings)
+    scorer = Scorer(database, settings.vol_step_s)
+    try:
+        process.retrying(lambda: database.migrate([GOLD_FORECASTS, GOLD_FORECAST_SCORES], ()), stop, "migrating")
+        while not stop.is_set():
+            judged = process.retrying(lambda: score_all(database, scorer, settings.symbols), stop, "scoring")
+            log.log(logging.INFO if once else logging.DEBUG, "judged %d forecasts", judged)
+            if once or stop.wait(EVERY_S):
+                return
+    except RetryableError:
+        log.warning("stopped while QuestDB was away; the next start goes on from the newest score")
+    finally:
+        database.close()
+
+
+if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--once", action="store_true", help="judge what is due now and end")
+    if arguments.parse_args().once:
+        process.run(lambda settings, stop: main(settings, stop, once=True))
+    else:
+        process.run(main, lambda settings: settings.score_metrics_port)
