@@ -112,8 +112,5 @@ fetch_minio() {
     printf '%s' "$version" >"$to/.minio-version"
 }
 
-# own_minio: whether the object store is ours to run (S3_ENDPOINT left alone, or on this machine).
-own_minio() {
-    local endpoint=${S3_ENDPOINT:-$(sed -n 's/^S3_ENDPOINT=//p' .env 2>/dev/null | tail -n 1)}
-    [[ -z $endpoint || $endpoint == 127.0.0.1:* || $endpoint == localhost:* ]]
-}
+# own_minio: whether the object store is ours to run: no S3_ENDPOINT names another.
+own_minio() { [[ -z ${S3_ENDPOINT:-$(sed -n 's/^S3_ENDPOINT=//p' .env 2>/dev/null | tail -n 1)} ]]; }

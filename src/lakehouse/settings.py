@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     kraken_rest_interval_s: float = Field(
         1.0, ge=0, description="Least seconds between two calls of Kraken's REST API for one pair."
     )
-    s3_endpoint: str = Field("127.0.0.1:9002", description="Object store (S3 API), host:port.")
+    s3_endpoint: str = Field("", description="Object store (S3 API), host:port; empty: our own MinIO.")
     s3_access_key: str = Field("tradelake", description="User of the bucket data-lake.")
     s3_secret_key: SecretStr = Field(SecretStr(""), description="Its key; generated.")
     s3_secure: bool = Field(False, description="TLS towards the object store.")
@@ -153,6 +153,11 @@ class Settings(BaseSettings):
     def trade_source(self) -> Literal["ws", "sim"]:
         """The ``source`` that live events carry."""
         return "ws" if self.source == "kraken" else "sim"
+
+    @property
+    def s3_address(self) -> str:
+        """``host:port`` of the object store."""
+        return self.s3_endpoint or f"127.0.0.1:{self.minio_port}"
 
     @property
     def mlflow_uri(self) -> str:

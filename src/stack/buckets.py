@@ -7,7 +7,7 @@ from typing import Any
 import urllib3
 from minio import Minio, MinioAdmin
 from minio.credentials import StaticProvider
-from minio.error import MinioAdminException, MinioException
+from minio.error import MinioAdminException, MinioException, S3Error, ServerError
 from minio.versioningconfig import ENABLED, VersioningConfig
 from urllib3.exceptions import HTTPError
 
@@ -42,9 +42,9 @@ def ensure(settings: Settings) -> None:
     """
     root = (settings.minio_root_user, settings.minio_root_password.get_secret_value())
     pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=2, read=10), retries=urllib3.Retry(0))
-    client = Minio(settings.s3_endpoint, *root, secure=settings.s3_secure, http_client=pool, region="us-east-1")
+    client = Minio(settings.s3_address, *root, secure=settings.s3_secure, http_client=pool, region="us-east-1")
     admin = MinioAdmin(
-        endpoint=settings.s3_endpoint, credentials=StaticProvider(*root), secure=settings.s3_secure, http_client=pool
+        endpoint=settings.s3_address, credentials=StaticProvider(*root), secure=settings.s3_secure, http_client=pool
     )
     users = (
         (settings.s3_bucket, settings.s3_access_key, settings.s3_secret_key, _READ_WRITE),
@@ -65,10 +65,12 @@ def ensure(settings: Settings) -> None:
             admin.user_add(user, key.get_secret_value())
             # Not attach_policy: that one complains when the user has the policy already.
             admin.policy_set(f"only-{bucket}", user=user)
-    except HTTPError as error:
-        raise RetryableError(f"object store at {settings.s3_endpoint}: {error!s:.200}") from error
+    except (HTTPError, ServerError) as error:
+        raise RetryableError(f"object store at {settings.s3_address}: {error!s:.200}") from error
     except (MinioException, MinioAdminException) as error:
-        raise FatalError(f"object store at {settings.s3_endpoint} refuses its administrator: {error!s:.200}") from error
+        if isinstance(error, S3Error) and error.code == "XMinioServerNotInitialized":
+            raise RetryableError(f"object store at {settings.s3_address} is still starting") from error
+        raise FatalError(f"object store at {settings.s3_address} refuses its administrator: {error!s:.200}") from error
 
 
 def main() -> None:

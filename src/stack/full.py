@@ -12,14 +12,6 @@ from stack.layout import Layout
 from stack.prepare import write_private
 from stack.process import Process
 
-OWN_HOSTS = ("127.0.0.1", "localhost", "::1")
-
-
-def own_minio(settings: Settings) -> bool:
-    """Whether we run the object store ourselves: S3_ENDPOINT names this machine at MINIO_PORT."""
-    host, _, port = settings.s3_endpoint.rpartition(":")
-    return host in (*OWN_HOSTS, settings.bind_host) and port == str(settings.minio_port)
-
 
 def servers(settings: Settings, paths: Layout) -> tuple[Process, ...]:
     """MinIO (unless S3_ENDPOINT names another store) and PostgreSQL (where it is installed)."""
@@ -28,7 +20,7 @@ def servers(settings: Settings, paths: Layout) -> tuple[Process, ...]:
         about = "metadata of Airflow and MLflow"
         command = postgres.command(settings, paths.state / "postgres")
         found.append(Process("postgres", about, command, ("postgres_port",), postgres.answers, profile="full"))
-    if own_minio(settings):
+    if not settings.s3_endpoint:
         found.append(_minio(settings, paths))
     return tuple(found)
 
@@ -74,7 +66,7 @@ def prepare(settings: Settings, paths: Layout) -> None:
         FatalError: MinIO was not built, or the cluster cannot be made.
     """
     (paths.state / "airflow").mkdir(parents=True, exist_ok=True)
-    if own_minio(settings):
+    if not settings.s3_endpoint:
         prepare_minio(settings, paths)
     if postgres.binaries():
         postgres.prepare(settings, paths.state / "postgres")
@@ -124,7 +116,7 @@ def _minio(settings: Settings, paths: Layout) -> Process:
 
 
 def _minio_answers(settings: Settings) -> None:
-    probes.get(f"http://{settings.s3_endpoint}/minio/health/ready")
+    probes.get(f"http://{settings.s3_address}/minio/health/ready")
 
 
 def _airflow_says(settings: Settings, part: str) -> None:

@@ -75,8 +75,7 @@ class LocalServers:
         deadline = time.monotonic() + timeout_s
         while True:
             try:
-                self._table[name].probe(self.settings)
-                break
+                return self._table[name].come_up(self.settings)
             except LakeError as error:
                 ended = self._children[name].poll() is not None
                 if ended or time.monotonic() > deadline:
@@ -84,8 +83,6 @@ class LocalServers:
                     state = "ended" if ended else f"not healthy after {timeout_s:g} s"
                     raise FatalError(f"{name} {state}: {error}\n{log}") from error
             time.sleep(0.1)
-        if (settle := self._table[name].once_healthy) is not None:
-            settle(self.settings)
 
     def kill(self, name: str) -> None:
         """kill -9, as in a crash."""

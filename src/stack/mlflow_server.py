@@ -62,7 +62,7 @@ def full_backend(settings: Settings, home: Path) -> str:
 def s3_environment(settings: Settings) -> dict[str, str]:
     """What boto3, which MLflow uses, must be told of the object store."""
     return {
-        "MLFLOW_S3_ENDPOINT_URL": f"{'https' if settings.s3_secure else 'http'}://{settings.s3_endpoint}",
+        "MLFLOW_S3_ENDPOINT_URL": f"{'https' if settings.s3_secure else 'http'}://{settings.s3_address}",
         "AWS_ACCESS_KEY_ID": settings.mlflow_s3_access_key,
         "AWS_SECRET_ACCESS_KEY": settings.mlflow_s3_secret_key.get_secret_value(),
         "AWS_DEFAULT_REGION": "us-east-1",

@@ -39,3 +39,13 @@ class Process:
     def port_numbers(self, settings: Settings) -> dict[str, int]:
         """Setting name in capitals to port number."""
         return {name.upper(): getattr(settings, name) for name in self.ports}
+
+    def come_up(self, settings: Settings) -> None:
+        """Probes it, then does what is to be done once it answers.
+
+        Raises:
+            LakeError: it is not there yet.
+        """
+        self.probe(settings)
+        if self.once_healthy is not None:
+            self.once_healthy(settings)

@@ -13,6 +13,7 @@ from lakehouse.errors import LakeError
 from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC, Settings
 from lakehouse.stores import kafka
 from lakehouse.stores.questdb import QuestDB
+from stack.probes import Probe
 from stack.process import Process
 from stack.supervisor import ProcessState
 
@@ -62,7 +63,7 @@ def gather(settings: Settings, table: Sequence[Process], states: dict[str, Proce
     with ThreadPoolExecutor(len(table) + 2) as pool:
         lag = pool.submit(consumer_lag, settings)
         tables = pool.submit(table_reports, settings)
-        errors = list(pool.map(lambda process: probe_error(process, settings), table))
+        errors = list(pool.map(lambda process: probe_error(process.probe, settings), table))
     reports = {p.name: _report(p, settings, states.get(p.name), e) for p, e in zip(table, errors, strict=True)}
     if "consumer" in reports:
         reports["consumer"] = replace(reports["consumer"], lag=lag.result())
@@ -71,10 +72,10 @@ def gather(settings: Settings, table: Sequence[Process], states: dict[str, Proce
     return Report(settings.source, healthy, round(memory, 1), reports, tables.result())
 
 
-def probe_error(process: Process, settings: Settings) -> str | None:
-    """What the process' probe complains of, or None when it is well."""
+def probe_error(probe: Probe, settings: Settings) -> str | None:
+    """What a probe complains of, or None when all is well."""
     try:
-        process.probe(settings)
+        probe(settings)
     except LakeError as error:
         return str(error)
     return None

@@ -114,11 +114,9 @@ def _until_healthy(
                     supervisor.start(process.name)
                     started[process.name] = time.monotonic()
                 continue
-            error = probe_error(process, settings)
+            error = probe_error(process.come_up, settings)
             waited = time.monotonic() - started[process.name]
             if error is None:
-                if process.once_healthy is not None:
-                    process.once_healthy(settings)
                 healthy.add(process.name)
                 say(f"  {process.name:<10} healthy after {waited:4.1f} s ({len(healthy)} of {len(table)})")
             elif waited > HEALTHY_S:

@@ -31,12 +31,12 @@ class Objects:
 
     def __init__(self, settings: Settings) -> None:
         self.bucket = settings.s3_bucket
-        self._where = f"object store at {settings.s3_endpoint}, bucket {settings.s3_bucket}"
+        self._where = f"object store at {settings.s3_address}, bucket {settings.s3_bucket}"
         self._pool = urllib3.PoolManager(
             timeout=urllib3.Timeout(connect=5, read=60), maxsize=8, retries=urllib3.Retry(total=2, backoff_factor=0.2)
         )
         self._client = Minio(
-            settings.s3_endpoint,
+            settings.s3_address,
             access_key=settings.s3_access_key,
             secret_key=settings.s3_secret_key.get_secret_value(),
             secure=settings.s3_secure,
