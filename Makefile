@@ -1,0 +1,24 @@
+# Thin names for scripts/; `make` alone explains them.
+.DEFAULT_GOAL := help
+.PHONY: help up down status test lint bench
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
+
+up: ## start the lake (ARGS="--source simulator" and the like)
+	@scripts/up.sh $(ARGS)
+
+down: ## stop it, losing nothing
+	@scripts/down.sh
+
+status: ## processes and tables
+	@scripts/status.sh $(ARGS)
+
+test: ## install what is missing, then every check and test
+	@scripts/test.sh $(ARGS)
+
+lint: ## ruff, mypy, import-linter, shellcheck
+	@scripts/lint.sh $(ARGS)
+
+bench: ## run one bench: make bench NAME=serve
+	@.venv/bin/python bench/$(NAME).py $(ARGS)

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Every check that runs no test: ruff, mypy --strict, import-linter, shellcheck. lint.sh [--fix] mends what ruff can.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+make_venv
+PATH=$ROOT/.venv/bin:$PATH
+
+if [[ ${1:-} == --fix ]]; then
+    ruff check --fix .
+    ruff format .
+fi
+say "ruff"
+ruff check .
+ruff format --check .
+say "mypy --strict"
+mypy
+say "import-linter"
+lint-imports
+say "shellcheck"
+git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck --external-sources --source-path=SCRIPTDIR/..

@@ -1,0 +1,183 @@
+"""The whole core as a user runs it: up.sh on the simulated market, a stored forecast, the API, a crash, down, up."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from lakehouse.settings import HORIZONS_S, Settings, load_settings
+from lakehouse.stores.questdb import QuestDB
+from stack.envfile import child_environment, secret_names
+from stack.local import scratch_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.timeout(600)
+
+
+@dataclass(frozen=True)
+class Lake:
+    """A lake started by the scripts, with an environment (ports, folders) and a `.env` of its own."""
+
+    environment: dict[str, str]
+
+    @property
+    def env_file(self) -> Path:
+        return Path(self.environment["ENV_FILE"])
+
+    @property
+    def settings(self) -> Settings:
+        ours = {
+            name.lower(): value for name, value in self.environment.items() if name.lower() in Settings.model_fields
+        }
+        return load_settings(_env_file=self.env_file, **ours)
+
+    def run(self, script: str, *arguments: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [ROOT / "scripts" / script, *arguments],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def status(self) -> dict[str, Any]:
+        done = self.run("status.sh", "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        return dict(json.loads(done.stdout))
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        database = QuestDB(self.settings, readonly=True)
+        try:
+            return database.rows(sql)
+        finally:
+            database.close()
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    folder = tmp_path_factory.mktemp("e2e")
+    left_out = {name.upper() for name in (*secret_names(), "source")}
+    scratch = child_environment(scratch_settings(folder / "var"))
+    ours = {name: value for name, value in scratch.items() if name not in left_out}
+    started = Lake(os.environ | ours | {"ENV_FILE": str(folder / "env")})
+    try:
+        done = started.run("up.sh", "--source", "simulator")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "all healthy" in done.stdout
+        yield started
+    finally:
+        done = started.run("down.sh")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_everything_is_healthy_and_data_flows(lake: Lake) -> None:
+    status = lake.status()
+    expected = {"questdb", "kafka", "redis", "mlflow", "simulator", "producer", "consumer", "predictor", "score", "api"}
+    assert expected <= set(status["processes"])
+    assert all(process["healthy"] and process["state"] == "running" for process in status["processes"].values())
+    for table in ("bronze_trades", "bronze_quotes", "silver_features", "gold_ohlc_1m", "gold_forecasts"):
+        assert status["tables"][table]["rows"] > 0, table
+        assert status["tables"][table]["newest"].endswith("Z")
+
+
+def test_secrets_are_private_and_shown_only_when_asked_for(lake: Lake) -> None:
+    password = lake.settings.questdb_password.get_secret_value()
+    assert len(password) == 32
+    assert lake.env_file.stat().st_mode & 0o077 == 0
+    assert password in lake.run("status.sh", "--secrets").stdout
+    assert password not in lake.run("status.sh").stdout
+    logs = b"".join(path.read_bytes() for path in (lake.settings.state_dir / "logs").iterdir())
+    assert password.encode() not in logs
+
+
+@pytest.mark.parametrize(("path", "model"), [("/predict_bid", "bid"), ("/predict_vol", "vol")])
+def test_the_api_forecasts_from_the_newest_features(lake: Lake, path: str, model: str) -> None:
+    answer = httpx.post(lake.settings.api_url + path, json={"symbol": "BTC/USD"}, timeout=30)
+    assert answer.status_code == httpx.codes.OK, answer.text
+    body = answer.json()
+    assert body["model"] == model
+    forecasts = body["rows"][0]["forecasts"]
+    assert [forecast["horizon_s"] for forecast in forecasts] == list(HORIZONS_S)
+    assert body["prediction"] == [[forecast["value"] for forecast in forecasts]]
+    assert all(0 < f["lower"] <= f["value"] <= f["upper"] for f in forecasts)
+
+
+def test_forecasts_are_stored_with_version_interval_and_latency(lake: Lake) -> None:
+    stored = lake.rows(
+        "SELECT target, horizon_s, value, lower, upper, model_version, latency_ms FROM gold_forecasts "
+        "WHERE symbol = 'BTC/USD' LIMIT 100"
+    )
+    assert {(target, horizon) for target, horizon, *_ in stored} == {(t, h) for t in ("bid", "vol") for h in HORIZONS_S}
+    for target, _, value, lower, upper, version, latency_ms in stored:
+        assert lower <= value <= upper
+        assert re.fullmatch(rf"{target}/\d+", version)
+        assert latency_ms > 0
+
+
+def test_starting_twice_is_harmless(lake: Lake) -> None:
+    def pids() -> dict[str, int]:
+        return {name: process["pid"] for name, process in lake.status()["processes"].items()}
+
+    before = pids()
+    done = lake.run("up.sh")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "was already running" in done.stdout
+    assert pids() == before
+
+
+def test_a_running_lake_refuses_another_market(lake: Lake) -> None:
+    done = lake.run("up.sh", "--source", "kraken")
+    assert done.returncode == 1
+    assert "error: the lake runs on simulator" in done.stderr
+
+
+def test_a_killed_consumer_comes_back_and_loses_and_doubles_nothing(lake: Lake) -> None:
+    before = lake.status()
+    psutil.Process(before["processes"]["consumer"]["pid"]).send_signal(signal.SIGKILL)
+    newest = before["tables"]["bronze_trades"]["newest"]
+    deadline = time.monotonic() + 60
+    while lake.rows("SELECT max(ts) FROM bronze_trades")[0][0].isoformat() <= newest.rstrip("Z"):
+        assert time.monotonic() < deadline, lake.run("logs.sh", "consumer").stdout
+        time.sleep(0.5)
+    _assert_dense(lake)
+
+
+def test_down_and_up_again_go_on_where_they_were(lake: Lake) -> None:
+    pids = [process["pid"] for process in lake.status()["processes"].values()]
+    begun = time.monotonic()
+    done = lake.run("down.sh")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert time.monotonic() - begun < 60
+    assert not [pid for pid in pids if psutil.pid_exists(pid)]
+    stopped = lake.run("status.sh")
+    assert stopped.returncode == 1
+    assert "not running" in stopped.stderr
+    done = lake.run("up.sh")
+    assert done.returncode == 0, done.stdout + done.stderr
+    _assert_dense(lake)
+
+
+def _assert_dense(lake: Lake) -> None:
+    """Every trade id between a symbol's first and last one comes to be there, once: holes are refilled over REST."""
+    deadline = time.monotonic() + 60
+    while True:
+        spans = lake.rows(
+            "SELECT symbol, min(trade_id), max(trade_id), count(), count_distinct(trade_id) FROM bronze_trades"
+        )
+        assert all(rows == distinct for _, _, _, rows, distinct in spans)
+        if len(spans) == 3 and all(rows == last - first + 1 for _, first, last, rows, _ in spans):
+            return
+        assert time.monotonic() < deadline, spans
+        time.sleep(1)
