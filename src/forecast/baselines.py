@@ -1,6 +1,6 @@
 """Simple rules that every model must beat, each a function of the feature row alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -38,6 +38,14 @@ class Rows:
         position = self._index.get(name)
         return np.full(len(self.matrix), np.nan) if position is None else self.matrix[:, position]
 
+    def block(self, names: Iterable[str]) -> Array:
+        """Several columns, shape (rows, len(names)); all NaN where this feature set lacks one."""
+        positions = np.array([self._index.get(name, -1) for name in names])
+        values: Array = self.matrix[:, positions]
+        if (positions < 0).any():
+            values[:, positions < 0] = np.nan
+        return values
+
     def first_known(self, *names: str) -> Array:
         """Per row, the first of the columns that is known."""
         value = self[names[0]]
@@ -65,7 +73,7 @@ def default_rules(target: Target) -> tuple[Rule, ...]:
 
 def reference_price(rows: Rows) -> Array:
     """The bid now; the last price where no bid is known."""
-    return rows.first_known("bid", "last_price", "mid")
+    return rows.first_known("bid", "last", "mid")
 
 
 def ewma_variance(rows: Rows, half_life_min: int) -> Array:
@@ -93,7 +101,7 @@ def _log_variance(rule: Rule, rows: Rows, horizon_s: int) -> Array:
     if rule.kind == "ewma":
         return _log_over(ewma_variance(rows, rule.params["half_life_min"]), minutes)
     if rule.kind == "last":
-        return window_log_variance(rows, rule.params["window"]) + np.log(minutes)
+        return np.asarray(window_log_variance(rows, rule.params["window"]) + np.log(minutes))
     if rule.kind == "tod":
         known = rows["rv_tod"]
         value = np.where(np.isfinite(known), known, ewma_variance(rows, rule.params["half_life_min"]))

@@ -8,11 +8,12 @@ Tibshirani (2023, "Conformal PID control"), whose long-run coverage holds whatev
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from forecast.targets import Array
+from forecast.targets import MICROS, Array, Times
 
 LEVELS = (0.025, 0.1, 0.9, 0.975)
 RATE = 0.02
@@ -91,11 +92,44 @@ def update(calibration: Calibration, residuals: Array, minutes: float) -> Calibr
 
 def bounds(calibration: Calibration, value: Array, scale: Array) -> tuple[Array, Array, Array, Array]:
     """``(lower, upper, lower_95, upper_95)`` around ``value``, each of its shape (rows, horizons)."""
-    quantiles = np.asarray(calibration.quantiles)
-    ends = [value * np.exp(quantiles[None, :, k] * scale) for k in range(len(LEVELS))]
-    return ends[1], ends[2], ends[0], ends[3]
+    return ends(np.asarray(calibration.quantiles)[None], value, scale)
+
+
+def ends(quantiles: Array, value: Array, scale: Array) -> tuple[Array, Array, Array, Array]:
+    """The same from quantiles of shape (rows or 1, horizons, levels)."""
+    low_95, low, high, high_95 = (value * np.exp(quantiles[:, :, k] * scale) for k in range(len(LEVELS)))
+    return low, high, low_95, high_95
 
 
 def residual(truth: Array, value: Array, scale: Array) -> Array:
     """e = log(truth / value) / scale, elementwise; NaN where the truth is not known."""
     return np.log(truth / value) / scale
+
+
+def track(
+    calibration: Calibration, residuals: Array, ts: Times, horizons_s: Sequence[int], block_s: int = 600
+) -> tuple[Array, Calibration]:
+    """The quantiles in force at each row, were the state updated every ``block_s`` with what was due by then.
+
+    Args:
+        residuals: of the forecasts made at ``ts`` (microseconds, ascending), shape (rows, horizons).
+
+    Returns:
+        Shape (rows, horizons, levels), and the state after the last block.
+    """
+    in_force = np.empty((*residuals.shape, len(LEVELS)))
+    horizons = np.asarray(horizons_s, dtype=np.int64) * MICROS
+    blocks = ts // (block_s * MICROS)
+    starts = np.flatnonzero(np.diff(blocks, prepend=blocks[0] - 1))
+    done = np.zeros(len(horizons), dtype=np.int64)
+    for begin, end in zip(starts, [*starts[1:], len(ts)], strict=True):
+        now = blocks[begin] * block_s * MICROS
+        due = np.searchsorted(ts, now - horizons, side="right")
+        first, last = int(done.min()), int(due.max())
+        if last > first:
+            order = np.arange(first, last)[:, None]
+            fresh = np.where((order >= done) & (order < due), residuals[first:last], np.nan)
+            calibration = update(calibration, fresh, block_s / 60)
+            done = np.maximum(due, done)
+        in_force[begin:end] = np.asarray(calibration.quantiles)
+    return in_force, calibration

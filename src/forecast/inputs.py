@@ -1,24 +1,86 @@
-"""What the models read: feature rows made free of level and unit, so that they carry over between markets and years."""
+"""What the models read: feature rows made free of level and unit, so that they carry over between markets and years.
+
+Variances become logs of variance per minute relative to the row's own level (EWMA, half-life 30 min), prices become log
+distances in units of that level, volumes and counts logs relative to the day's (or to the longest window known).
+Unknown stays NaN.
+"""
+
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
 from forecast import baselines
 from forecast.baselines import EWMA_COLUMNS, WINDOW_MIN, Rows
+from forecast.targets import Array
 
 Inputs = npt.NDArray[np.float32]
 _TINY = 2e-10
-_VARIANCES = {"rv_10s": 1 / 6, **WINDOW_MIN, **dict.fromkeys((*EWMA_COLUMNS, "rv_tod"), 1.0)}
-_PLAIN = ("tod_sin", "tod_cos", "dow")
+_SHORT = {"10s": 1 / 6, "1m": 1.0, "5m": 5.0, "15m": 15.0, "1h": 60.0}
+_ALL = {**_SHORT, "4h": 240.0, "24h": 1440.0}
 
-NAMES: tuple[str, ...] = ("level", *(f"log_{name}" for name in _VARIANCES), *_PLAIN)
+_VARIANCES = {"rv_10s": 1 / 6, **WINDOW_MIN, **dict.fromkeys((*EWMA_COLUMNS, "rv_tod"), 1.0)}
+_RANGES = {f"range_bps_{window}": minutes for window, minutes in _SHORT.items()}
+_RETURNS = {f"ret_{window}": minutes for window, minutes in _ALL.items()}
+_MOMENTA = {f"momentum_{window}": minutes for window, minutes in _SHORT.items()}
+_FLOWS = {window: minutes for window, minutes in _ALL.items() if window != "24h"}
+_USUAL = {"24h": 1440.0, "4h": 240.0, "1h": 60.0}
+_LEAST_SHARE = 1e-3
+_DISTANCES = ("last", "microprice", "mid", "ask")
+_AGES = ("trade_age", "quote_age")
+_PLAIN = ("imbalance", "tod_sin", "tod_cos", "dow")
+
+NAMES: tuple[str, ...] = (
+    "level",
+    *(f"log_{name}" for name in (*_VARIANCES, *_RANGES)),
+    *_RETURNS,
+    *_MOMENTA,
+    *(f"log_volume_{window}" for window in _FLOWS),
+    *(f"log_trades_{window}" for window in _FLOWS),
+    *(f"balance_{window}" for window in _FLOWS),
+    *(f"log_{name}_to_bid" for name in _DISTANCES),
+    "spread",
+    *(f"log_{name}" for name in _AGES),
+    *_PLAIN,
+)
 
 
 def table(rows: Rows) -> Inputs:
-    """Inputs in the order of `NAMES`, shape (rows, len(NAMES)); unknown values stay NaN."""
-    level = np.log(baselines.ewma_variance(rows, baselines.DEFAULT_HALF_LIFE_MIN))
-    columns = [level]
-    for name, minutes in _VARIANCES.items():
-        columns.append(np.log(np.maximum(rows[name] / minutes, _TINY)) - level)
-    columns += [rows[name] for name in _PLAIN]
-    return np.column_stack(columns).astype(np.float32)
+    """Inputs in the order of `NAMES`, shape (rows, len(NAMES)); unknown values are NaN."""
+    level = np.log(baselines.ewma_variance(rows, baselines.DEFAULT_HALF_LIFE_MIN))[:, None]
+    unit = np.exp(0.5 * level)
+    bid = baselines.reference_price(rows)[:, None]
+    parts = [
+        level,
+        _relative(rows.block(_VARIANCES), _VARIANCES.values(), level),
+        _relative((rows.block(_RANGES) / 1e4) ** 2 / (4 * np.log(2)), _RANGES.values(), level),
+        rows.block(_RETURNS) / (unit * np.sqrt(np.array(list(_RETURNS.values())))),
+        rows.block(_MOMENTA) / 1e4 / (unit * np.sqrt(np.array(list(_MOMENTA.values())))),
+        _flow(rows, "volume"),
+        _flow(rows, "trades"),
+        _balance(rows),
+        np.log(rows.block(_DISTANCES) / bid) / unit,
+        rows.block(("spread_bps",)) / 1e4 / unit,
+        np.log1p(np.maximum(rows.block(_AGES), 0.0)),
+        rows.block(_PLAIN),
+    ]
+    return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+def _relative(variance: Array, minutes: Iterable[float], level: Array) -> Array:
+    return np.asarray(np.log(np.maximum(variance / np.array(list(minutes)), _TINY)) - level
+
+
+def _flow(rows: Rows, stem: str) -> Array:
+    usual = np.full(len(rows), np.nan)
+    for window, minutes in _USUAL.items():
+        usual = np.where(usual > 0, usual, rows[f"{stem}_{window}"] / minutes)
+    flow = rows.block([f"{stem}_{window}" for window in _FLOWS]) / np.array(list(_FLOWS.values()))
+    share = np.divide(flow, usual[:, None], out=np.full_like(flow, np.nan), where=usual[:, None] > 0)
+    return np.asarray(np.log(share + _LEAST_SHARE))
+
+
+def _balance(rows: Rows) -> Array:
+    volume = rows.block([f"volume_{w}" for w in _FLOWS])
+    signed = rows.block([f"signed_volume_{w}" for w in _FLOWS])
+    return np.divide(signed, volume, out=np.full_like(signed, np.nan), where=volume > 0)

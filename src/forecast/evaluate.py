@@ -1,0 +1,160 @@
+"""Forecasts on your own data, no servers: ``python -m forecast.evaluate --trades F | --bars F [--report out.json]``."""
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from features import engine
+from features.spec import NAMES, spec_hash
+from forecast import backtest, dataset, files
+from forecast.dataset import Dataset
+from forecast.fitting import Tuning
+from forecast.targets import TARGETS
+from forecast.walkforward import Plan
+from lakehouse.errors import LakeError
+
+log = logging.getLogger("forecast.evaluate")
+TICK_STEP_S = 5
+BAR_STEP_S = 60
+SILENCE_S = 900.0
+# A bar tells its prices and its volume; not how many trades of which side made them, nor their mean.
+UNTOLD_BY_BARS = tuple(
+    name
+    for name in NAMES
+    if name.rsplit("_", 1)[0] in ("trades", "signed_volume", "vwap", "mean", "std", "momentum") or name.endswith("_10s")
+)
+
+
+def from_ticks(trades: pl.DataFrame | None, quotes: pl.DataFrame | None, step_s: int = TICK_STEP_S) -> Dataset:
+    """Events of one symbol folded by the engine, one row per volatility step, with their truths."""
+    parts = [part for part in (trades, quotes) if part is not None]
+    events = pl.concat(parts).sort("ts", maintain_order=True).with_columns(epoch=pl.lit(0, pl.Int64))
+    events = events.with_columns(seq=pl.int_range(pl.len(), dtype=pl.Int64))
+    symbol = str(events["symbol"][0])
+    if events["symbol"].n_unique() > 1:
+        raise LakeError(f"trades are of {symbol}, quotes are not: give files of one symbol, or choose with --symbol")
+    sparse = frozenset() if trades is None or _dense(trades) else frozenset({symbol})
+    config = engine.EngineConfig(step_s * 1000, step_s, SILENCE_S, sparse)
+    _, rows = engine.fold(engine.State.empty(config), events)
+    path = dataset.price_path(events)
+    return dataset.build(dataset.with_bid(rows, path), path, spec_hash(config), step_s, stale_s=12.0 * step_s)
+
+
+def _dense(trades: pl.DataFrame) -> bool:
+    ids = trades["trade_id"]
+    return bool(ids.max() - ids.min() + 1 == ids.len() and ids.min() >= 0)  # type: ignore[operator]
+
+
+def from_bars(bars: pl.DataFrame, step_s: int = BAR_STEP_S) -> Dataset:
+    """Minute bars folded by the engine as they arrive, at their close; what a bar cannot tell is NULL."""
+    events, closes = files.bar_events(bars)
+    symbol = str(bars["symbol"][0])
+    config = engine.EngineConfig(60_000, step_s, SILENCE_S, frozenset({symbol}))
+    numbered = events.with_columns(epoch=pl.lit(0, pl.Int64), seq=pl.int_range(pl.len(), dtype=pl.Int64))
+    _, rows = engine.fold(engine.State.empty(config), numbered)
+    # After a missing minute the high, just before the close, opens the interval: only rows as of a close count.
+    rows = rows.filter(pl.col("ts") == pl.col("ts").dt.truncate("1m"))
+    rows = rows.with_columns(pl.lit(float("nan")).alias(name) for name in UNTOLD_BY_BARS)
+    path = dataset.price_path(closes)
+    return dataset.build(dataset.with_bid(rows, path), path, spec_hash(config), step_s, stale_s=5.0 * step_s)
+
+
+def evaluate(data: Dataset, plan: Plan, tuning: Tuning) -> dict[str, Any]:
+    """Both targets walked forward and judged; the result is what ``--report`` writes.
+
+    Raises:
+        LakeError: too few rows to walk forward on.
+    """
+    if len(data) < MIN_ROWS:
+        raise LakeError(f"only {len(data)} usable rows ({dict(data.counts)}), want at least {MIN_ROWS}: give more data")
+    body: dict[str, Any] = {
+        "symbols": sorted(set(data.symbols.tolist())),
+        "from": _iso(data.ts[0]),
+        "to": _iso(data.ts[-1]),
+        "rows": dict(data.counts),
+        "step_s": data.step_s,
+        "spec": data.spec,
+        "dataset": data.hash(),
+    }
+    for target in TARGETS:
+        body[target] = backtest.report(data, backtest.run(data, target, plan, tuning, log.info))
+    return body
+
+
+MIN_ROWS = 2000
+
+
+def _iso(micros: int) -> str:
+    return str(pl.Series([int(micros)]).cast(pl.Datetime("us", "UTC")).dt.to_string("%Y-%m-%dT%H:%M:%SZ")[0])
+
+
+def table(body: dict[str, Any]) -> str:
+    """The report as text: every model and rule per horizon, the best rule starred, what was served last."""
+    lines = [f"{', '.join(body['symbols'])}  {body['from']} to {body['to']}  rows {body['rows']}"]
+    for target, key, name in (("vol", "qlike", "QLIKE"), ("bid", "ratio", "RMSE ratio to persistence")):
+        horizons = list(body[target])
+        lines += ["", f"{target}: {name} per horizon (n = {body[target][horizons[0]]['n']})"]
+        lines.append(f"{'':14}" + "".join(f"{h + ' s':>11}" for h in horizons))
+        for model in body[target][horizons[0]]["models"]:
+            cells = []
+            for h in horizons:
+                mark = "*" if body[target][h]["best_baseline"] == model else " "
+                cells.append(f"{body[target][h]['models'][model][key]:>10.5f}{mark}")
+            lines.append(f"{model:14}" + "".join(cells))
+        for row in ("ratio", "dm_p", "coverage_80", "coverage_95"):
+            lines.append(f"{row:14}" + "".join(f"{body[target][h][row]:>10.4f} " for h in horizons))
+        lines.append(f"{'serves now':14}" + "  ".join(body[target][h]["champion"] for h in horizons))
+    return "\n".join(lines)
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m forecast.evaluate", description=__doc__)
+    parser.add_argument("--trades", type=Path, help="trades: ts, price, qty [symbol, trade_id, side] (Parquet or CSV)")
+    parser.add_argument("--quotes", type=Path, help="best quotes: ts, bid, ask [symbol, bid_qty, ask_qty]")
+    parser.add_argument("--bars", type=Path, help="minute bars: ts, open, high, low, close, volume; or Kraken's OHLCVT")
+    parser.add_argument("--symbol", help="which symbol, where a file holds several")
+    parser.add_argument("--report", type=Path, help="write every figure as JSON to this file")
+    parser.add_argument("--folds", type=int, default=Plan.folds, help="stretches that are judged (default %(default)s)")
+    chosen = parser.parse_args(arguments)
+    if bool(chosen.bars) == bool(chosen.trades or chosen.quotes):
+        parser.error("give either --trades (and --quotes), or --bars")
+    return chosen
+
+
+def load(chosen: argparse.Namespace) -> Dataset:
+    """The dataset the command line asks for."""
+    if chosen.bars:
+        return from_bars(files.read_bars(chosen.bars, chosen.symbol))
+    trades = files.read_trades(chosen.trades, chosen.symbol) if chosen.trades else None
+    return from_ticks(trades, files.read_quotes(chosen.quotes, chosen.symbol) if chosen.quotes else None)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Evaluates a file; 0 when it went well, 2 when the file does not do."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
+    chosen = parse(sys.argv[1:] if arguments is None else arguments)
+    started = time.monotonic()
+    try:
+        data = load(chosen)
+        log.info("rows: %s (%.1f s)", dict(data.counts), time.monotonic() - started)
+        body = evaluate(data, Plan(folds=chosen.folds), Tuning())
+    except LakeError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    body["seconds"] = round(time.monotonic() - started, 1)
+    sys.stdout.write(table(body) + f"\n{body['seconds']} s\n")
+    if chosen.report:
+        chosen.report.write_text(json.dumps(body, indent=1, allow_nan=False))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,229 @@
+"""Reads a stranger's files of trades, quotes or minute bars; what is wrong is named by line and column."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from lakehouse.errors import FatalError
+from lakehouse.messages import EVENT_SCHEMA
+
+_TIME = pl.Datetime("us", "UTC")
+_ALIASES = {
+    "amount": "qty",
+    "size": "qty",
+    "quantity": "qty",
+    "id": "trade_id",
+    "time": "ts",
+    "timestamp": "ts",
+    "ts_event": "ts",
+}
+_KRAKEN_OHLCVT = ("ts", "open", "high", "low", "close", "volume", "trades")
+_SIDES = {"b": "buy", "s": "sell", "buy": "buy", "sell": "sell"}
+_BAR_PRICES = ("open", "high", "low", "close")
+# Epoch times beyond this are milliseconds, microseconds, nanoseconds in turn.
+_EPOCH_LIMITS = ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6), (float("inf"), 1e9))
+
+
+@dataclass(frozen=True)
+class Tape:
+    """What a file holds: a frame, and how to name its rows in errors."""
+
+    path: Path
+    frame: pl.DataFrame
+    unit: str
+    first: int
+
+    def refuse(self, row: int, column: str, expected: str) -> FatalError:
+        """An error that says which line, which column, what was expected and what is there."""
+        value = self.frame[column][row]
+        return FatalError(
+            f"{self.path}, {self.unit} {row + self.first}, column {column}: want {expected}, got {value!r}"
+        )
+
+    def need(self, *columns: str) -> None:
+        """Refuses a file that lacks a column."""
+        missing = [c for c in columns if c not in self.frame.columns]
+        if missing:
+            raise FatalError(
+                f"{self.path}: no column {missing[0]} (it has {', '.join(self.frame.columns)}); want {', '.join(columns)}"
+            )
+
+
+def _open(path: Path, header: bool = True, names: tuple[str, ...] = ()) -> Tape:
+    if not path.is_file():
+        raise FatalError(f"{path}: no such file; give a Parquet or CSV file")
+    try:
+        if path.suffix == ".parquet":
+            return Tape(path, _named(pl.read_parquet(path)), "row", 1)
+        frame = pl.read_csv(path, has_header=header, infer_schema=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise FatalError(f"{path}: not readable as {path.suffix or 'CSV'}: {error}") from error
+    if not header:
+        if frame.width != len(names):
+            raise FatalError(f"{path}, line 1: want {len(names)} columns ({', '.join(names)}), got {frame.width}")
+        frame.columns = list(names)
+    return Tape(path, _named(frame), "line", 2 if header else 1)
+
+
+def _named(frame: pl.DataFrame) -> pl.DataFrame:
+    """Other people's names for our columns; where two fit, the first of `_ALIASES` wins."""
+    wanted = {new: old for old, new in reversed(_ALIASES.items()) if old in frame.columns and new not in frame.columns}
+    return frame.rename({old: new for new, old in wanted.items()})
+
+
+def _numbers(tape: Tape, column: str, least: float, optional: bool = False) -> pl.Series:
+    """A column as numbers above ``least`` (or at it, where it is 0 for quantities)."""
+    series = tape.frame[column]
+    numbers = series.cast(pl.Float64, strict=False)
+    wrong = numbers.is_null() & (series.is_not_null() | (not optional))
+    positive = column not in ("qty", "volume", "bid_qty", "ask_qty")
+    wrong |= (numbers <= least if positive else numbers < least).fill_null(False) | numbers.is_infinite().fill_null(
+        False
+    )
+    wrong |= numbers.is_nan().fill_null(False)
+    if wrong.any():
+        expected = f"a number {'above' if positive else 'of at least'} {least:g}"
+        raise tape.refuse(int(wrong.arg_max() or 0), column, expected)
+    return numbers
+
+
+def _times(tape: Tape, column: str = "ts") -> pl.Series:
+    """A column of times as UTC microseconds: timestamps, RFC 3339 text, or seconds (to nanoseconds) since 1970."""
+    series = tape.frame[column]
+    if series.dtype.is_temporal():
+        zoned = series.dt.replace_time_zone("UTC") if getattr(series.dtype, "time_zone", None) is None else series
+        times = zoned.dt.convert_time_zone("UTC").cast(_TIME)
+    else:
+        numbers = series.cast(pl.Float64, strict=False)
+        times = _from_epoch(numbers) if numbers.is_not_null().any() else _from_text(series)
+    if times.is_null().any():
+        raise tape.refuse(int(times.is_null().arg_max() or 0), column, "a UTC time such as 2026-01-05T22:54:49.230Z")
+    return times.alias("ts")
+
+
+def _from_epoch(numbers: pl.Series) -> pl.Series:
+    largest = float(numbers.max() or 0.0)  # type: ignore[arg-type]
+    divisor = next(divisor for limit, divisor in _EPOCH_LIMITS if largest < limit)
+    return (
+        (numbers / divisor * 1e6)
+        .round(0)
+        .cast(pl.Int64, strict=False)
+        .cast(pl.Datetime("us"))
+        .dt.replace_time_zone("UTC")
+    )
+
+
+def _from_text(series: pl.Series) -> pl.Series:
+    plain = series.str.replace(" ", "T").str.replace(r"(Z|\+00:?00)$", "")
+    return plain.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False).dt.replace_time_zone("UTC")
+
+
+def _events(frame: pl.DataFrame, kind: str, symbol: str) -> pl.DataFrame:
+    """A frame of `EVENT_SCHEMA` in time order; received when it happened."""
+    frame = frame.with_columns(type=pl.lit(kind), symbol=pl.lit(symbol), source=pl.lit("file"), received_at="ts")
+    known = [pl.col(c).cast(t) if c in frame.columns else pl.lit(None, t).alias(c) for c, t in EVENT_SCHEMA.items()]
+    return frame.sort("ts", maintain_order=True).select(known)
+
+
+def _symbol(tape: Tape, symbol: str | None) -> tuple[pl.DataFrame, str]:
+    """The rows of one symbol, and its name."""
+    if "symbol" not in tape.frame.columns:
+        return tape.frame, symbol or "BTC/USD"
+    held = tape.frame["symbol"].drop_nulls().unique(maintain_order=True).to_list()
+    chosen = symbol or (held[0] if len(held) == 1 else None)
+    if chosen not in held:
+        raise FatalError(f"{tape.path}: holds {', '.join(map(str, held))}; choose one with --symbol, got {symbol!r}")
+    return tape.frame.filter(pl.col("symbol") == chosen), str(chosen)
+
+
+def read_trades(path: Path, symbol: str | None = None) -> pl.DataFrame:
+    """Trades as events: columns ts, price, qty, and where known symbol, trade_id, side.
+
+    Raises:
+        FatalError: names line, column and what was expected.
+    """
+    tape = _open(path)
+    if "ts" not in tape.frame.columns and "ts_ms" in tape.frame.columns:
+        tape = Tape(path, tape.frame.rename({"ts_ms": "ts"}), tape.unit, tape.first)
+    tape.need("ts", "price", "qty")
+    columns = [_times(tape), _numbers(tape, "price", 0.0), _numbers(tape, "qty", 0.0)]
+    names = tape.frame.columns
+    side = tape.frame["side"] if "side" in names else pl.Series("side", [None] * tape.frame.height, pl.String)
+    sides = side.cast(pl.String).str.to_lowercase().replace_strict(_SIDES, default=None, return_dtype=pl.String)
+    if (sides.is_null() & side.is_not_null()).any():
+        raise tape.refuse(int((sides.is_null() & side.is_not_null()).arg_max() or 0), "side", "buy or sell, or nothing")
+    line = pl.Series("trade_id", range(-1, -tape.frame.height - 1, -1), pl.Int64)
+    ids = tape.frame["trade_id"].cast(pl.Int64, strict=False).fill_null(line) if "trade_id" in names else line
+    typed = tape.frame.with_columns(*columns, sides.alias("side"), ids.alias("trade_id"))
+    rows, name = _symbol(Tape(path, typed, tape.unit, tape.first), symbol)
+    return _events(rows.unique("trade_id", keep="first", maintain_order=True), "trade", name)
+
+
+def read_quotes(path: Path, symbol: str | None = None) -> pl.DataFrame:
+    """Best quotes as events: columns ts, bid, ask, and where known symbol, bid_qty, ask_qty.
+
+    Raises:
+        FatalError: names line, column and what was expected.
+    """
+    tape = _open(path)
+    tape.need("ts", "bid", "ask")
+    columns = [_times(tape), _numbers(tape, "bid", 0.0), _numbers(tape, "ask", 0.0)]
+    columns += [_numbers(tape, c, 0.0, optional=True) for c in ("bid_qty", "ask_qty") if c in tape.frame.columns]
+    typed = Tape(path, tape.frame.with_columns(*columns), tape.unit, tape.first)
+    crossed = typed.frame["bid"] > typed.frame["ask"]
+    if crossed.any():
+        raise typed.refuse(int(crossed.arg_max() or 0), "bid", "a bid not above the ask")
+    rows, name = _symbol(typed, symbol)
+    return _events(rows, "quote", name)
+
+
+def read_bars(path: Path, symbol: str | None = None) -> pl.DataFrame:
+    """Minute bars: ts (start of the minute), open, high, low, close, volume, symbol; sorted, each minute once.
+
+    Takes Parquet, CSV with a header, or Kraken's OHLCVT CSV (no header; seconds, open … volume, trades).
+
+    Raises:
+        FatalError: names line, column and what was expected.
+    """
+    bare = path.suffix != ".parquet" and path.is_file() and not any(c.isalpha() for c in _first_line(path))
+    tape = _open(path, not bare, _KRAKEN_OHLCVT)
+    tape.need("ts", *_BAR_PRICES, "volume")
+    columns = [_times(tape), *(_numbers(tape, c, 0.0) for c in _BAR_PRICES), _numbers(tape, "volume", 0.0)]
+    typed = Tape(path, tape.frame.with_columns(*columns), tape.unit, tape.first)
+    rows = typed.frame
+    for column, wrong, expected in (
+        (
+            "high",
+            rows["high"] < rows.select(pl.max_horizontal("open", "low", "close")).to_series(),
+            "the highest price",
+        ),
+        ("low", rows["low"] > rows.select(pl.min_horizontal("open", "close")).to_series(), "the lowest price"),
+        ("ts", rows["ts"].dt.truncate("1m") != rows["ts"], "the start of a minute"),
+        ("ts", rows["ts"].is_duplicated(), "each minute once"),
+    ):
+        if wrong.any():
+            raise typed.refuse(int(wrong.arg_max() or 0), column, expected)
+    chosen, name = _symbol(typed, symbol)
+    return chosen.with_columns(symbol=pl.lit(name)).sort("ts")
+
+
+def _first_line(path: Path) -> str:
+    with path.open(errors="replace") as file:
+        return file.readline()
+
+
+def bar_events(bars: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Bars as events that all arrive at the close: high and low just before it, the close with the volume at it.
+
+    Returns:
+        All events, and those of the closes alone (the prices that are known in time).
+    """
+    close_at = pl.col("ts") + pl.duration(minutes=1)
+    shifts = {"high": -2, "low": -1, "close": 0}
+    parts = []
+    for name, shift in shifts.items():
+        qty = pl.col("volume") if name == "close" else pl.lit(0.0)
+        parts.append(bars.select(ts=close_at + pl.duration(microseconds=shift), price=pl.col(name), qty=qty))
+    symbol = str(bars["symbol"][0])
+    return _events(pl.concat(parts), "trade", symbol), _events(parts[2], "trade", symbol)

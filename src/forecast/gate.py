@@ -1,0 +1,116 @@
+"""Decides what may be served: a correction must have beaten the best rule on earlier folds, or the rule stays."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from forecast.fitting import loss
+from forecast.learned import apply
+from forecast.losses import diebold_mariano
+from forecast.targets import Array, Target
+from forecast.walkforward import Fold
+
+# Shares of (linear part, booster's margin) that may be served.
+STRAIGHT = ((0.5, 0.0), (1.0, 0.0))
+BOOSTED = ((0.5, 0.5), (1.0, 0.5), (1.0, 1.0))
+LEAST_GAIN = {"vol": 0.005, "bid": 0.0005}
+MOST_P = {"vol": 0.10, "bid": 0.05}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Something that could be served at one horizon: a rule by name, or a model with its shares."""
+
+    model: str
+    shares: tuple[float, float] | None = None
+
+    @property
+    def name(self) -> str:
+        """E.g. ``ewma`` or ``xgboost 1.0/0.5``."""
+        return self.model if self.shares is None else f"{self.model} {self.shares[0]:g}/{self.shares[1]:g}"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is served at one horizon of one fold, and why.
+
+    Attributes:
+        gain: relative improvement of the best correction over the best rule on the evidence; NaN without evidence.
+        p: one-sided p-value of that improvement (Diebold-Mariano, HAC).
+    """
+
+    candidate: Candidate
+    gain: float
+    p: float
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able values."""
+        figures = {"gain": self.gain, "p": self.p}
+        known = {key: (value if np.isfinite(value) else None) for key, value in figures.items()}
+        return {"serve": self.candidate.name, **known, "reason": self.reason}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Losses of every candidate on one fold, each of shape (rows, horizons)."""
+
+    rules: Mapping[str, Array]
+    corrections: Mapping[Candidate, Array]
+
+
+def candidates(fold: Fold) -> list[Candidate]:
+    """The corrections that this fold's parts allow."""
+    straight = [Candidate("linear", shares) for shares in STRAIGHT]
+    return straight + [Candidate(name, shares) for name in fold.margins for shares in BOOSTED]
+
+
+def values(target: Target, fold: Fold, candidate: Candidate, scale: Array) -> Array:
+    """What a candidate forecasts on a fold, shape (rows, horizons)."""
+    if candidate.shares is None:
+        return fold.rules.get(candidate.model, fold.rule)
+    on_linear, on_margin = candidate.shares
+    correction = on_linear * fold.linear
+    if on_margin:
+        margins: Mapping[str, Array] = dict(fold.margins)
+        correction = np.asarray(correction + on_margin * margins[candidate.model])
+    return apply(target, fold.rule, scale, correction)
+
+
+def weigh(target: Target, fold: Fold, truth: Array, scale: Array, known: int) -> Evidence:
+    """Losses of all candidates on the first ``known`` rows of a fold, whose truth precedes the next fold."""
+
+    def losses(value: Array) -> Array:
+        return loss(target, truth[:known], value[:known]).astype(np.float32)
+
+    corrections = {c: losses(values(target, fold, c, scale)) for c in candidates(fold)}
+    return Evidence({name: losses(value) for name, value in fold.rules.items()}, corrections)
+
+
+def decide(target: Target, evidence: Sequence[Evidence], horizon: int, overlap: int, first_rule: str) -> Decision:
+    """What to serve at one horizon, from earlier folds only.
+
+    Args:
+        evidence: earlier folds, oldest first; none: the rule that was best on the training part is served.
+        overlap: rows that share one horizon. first_rule: that rule's name.
+    """
+    if not evidence:
+        return Decision(Candidate(first_rule), np.nan, np.nan, "no earlier fold: best rule by the training part")
+    rules = {
+        n: np.concatenate([e.rules[n][:, horizon] for e in evidence]).astype(np.float64) for n in evidence[0].rules
+    }
+    best_rule = min(rules, key=lambda name: float(rules[name].mean()))
+    means = {
+        c: float(np.mean(np.concatenate([e.corrections[c][:, horizon] for e in evidence]), dtype=np.float64))
+        for c in evidence[0].corrections
+    }
+    best = min(means, key=lambda c: means[c])
+    losses = np.concatenate([e.corrections[best][:, horizon] for e in evidence]).astype(np.float64)
+    test = diebold_mariano(losses, rules[best_rule], overlap)
+    gain = -test.mean / float(rules[best_rule].mean())
+    p = test.p / 2 if test.mean < 0 else 1 - test.p / 2
+    if gain >= LEAST_GAIN[target] and p <= MOST_P[target]:
+        return Decision(best, gain, p, f"{best.name} beat {best_rule} on {len(evidence)} earlier fold(s)")
+    return Decision(Candidate(best_rule), gain, p, f"{best.name} did not clearly beat {best_rule}: the rule stays")

@@ -1,0 +1,149 @@
+"""Walk-forward: each stretch of time is forecast by what was learnt strictly before it, an embargo in between."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from forecast import baselines, fitting, inputs
+from forecast.baselines import Rule
+from forecast.dataset import Dataset, overlap_rows
+from forecast.fitting import Sample, Tuning
+from forecast.inputs import Inputs
+from forecast.learned import Library, raw_margin
+from forecast.linear import Linear
+from forecast.targets import MICROS, Array, Target, Times
+from lakehouse.settings import HORIZONS_S
+
+LIBRARIES: tuple[Library, ...] = ("xgboost", "lightgbm")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How time is cut.
+
+    Attributes:
+        folds: stretches whose forecasts are reported. burn_in: stretches before them that only inform the gate.
+        start: share of the time that is only trained on. embargo_s: time left out before each stretch; longer than
+            the longest horizon, or the newest labels would reach into what is judged.
+    """
+
+    folds: int = 6
+    burn_in: int = 1
+    start: float = 0.25
+    embargo_s: float = 900.0
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What one training span taught: every rule, the best of them, and the corrections per horizon."""
+
+    rules: dict[str, tuple[Rule, ...]]
+    best: tuple[Rule, ...]
+    linear: tuple[Linear, ...]
+    boosters: dict[Library, tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Out-of-sample forecasts of one stretch, all of shape (rows, horizons).
+
+    Attributes:
+        index: rows of the dataset. rule: the best rule by the training span. rules: every rule.
+        linear: the linear correction. margins: the boosters' margins by library.
+    """
+
+    number: int
+    index: np.ndarray
+    rule: Array
+    rules: dict[str, Array]
+    linear: Array
+    margins: dict[Library, Array]
+    fitted: Fitted = field(repr=False)
+
+
+def split(ts: Times, plan: Plan) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs (training rows, judged rows) in time order; training ends ``embargo_s`` before the judged rows begin."""
+    total = plan.folds + plan.burn_in
+    first, last = int(ts[0]), int(ts[-1])
+    edges = np.linspace(first + (last - first) * plan.start, last + 1, total + 1)
+    for begin, end in pairwise(edges):
+        train = np.flatnonzero(ts < begin - plan.embargo_s * MICROS)
+        judged = np.flatnonzero((ts >= begin) & (ts < end))
+        if len(train) and len(judged):
+            yield train, judged
+
+
+def thin(index: np.ndarray, most: int) -> np.ndarray:
+    """Evenly thinned to at most about ``most`` rows, the newest kept."""
+    every = -(-len(index) // most)
+    return index[::-1][::every][::-1]
+
+
+def fit(
+    data: Dataset, table: Inputs, train: np.ndarray, target: Target, tuning: Tuning, libraries: Sequence[Library]
+) -> Fitted:
+    """Everything learnt from the training rows; the five horizons are fitted side by side."""
+    rows = thin(train, tuning.rows)
+    features, truth = data.rows(rows), data.truth[target][rows]
+    rules = fitting.fit_rules(target, features, truth)
+    best = fitting.best_rules(target, rules, features, truth)
+    scale = baselines.row_scale(features)
+    label = fitting.labels(target, truth, baselines.predict(best, target, features), scale)
+    seen = table[rows]
+    spacing = overlap_rows(data, 1) * len(rows) / max(len(train), 1)
+    keep = int(len(rows) * (1 - tuning.newest))
+    held = int(np.searchsorted(data.ts[rows], data.ts[rows[keep]] + 2 * HORIZONS_S[-1] * MICROS)) if len(rows) else 0
+
+    def one(horizon: int) -> tuple[Linear, dict[Library, Any]]:
+        overlap = max(1.0, HORIZONS_S[horizon] * spacing)
+        value = label[:, horizon]
+        line = fitting.fit_linear(target, seen, value, tuning.prior_rows * overlap)
+        start = line.predict(seen)
+        older = Sample(seen[:keep], value[:keep], start[:keep])
+        newer = Sample(seen[held:], value[held:], start[held:])
+        return line, {name: fitting.fit_booster(name, target, older, newer, tuning) for name in libraries}
+
+    with ThreadPoolExecutor(tuning.threads) as pool:
+        parts = list(pool.map(one, range(len(HORIZONS_S))))
+    boosters = {name: tuple(part[1][name] for part in parts) for name in libraries}
+    return Fitted(rules, best, tuple(part[0] for part in parts), boosters)
+
+
+def forecast(data: Dataset, table: Inputs, index: np.ndarray, target: Target, fitted: Fitted, number: int) -> Fold:
+    """The fitted parts applied to rows they have not seen."""
+    features, seen = data.rows(index), table[index]
+    margins = {
+        name: np.column_stack([raw_margin(booster, seen) for booster in boosters])
+        for name, boosters in fitted.boosters.items()
+    }
+    return Fold(
+        number,
+        index,
+        baselines.predict(fitted.best, target, features),
+        {name: baselines.predict(rules, target, features) for name, rules in fitted.rules.items()},
+        np.column_stack([line.predict(seen) for line in fitted.linear]),
+        margins,
+        fitted,
+    )
+
+
+def run(
+    data: Dataset,
+    target: Target,
+    plan: Plan,
+    tuning: Tuning,
+    libraries: Sequence[Library] = LIBRARIES,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Fold]:
+    """All folds of one target in time order, the burn-in ones first."""
+    table = inputs.table(data.rows())
+    folds = []
+    for number, (train, judged) in enumerate(split(data.ts, plan)):
+        fitted = fit(data, table, train, target, tuning, libraries)
+        folds.append(forecast(data, table, judged, target, fitted, number - plan.burn_in))
+        progress(f"{target}: fold {number + 1} of {plan.folds + plan.burn_in}, {len(train)} rows learnt")
+    return folds
