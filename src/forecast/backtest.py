@@ -1,4 +1,4 @@
-"""One honest evaluation of one target: walk forward, let the gate choose from earlier folds, and judge what it served."""
+"""One honest evaluation of one target: walk forward, let the gate choose by earlier folds, judge what it served."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

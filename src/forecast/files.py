@@ -46,7 +46,7 @@ class Tape:
         missing = [c for c in columns if c not in self.frame.columns]
         if missing:
             raise FatalError(
-                f"{self.path}: no column {missing[0]} (it has {', '.join(self.frame.columns)}); want {', '.join(columns)}"
+                f"{self.path}: no column {missing[0]} (want {', '.join(columns)}), it has {', '.join(self.frame.columns)}"
             )
 
 

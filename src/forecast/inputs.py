@@ -68,7 +68,7 @@ def table(rows: Rows) -> Inputs:
 
 
 def _relative(variance: Array, minutes: Iterable[float], level: Array) -> Array:
-    return np.asarray(np.log(np.maximum(variance / np.array(list(minutes)), _TINY)) - level
+    return np.asarray(np.log(np.maximum(variance / np.array(list(minutes)), _TINY)) - level)
 
 
 def _flow(rows: Rows, stem: str) -> Array:
