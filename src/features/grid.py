@@ -7,10 +7,10 @@ import numpy as np
 from features.book import MINUTE, NEVER, RING, SECOND, Book, Record
 from features.jit import inlined
 from features.spec import STALE_S
+from features.volatility import QUOTE, TRADE, UNKNOWN
 
 _STALE = STALE_S * SECOND
 _MASK = RING - 1
-UNKNOWN, TRADE, QUOTE = 0, 1, 2  # kinds of price
 
 
 @inlined
@@ -85,7 +85,7 @@ def _choose(point: Record, time: int) -> None:
 @inlined
 def _squared_return(before: Record, point: Record) -> float:
     """Between a mid and a trade price lies half the spread, which is no return: a change of kind counts 0."""
-    if before.kind != point.kind or point.kind == UNKNOWN or before.price == point.price:
+    if before.kind != point.kind or point.kind == UNKNOWN :
         return 0.0
-    r = math.log(point.price / before.price)
+    r = math.log1p((point.price - before.price) / before.price)  # exact difference: precise for the smallest returns
     return r * r

@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.book import DAY, MINUTE, NEVER, SECOND, Book, Floats
-from features.grid import QUOTE, TRADE, advance_grid, put_price
+from features.grid import advance_grid, put_price
 from features.holes import is_complete, put_id
 from features.jit import inlined, jit
 from features.spec import NAMES, STALE_S
 from features.tiles import advance_tiles, put_trade
 from features.variance import close_variance, measure, price_since, write_variance
+from features.volatility import QUOTE, TRADE
 from features.windows import close_trades, write_long, write_windows
 
 _STALE = STALE_S * SECOND

@@ -55,7 +55,8 @@ def squared_returns(grid: Grid) -> Floats:
     """r_k^2 of each point but the first, which has none (NaN)."""
     r2 = np.zeros(len(grid.price))
     same = (grid.kind[1:] == grid.kind[:-1]) & (grid.kind[1:] != UNKNOWN)
-    r2[1:][same] = np.log(grid.price[1:][same] / grid.price[:-1][same]) ** 2
+    before, after = grid.price[:-1][same], grid.price[1:][same]
+    r2[1:][same] = np.log1p((after - before) / before) ** 2
     r2[:1] = np.nan
     return r2
 

@@ -113,7 +113,7 @@ def price_at(book: Book, time: int, step: int) -> float:
 def _write(sums: Sums, last: float, before: float, out: Floats) -> None:
     n, s1, s2, low, high, volume, notional, buy, sell = sums
     out[_TRADES], out[_VOLUME], out[_SIGNED] = n, volume, buy - sell
-    out[_RET] = math.log(last / before) if before != last else 0.0
+    out[_RET] = math.log1p((last - before) / before)
     if volume > 0.0:
         out[_VWAP] = notional / volume
     if n > 0.0:
@@ -157,4 +157,4 @@ def write_long(book: Book, t: int, step: int, out: Floats) -> None:
         out[at + 2] = (book.closed[4 * w + 2] + tile.buy) - (book.closed[4 * w + 3] + tile.sell)
         k = (minute - _LONG[w] + 1) * MINUTE // step
         before = book.grid[k & (len(book.grid) - 1)].trade
-        out[at + _LONG_RET] = math.log(clock.last / before)
+        out[at + _LONG_RET] = math.log1p((clock.last - before) / before)

@@ -1,0 +1,113 @@
+"""The engine against an oracle written from the definitions, on random logs and on recorded markets."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.engine import EngineConfig, State, fold
+from features.spec import LEAD_IN, NAMES, ROW_COLUMNS
+from tests.unit.features.frames import SPARSE, START, STEPS, differences, logs, numbered, recorded
+from tests.unit.features.oracle import oracle_rows
+
+CONFIGS = st.sampled_from([EngineConfig(i, step, 900.0, SPARSE) for i in (0, 1000, 60_000) for step in (60, 30)])
+
+
+def rows_of(events: pl.DataFrame, config: EngineConfig) -> pl.DataFrame:
+    """The rows of one fold over everything."""
+    return fold(State.empty(config), events)[1]
+
+
+def compare(events: pl.DataFrame, config: EngineConfig, every: int = 1) -> int:
+    """Asserts that the engine's rows are the oracle's; returns how many were compared."""
+    rows = rows_of(events, config)
+    expected = list(oracle_rows(events, config, every))
+    schema = {name: rows.schema[name] for name in (*ROW_COLUMNS, *NAMES)}
+    wanted = pl.DataFrame([row for _, row in expected], schema=schema, orient="row")
+    assert differences(rows[[i for i, _ in expected]], wanted) == []
+    return wanted.height
+
+
+@settings(max_examples=120, deadline=None)
+@given(logs(size=40), CONFIGS)
+def test_rows_are_the_oracles(events: pl.DataFrame, config: EngineConfig) -> None:
+    compare(events, config)
+
+
+@settings(max_examples=15, deadline=None)
+@given(logs(size=60, steps=STEPS[:8]), st.sampled_from((1, 2, 5, 12)))
+def test_rows_are_the_oracles_on_fine_grids(events: pl.DataFrame, step: int) -> None:
+    compare(events, EngineConfig(1000, step, 900.0, SPARSE), every=10)
+
+
+@settings(max_examples=150, deadline=None)
+@given(logs(), CONFIGS, st.lists(st.integers(0, 80), max_size=8))
+def test_any_split_gives_the_same_rows(events: pl.DataFrame, config: EngineConfig, cuts: list[int]) -> None:
+    state, parts = State.empty(config), []
+    for a, b in pairwise([0, *sorted(cuts), events.height]):
+        state, rows = fold(state, events[a : max(a, b)])
+        parts.append(rows)
+    assert differences(pl.concat(parts), rows_of(events, config)) == []
+
+
+@settings(max_examples=150, deadline=None)
+@given(logs(size=120), CONFIGS, st.integers(0, 119))
+def test_the_tail_gives_the_rows_of_the_whole(events: pl.DataFrame, config: EngineConfig, at: int) -> None:
+    start = events["ts"].gather([at % max(events.height, 1)], null_on_oob=True)[0] or START
+    rows = rows_of(events, config).filter(pl.col("ts") >= start)
+    tail = rows_of(events.filter(pl.col("ts") >= start - LEAD_IN), config).filter(pl.col("ts") >= start)
+    assert differences(tail, rows) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(logs(), CONFIGS)
+def test_symbols_do_not_touch_each_other(events: pl.DataFrame, config: EngineConfig) -> None:
+    rows = rows_of(events, config)
+    for symbol in events["symbol"].unique():
+        alone = rows_of(events.filter(pl.col("symbol") == symbol), config)
+        assert differences(alone, rows.filter(pl.col("symbol") == symbol)) == []
+
+
+def test_bitflyer_is_the_oracles(shared_data: Path) -> None:
+    events = recorded(shared_data / "trades_bitflyer_btcjpy_2018-01-20_26.parquet", "trade").head(60_000)
+    assert compare(events, EngineConfig(sparse=frozenset({"BTC/JPY"})), every=1500) >= 10
+
+
+def test_standx_is_the_oracles(shared_data: Path) -> None:
+    names = {
+        "trade": "trades_standx_btcusd_2026-01-05_06.parquet",
+        "quote": "quotes_standx_btcusd_2026-01-05_06.parquet",
+    }
+    both = pl.concat([recorded(shared_data / name, kind) for kind, name in names.items()])
+    events = numbered(both.sort("ts", maintain_order=True)).head(60_000)
+    assert compare(events, EngineConfig(), every=900) >= 10
+
+
+def test_minute_bars_fold_as_trades_at_their_close(shared_data: Path) -> None:
+    bars = pl.read_parquet(shared_data / "bars1m_binance_spot_btcusdt_2021-04-20_2021-05-20.parquet").head(3000)
+    trades = bars.select(ts=pl.col("ts") + pl.duration(minutes=1), price="close", qty="volume").with_columns(
+        symbol=pl.lit("BTC/USD"), type=pl.lit("trade"), trade_id=-pl.int_range(1, pl.len() + 1)
+    )
+    events = numbered(pl.concat([recorded_like(), trades], how="diagonal")).with_columns(received_at="ts")
+    config = EngineConfig(vol_step_s=60, sparse=frozenset({"BTC/USD"}))
+    assert compare(events, config, every=200) == 15
+    last = rows_of(events, config)[-1]
+    assert last["rv_10s"].is_nan().all()
+    assert last["rv_24h"].is_not_nan().all()
+    assert last["complete"].all()
+
+
+def recorded_like() -> pl.DataFrame:
+    """No events, with the columns of a batch."""
+    from tests.unit.features.frames import frame
+
+    return frame([])
+
+
+@pytest.mark.parametrize("bad", [{"vol_step_s": 7}, {"vol_step_s": 0}, {"interval_ms": -1}])
+def test_a_wrong_configuration_is_refused(bad: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="set "):
+        EngineConfig(**bad)  # type: ignore[arg-type]
