@@ -45,9 +45,8 @@ class Tape:
         """Refuses a file that lacks a column."""
         missing = [c for c in columns if c not in self.frame.columns]
         if missing:
-            raise FatalError(
-                f"{self.path}: no column {missing[0]} (want {', '.join(columns)}), it has {', '.join(self.frame.columns)}"
-            )
+            held, wanted = ", ".join(self.frame.columns), ", ".join(columns)
+            raise FatalError(f"{self.path}: no column {missing[0]}; want {wanted}, it has {held}")
 
 
 def _open(path: Path, header: bool = True, names: tuple[str, ...] = ()) -> Tape:

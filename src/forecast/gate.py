@@ -74,8 +74,8 @@ def values(target: Target, fold: Fold, candidate: Candidate, scale: Array) -> Ar
     on_linear, on_margin = candidate.shares
     correction = on_linear * fold.linear
     if on_margin:
-        margins: Mapping[str, Array] = dict(fold.margins)
-        correction = np.asarray(correction + on_margin * margins[candidate.model])
+        margin = next(value for name, value in fold.margins.items() if name == candidate.model)
+        correction = np.asarray(correction + on_margin * margin)
     return apply(target, fold.rule, scale, correction)
 
 
