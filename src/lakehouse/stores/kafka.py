@@ -120,3 +120,21 @@ def committed(client: Consumer, partitions: Sequence[TopicPartition]) -> dict[tu
     except KafkaException as error:
         raise kafka_error(error, "Kafka") from error
     return {(p.topic, p.partition): (p.offset if p.offset >= 0 else None) for p in found}
+
+
+def partition_of(key: str, partitions: int) -> int:
+    """The partition that Kafka's Java client and ours (``murmur2_random``) choose for a key.
+
+    Murmur2 with Kafka's seed: https://github.com/apache/kafka/blob/trunk/clients/src/main/java/org/apache/kafka/common/utils/Utils.java
+    """
+    data, mix, mask = key.encode(), 0x5BD1E995, 0xFFFFFFFF
+    value = 0x9747B28C ^ len(data)
+    whole = len(data) // 4 * 4
+    for start in range(0, whole, 4):
+        word = int.from_bytes(data[start : start + 4], "little") * mix & mask
+        word = (word ^ word >> 24) * mix & mask
+        value = (value * mix & mask) ^ word
+    if tail := data[whole:]:
+        value = (value ^ int.from_bytes(tail, "little")) * mix & mask
+    value = (value ^ value >> 13) * mix & mask
+    return ((value ^ value >> 15) & 0x7FFFFFFF) % partitions

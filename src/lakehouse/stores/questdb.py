@@ -16,6 +16,8 @@ from lakehouse.errors import FatalError, PoisonError, RetryableError
 from lakehouse.schema import Table, View
 from lakehouse.settings import Settings
 
+# Cells per request: bounds the client's buffer (its limit is 100 MB) and the server's work at once.
+_WRITE_CELLS = 1_500_000
 _BUSY_SQL = ("table busy", "could not lock", "timeout, query aborted", "is suspended")
 
 
@@ -49,16 +51,16 @@ class QuestDB:
             f"http::addr={settings.questdb_host}:{settings.questdb_http_port};username={settings.questdb_user};"
             f"password={password};auto_flush=off;protocol_version=2;retry_timeout=0;request_timeout=60000;"
         )
-        self._sender: Sender | None = None
-        self._sender_lock = threading.Lock()
+        # Idle senders: each write takes one, so that several threads write at once.
+        self._senders: list[Sender] = []
 
     def close(self) -> None:
         """Closes every connection."""
         self._http.close()
         with self._pg_lock:
             self._drop_pg()
-        with self._sender_lock:
-            self._drop_sender()
+        while self._senders:
+            self._senders.pop().close(flush=False)
 
     def execute(self, sql: str) -> None:
         """Runs one statement, e.g. DDL.
@@ -106,19 +108,8 @@ class QuestDB:
         Raises:
             RetryableError: the server is away; repeating is harmless. PoisonError: it refuses some row.
         """
-        if frame.is_empty():
-            return
-        data, symbols = _to_pandas(table, frame)
-        with self._sender_lock:
-            try:
-                if self._sender is None:
-                    self._sender = Sender.from_conf(self._conf)
-                    self._sender.establish()
-                self._sender.dataframe(data, table_name=table.name, symbols=symbols, at="ts")
-                self._sender.flush()
-            except QuestDBError as error:
-                self._drop_sender()
-                raise _write_error(f"{self._where}, table {table.name}", error) from error
+        for part in frame.iter_slices(max(1, _WRITE_CELLS // len(table.columns))):
+            self._send(table, part)
 
     def migrate(self, tables: Iterable[Table], views: Iterable[View]) -> list[str]:
         """Creates what is missing and adds new columns; running it again changes nothing.
@@ -183,10 +174,21 @@ class QuestDB:
             self._pg.close()
             self._pg = None
 
-    def _drop_sender(self) -> None:
-        if self._sender is not None:
-            self._sender.close(flush=False)
-            self._sender = None
+    def _send(self, table: Table, frame: pl.DataFrame) -> None:
+        data, symbols = _to_pandas(table, frame)
+        sender = self._senders.pop() if self._senders else None
+        try:
+            if sender is None:
+                sender = Sender.from_conf(self._conf)
+                sender.establish()
+            sender.dataframe(data, table_name=table.name, symbols=symbols, at="ts")
+            sender.flush()
+        except QuestDBError as error:
+            # It is not used again: its buffer may hold the refused rows.
+            if sender is not None:
+                sender.close(flush=False)
+            raise _write_error(f"{self._where}, table {table.name}", error) from error
+        self._senders.append(sender)
 
 
 def _to_pandas(table: Table, frame: pl.DataFrame) -> tuple[pd.DataFrame, list[str]]:

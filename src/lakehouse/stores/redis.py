@@ -1,6 +1,6 @@
 """Redis: the newest features and forecasts of each symbol, as a key that expires and a channel of the same name."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -61,7 +61,7 @@ class Redis:
         except RedisError as error:
             raise self._error(error) from error
 
-    def publish(self, kind: Kind, rows: list[Mapping[str, Any]]) -> None:
+    def publish(self, kind: Kind, rows: Sequence[Mapping[str, Any]]) -> None:
         """Sets the key ``kind:symbol`` and publishes on the channel of that name, in order, never older over newer.
 
         Args:

@@ -1,0 +1,75 @@
+"""Reads bronze back as events, in log order or in time order, in bounded pieces."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from lakehouse.messages import EVENT_SCHEMA
+from lakehouse.stores.questdb import QuestDB
+
+TABLES = {"bronze_trades": "trade", "bronze_quotes": "quote", "bronze_gaps": "gap"}
+PIECE_ROWS = 300_000
+# In time order, of events with equal times: first what voids the quote, then quotes, then the trades they led to.
+_ORDER = {"gap": 0, "quote": 1, "trade": 2}
+
+
+def text(value: str) -> str:
+    """A string as an SQL literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def instant(value: datetime) -> str:
+    """A UTC time as an SQL literal."""
+    return f"'{value:%Y-%m-%dT%H:%M:%S.%f}Z'"
+
+
+def events(questdb: QuestDB, where: str) -> pl.DataFrame:
+    """Trades, quotes and gaps that satisfy ``where`` (SQL over the columns they share), as `EVENT_SCHEMA`, unsorted."""
+    frames = []
+    for table, kind in TABLES.items():
+        found = questdb.frame(f"SELECT * FROM {table} WHERE {where}").with_columns(pl.lit(kind).alias("type"))
+        missing = [pl.lit(None, dtype).alias(name) for name, dtype in EVENT_SCHEMA.items() if name not in found.columns]
+        frames.append(
+            found.with_columns(missing).select(pl.col(name).cast(kind) for name, kind in EVENT_SCHEMA.items())
+        )
+    return pl.concat(frames)
+
+
+def in_log_order(questdb: QuestDB, symbol: str, epoch: int, before: int, span: timedelta) -> Iterator[pl.DataFrame]:
+    """The live events of a symbol below the log position ``(epoch, before)``, in pieces, by (epoch, seq).
+
+    Args:
+        span: only events whose ``ts`` lies less than this before the newest such event's.
+    """
+    mine = f"symbol = {text(symbol)} AND origin = 'live' AND (epoch < {epoch} OR (epoch = {epoch} AND seq < {before}))"
+    newest = [ts for table in TABLES for (ts,) in questdb.rows(f"SELECT max(ts) FROM {table} WHERE {mine}") if ts]
+    if not newest:
+        return
+    mine += f" AND ts > {instant(max(newest) - span)}"
+    spans: dict[int, tuple[int, int, int]] = {}
+    for table in TABLES:
+        grouped = f"SELECT epoch, min(seq), max(seq), count() FROM {table} WHERE {mine} GROUP BY epoch"
+        for number, low, high, rows in questdb.rows(grouped):
+            held = spans.get(number, (low, high, 0))
+            spans[number] = (min(low, held[0]), max(high, held[1]), rows + held[2])
+    for number, (low, high, rows) in sorted(spans.items()):
+        step = max(1, (high - low + 1) * PIECE_ROWS // max(rows, PIECE_ROWS))
+        for start in range(low, high + 1, step):
+            piece = events(questdb, f"{mine} AND epoch = {number} AND seq >= {start} AND seq < {start + step}")
+            yield piece.sort("seq")
+
+
+def in_time_order(
+    questdb: QuestDB, symbol: str, start: datetime, end: datetime, piece: timedelta
+) -> Iterator[pl.DataFrame]:
+    """All events of a symbol with ``start <= ts < end``, in pieces of event time, by time.
+
+    Of equal times a gap comes first, then quotes by (epoch, seq), then trades by id.
+    """
+    order = pl.col("type").replace_strict(_ORDER, return_dtype=pl.Int8)
+    while start < end:
+        stop = min(start + piece, end)
+        found = events(questdb, f"symbol = {text(symbol)} AND ts >= {instant(start)} AND ts < {instant(stop)}")
+        yield found.sort("ts", order, "trade_id", "epoch", "seq")
+        start = stop

@@ -1,0 +1,248 @@
+"""The consumer: market.events and market.history through bronze, silver and Redis, each message exactly once."""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from ingestion import consumer_metrics as metrics
+from ingestion.batch import Dead, Part, Raw, read
+from ingestion.epochs import epoch_of
+from ingestion.migrate import migrate
+from ingestion.pipeline import Pipeline, Stores
+from ingestion.positions import Places, start_positions, trim
+from ingestion.restore import Position, engine_config
+from lakehouse import process
+from lakehouse.errors import FatalError, RetryableError
+from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC, Settings
+from lakehouse.stores import kafka
+from lakehouse.stores.questdb import QuestDB
+from lakehouse.stores.redis import Redis
+
+log = logging.getLogger(__name__)
+TOPICS = (EVENTS_TOPIC, HISTORY_TOPIC)
+# A batch that takes longer than this makes fetching pause; one that is not done when its partitions are taken away
+# is given up, and whoever gets them repeats it.
+PATIENCE_S = 1.0
+FINISH_S = 8.0
+TRIM_EVERY_S = 3600.0
+_LOST = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError.UNKNOWN_TOPIC_OR_PART)
+
+
+class Feed:
+    """Fetches batches and hands them to the pipeline on a second thread, one at a time, while it fetches the next.
+
+    Offsets are committed by that thread as the last step of each batch. Rebalances come in through fetching: then
+    the batch at hand is finished and committed, or given up when a server is away.
+    """
+
+    def __init__(
+        self, settings: Settings, client: Consumer, admin: AdminClient, stores: Stores, stop: threading.Event
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._admin = admin
+        self._questdb = stores.questdb
+        self._stop = stop
+        self._halt = threading.Event()
+        self._pipeline = Pipeline(stores, engine_config(settings, stores.questdb), self._halt)
+        ids = kafka.topic_ids(admin, TOPICS)
+        self._epochs = {topic: epoch_of(stores.questdb, topic, ids[topic]) for topic in TOPICS}
+        self._worker = ThreadPoolExecutor(1, "pipeline")
+        self._job: Future[None] | None = None
+        self._assigned: set[int] = set()
+        self._rebalances = 0
+        self._early: list[Message] = []
+        self._next: dict[tuple[str, int], int] = {}
+        self._next_trim = time.monotonic() + 60.0
+
+    def run(self) -> None:
+        """Until ``stop`` is set, or something fatal."""
+        self._client.subscribe(
+            list(TOPICS), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+        try:
+            while not self._stop.is_set():
+                self._turn()
+        finally:
+            self._end_job(FINISH_S)
+            self._client.close()
+            self._worker.shutdown()
+            self._pipeline.close()
+
+    def _turn(self) -> None:
+        messages = self._fetch()
+        rebalances = self._rebalances
+        if messages:
+            batch = self._read(messages)
+            self._wait()
+            # After a rebalance the same messages come again, here or elsewhere.
+            if rebalances == self._rebalances and not self._stop.is_set():
+                self._job = self._worker.submit(self._process, *batch)
+        if time.monotonic() > self._next_trim:
+            self._next_trim = time.monotonic() + TRIM_EVERY_S
+            self._wait()
+            self._job = self._worker.submit(self._trim)
+        if self._job is not None and self._job.done():
+            self._end_job(0)
+
+    def _fetch(self) -> list[Message]:
+        """Waits for a message, then takes what is there; while a batch is at work, collects up to a whole one."""
+        most = self._settings.batch_events
+        messages = self._take(self._early, 1, 0.2)
+        self._early = []
+        while messages and len(messages) < most:
+            busy = self._job is not None and not self._job.done()
+            messages = self._take(messages, most - len(messages), 0.01 if busy else 0.001)
+            if not busy:
+                break
+        return messages
+
+    def _take(self, messages: list[Message], most: int, timeout_s: float) -> list[Message]:
+        """``messages`` and up to ``most`` new ones; after a rebalance the new ones alone."""
+        rebalances = self._rebalances
+        fetched = self._client.consume(most, timeout_s)
+        fresh = [message for message in fetched if self._is_good(message)]
+        return messages + fresh if rebalances == self._rebalances else fresh
+
+    def _is_good(self, message: Message) -> bool:
+        error = message.error()
+        where = f"{message.topic()}/{message.partition()}"
+        if error is None:
+            expected = self._next[message.topic(), message.partition()]
+            if message.offset() != expected:
+                raise FatalError(f"{where}: got offset {message.offset()} where {expected} was due; starting anew")
+            self._next[message.topic(), message.partition()] = expected + 1
+            return True
+        if error.code() in _LOST:
+            raise FatalError(f"{where}: {error}; the position is checked again on the next start")
+        log.warning("%s: %s", where, error)
+        return False
+
+    def _read(self, messages: Sequence[Message]) -> tuple[list[Part], list[Dead], list[TopicPartition]]:
+        with metrics.timed("read"):
+            raws: dict[str, list[Raw]] = {}
+            ends: dict[tuple[str, int], int] = {}
+            for message in messages:
+                topic, partition, offset = message.topic(), message.partition(), message.offset()
+                raws.setdefault(topic, []).append(Raw(partition, offset, message.value() or b""))
+                ends[topic, partition] = offset + 1
+            tolerance = self._settings.future_tolerance_s
+            found = [read(topic, self._epochs[topic], list_, tolerance) for topic, list_ in raws.items()]
+        dead = [letter for _, letters in found for letter in letters]
+        return [part for part, _ in found], dead, [TopicPartition(*key, end) for key, end in ends.items()]
+
+    def _process(self, parts: list[Part], dead: list[Dead], ends: list[TopicPartition]) -> None:
+        """One batch, from bronze to the commit; runs on the second thread."""
+        self._pipeline.process(parts, dead)
+        with metrics.timed("commit"):
+            process.retrying(lambda: self._commit(ends), self._halt, "committing")
+        self._pipeline.place({(e.topic, e.partition): Position(self._epochs[e.topic], e.offset) for e in ends})
+        metrics.BATCH.observe(sum(len(part.raws) for part in parts))
+        for end in ends:
+            high = self._client.get_watermark_offsets(end, cached=True)[1]
+            metrics.LAG.labels(end.topic, end.partition).set(max(0, high - end.offset))
+
+    def _commit(self, ends: list[TopicPartition]) -> None:
+        try:
+            self._client.commit(offsets=ends, asynchronous=False)
+        except KafkaException as error:
+            raise kafka.kafka_error(error, "Kafka, committing offsets") from error
+
+    def _trim(self) -> None:
+        partitions = [TopicPartition(topic, number) for topic in TOPICS for number in self._assigned]
+        try:
+            count = trim(self._client, self._admin, partitions, self._settings.kafka_keep_hours)
+            log.info("deleted old messages from %d partitions", count)
+        except RetryableError as error:
+            log.warning("%s; the log is trimmed later", error)
+
+    def _wait(self) -> None:
+        """Waits for the batch at work; when that takes long, fetching pauses, but the group still hears from us."""
+        if self._job is None:
+            return
+        wait_for([self._job], PATIENCE_S)
+        if not self._job.done():
+            metrics.PAUSED.set(1)
+            self._client.pause(self._client.assignment())
+            while self._job is not None and not self._job.done() and not self._stop.is_set():
+                self._early = self._take(self._early, 1, 0.05)
+            self._client.resume(self._client.assignment())
+            metrics.PAUSED.set(0)
+        if self._stop.is_set():
+            self._end_job(FINISH_S)
+        elif self._job is not None and self._job.done():
+            self._end_job(0)
+
+    def _end_job(self, patience_s: float) -> bool:
+        """Ends the job at work, if any, and raises what it raised; False: it had to be given up."""
+        job, self._job = self._job, None
+        if job is None:
+            return True
+        wait_for([job], patience_s)
+        given_up = not job.done()
+        if given_up:
+            self._halt.set()
+        try:
+            job.result()
+        except RetryableError as error:
+            log.warning("batch given up, it will be repeated: %s", error)
+            self._pipeline.forget(self._assigned)
+            return False
+        finally:
+            self._halt.clear()
+        return True
+
+    def _on_assign(self, _client: Consumer, partitions: list[TopicPartition]) -> None:
+        self._rebalances += 1
+        numbers = {part.partition for part in partitions}
+        self._pipeline.forget(self._assigned - numbers)
+        self._assigned = numbers
+        places = process.retrying(lambda: self._places(partitions), self._stop, "finding positions")
+        self._pipeline.place(places)
+        self._next = {key: place.offset for key, place in places.items()}
+        self._early = []
+        self._client.assign(
+            [TopicPartition(p.topic, p.partition, places[p.topic, p.partition].offset) for p in partitions]
+        )
+        log.info("assigned partitions %s", sorted(numbers))
+
+    def _places(self, partitions: Sequence[TopicPartition]) -> Places:
+        count = self._settings.kafka_partitions
+        return start_positions(self._client, self._questdb, self._epochs, partitions, count)
+
+    def _on_revoke(self, _client: Consumer, partitions: list[TopicPartition]) -> None:
+        """State stays until the next assignment: what comes back at once needs no rebuilding."""
+        self._rebalances += 1
+        log.info("giving back %d partitions", len(partitions))
+        self._end_job(FINISH_S)
+
+    def _on_lost(self, _client: Consumer, partitions: list[TopicPartition]) -> None:
+        """Others may have gone on meanwhile: nothing that is known here counts any more."""
+        self._rebalances += 1
+        log.warning("lost %d partitions", len(partitions))
+        self._halt.set()
+        self._end_job(0)
+        self._pipeline.forget(self._assigned)
+        self._assigned = set()
+
+
+def main(settings: Settings, stop: threading.Event) -> None:
+    """Migrates, then consumes until stopped."""
+    questdb, redis = QuestDB(settings), Redis(settings)
+    admin = kafka.admin(settings)
+    process.retrying(lambda: migrate(settings, questdb, admin), stop, "migrating")
+    stores = Stores(questdb, redis, kafka.producer(settings))
+    feed = process.retrying(lambda: Feed(settings, kafka.consumer(settings), admin, stores, stop), stop, "starting")
+    feed.run()
+    questdb.close()
+    redis.close()
+
+
+if __name__ == "__main__":
+    process.run(main, lambda settings: settings.consumer_metrics_port)

@@ -1,0 +1,59 @@
+"""What the consumer tells Prometheus."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import polars as pl
+from prometheus_client import Counter, Gauge, Histogram
+
+TRADES = Counter("trades_ingested", "Trades written to bronze.", ["symbol", "source"])
+QUOTES = Counter("quotes_ingested", "Quotes written to bronze.", ["symbol", "source"])
+ROWS = Counter("feature_rows_written", "Live feature rows written to silver.", ["symbol"])
+DUPLICATES = Counter("duplicates_dropped", "Trades dropped because bronze held their id.", ["symbol"])
+DEAD = Counter("dead_letters", "Messages and rows set aside.", ["reason"])
+RETRIES = Counter("retries", "Steps that had to be repeated because a server was away.", ["server"])
+LAG = Gauge("consumer_lag_records", "Messages in Kafka not yet committed.", ["topic", "partition"])
+PAUSED = Gauge("consumer_paused", "1 while fetching pauses until the batch at hand is done.")
+FRESHNESS = Gauge("feature_freshness_seconds", "Age of the newest feature row, by exchange time.", ["symbol"])
+STEP = Histogram(
+    "consumer_step_seconds",
+    "Time of each step of a batch.",
+    ["step"],
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 30),
+)
+BATCH = Histogram("consumer_batch_events", "Messages per batch.", buckets=(1, 10, 100, 1000, 5000, 10_000, 20_000))
+
+_newest: dict[str, float] = {}
+
+
+@contextmanager
+def timed(step: str) -> Iterator[None]:
+    """Adds the time of the block to the step's histogram."""
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        STEP.labels(step).observe(time.perf_counter() - began)
+
+
+def count_events(events: pl.DataFrame) -> None:
+    """Counts what bronze has taken."""
+    counts = events.group_by("type", "symbol", "source").len()
+    for kind, symbol, source, count in counts.iter_rows():
+        if kind != "gap":
+            (TRADES if kind == "trade" else QUOTES).labels(symbol, source).inc(count)
+
+
+def count_rows(rows: pl.DataFrame) -> None:
+    """Counts live rows and notes how fresh each symbol is."""
+    for symbol, count, newest in rows.group_by("symbol").agg(pl.len(), pl.col("ts").max().alias("ts")).iter_rows():
+        ROWS.labels(symbol).inc(count)
+        if symbol not in _newest:
+            FRESHNESS.labels(symbol).set_function(partial(_age, symbol))
+        _newest[symbol] = max(newest.timestamp(), _newest.get(symbol, 0.0))
+
+
+def _age(symbol: str) -> float:
+    return time.time() - _newest[symbol]

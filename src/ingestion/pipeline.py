@@ -1,0 +1,222 @@
+"""Takes a batch of events through bronze, the engine, silver and Redis, each step repeated until it succeeds."""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import orjson
+import polars as pl
+from confluent_kafka import Producer
+
+from features.engine import State, fold
+from features.spec import NAMES, EngineConfig, spec_hash
+from ingestion import consumer_metrics as metrics
+from ingestion import deadletter, restore
+from ingestion.batch import Dead, Part
+from ingestion.held import Held, by_symbol, first_deliveries
+from ingestion.migrate import SILVER
+from ingestion.restore import Position
+from lakehouse import process
+from lakehouse.errors import PoisonError, RetryableError
+from lakehouse.schema import BRONZE_GAPS, BRONZE_QUOTES, BRONZE_TRADES, Table
+from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC
+from lakehouse.stores.questdb import QuestDB
+from lakehouse.stores.redis import Redis, as_json_time
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+BRONZE = {"trade": BRONZE_TRADES, "quote": BRONZE_QUOTES, "gap": BRONZE_GAPS}
+ORIGINS = {"live": EVENTS_TOPIC, "history": HISTORY_TOPIC}
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where the pipeline reads and writes."""
+
+    questdb: QuestDB
+    redis: Redis
+    letters: Producer
+
+
+class Pipeline:
+    """One batch after the other; not to be called from two threads at once.
+
+    Args:
+        stores: clients.
+        config: the engine's.
+        halt: once set, a step that waits for a server gives up with `RetryableError`; the batch is then incomplete,
+            and `forget` must be called before the next one.
+    """
+
+    def __init__(self, stores: Stores, config: EngineConfig, halt: threading.Event) -> None:
+        self._stores = stores
+        self._halt = halt
+        self._spec = spec_hash(config)
+        self._state = State.empty(config)
+        self._held: dict[str, Held] = {}
+        self._partition: dict[str, int] = {}
+        self._positions: dict[tuple[str, int], Position] = {}
+        self._writers = ThreadPoolExecutor(len(BRONZE), "bronze")
+
+    def close(self) -> None:
+        """Ends the helper threads."""
+        self._writers.shutdown()
+
+    def place(self, positions: Mapping[tuple[str, int], Position]) -> None:
+        """Tells where (topic, partition) stand; symbols of partitions that are new here are restored on first sight."""
+        self._positions.update(positions)
+
+    def forget(self, partitions: set[int]) -> None:
+        """Drops all that is known of these partitions' symbols."""
+        for symbol in [s for s, partition in self._partition.items() if partition in partitions]:
+            self._forget_symbol(symbol)
+        self._positions = {key: at for key, at in self._positions.items() if key[1] not in partitions}
+
+    def process(self, parts: Sequence[Part], dead: Sequence[Dead]) -> None:
+        """Takes a batch as far as Redis; after it the offsets may be committed.
+
+        Raises:
+            RetryableError: halted while waiting for a server. FatalError: going on makes no sense.
+        """
+        with metrics.timed("restore"):
+            for part in parts:
+                self._restore(part)
+        self._set_aside(list(dead))
+        for part in parts:
+            events = self._bronze(part, self._fresh(part))
+            if part.origin == "live" and events.height:
+                self._live(part, events)
+
+    def _live(self, part: Part, events: pl.DataFrame) -> None:
+        with metrics.timed("fold"):
+            self._state, rows = fold(self._state, events.drop("row"))
+        if not rows.height:
+            return
+        with metrics.timed("silver"):
+            head = {"origin": pl.lit("live"), "spec": pl.lit(self._spec), "run": pl.lit(0, pl.Int64)}
+            rows = rows.with_columns(**head)
+            refused = self._write(SILVER, rows)
+            self._set_aside([_dead_row(part, rows.row(i, named=True), error) for i, error in refused])
+        with metrics.timed("redis"):
+            newest = rows.group_by("symbol", maintain_order=True).last()
+            messages = [_message(row) for row in newest.iter_rows(named=True)]
+            self._retry("redis", lambda: self._stores.redis.publish("features", messages))
+        metrics.count_rows(rows)
+
+    def _fresh(self, part: Part) -> pl.DataFrame:
+        """The part's events without the trades that bronze holds."""
+        with metrics.timed("deduplicate"):
+            is_trade = part.events["type"] == "trade"
+            trades = part.events.filter(is_trade).select("symbol", "trade_id", "seq", "row")
+            keep = first_deliveries(trades, part.origin, self._held)
+            kept = trades if keep.all() else trades.filter(pl.Series(keep))
+            for symbol, rows in by_symbol(kept):
+                self._held[symbol].ids.add(kept["trade_id"].to_numpy()[rows])
+            if kept.height == trades.height:
+                return part.events
+            dropped = trades.filter(pl.Series(~keep))
+            for symbol, rows in by_symbol(dropped):
+                metrics.DUPLICATES.labels(symbol).inc(len(rows))
+            return part.events.filter(~pl.col("row").is_in(dropped["row"].implode()))
+
+    def _bronze(self, part: Part, events: pl.DataFrame) -> pl.DataFrame:
+        """Writes events to their tables at once; gives those that bronze has taken."""
+        with metrics.timed("bronze"):
+            events_of = {kind: events.filter(pl.col("type") == kind) for kind in BRONZE}
+            jobs = [
+                (
+                    frame,
+                    self._writers.submit(self._write, BRONZE[kind], _bronze_frame(BRONZE[kind], frame, part.origin)),
+                )
+                for kind, frame in events_of.items()
+                if frame.height
+            ]
+            refused = [(frame, i, error) for frame, job in jobs for i, error in job.result()]
+        metrics.count_events(events)
+        if not refused:
+            return events
+        rows = [int(frame.item(i, "row")) for frame, i, _ in refused]
+        self._set_aside([part.dead(row, error) for row, (_, _, error) in zip(rows, refused, strict=True)])
+        # Their ids were taken for held; what bronze really holds is read anew before the symbol's next event.
+        for symbol in {str(frame.item(i, "symbol")) for frame, i, _ in refused}:
+            self._held[symbol] = self._held_of(symbol)
+        return events.filter(~pl.col("row").is_in(rows))
+
+    def _write(self, table: Table, frame: pl.DataFrame, start: int = 0) -> list[tuple[int, PoisonError]]:
+        """Writes rows, halving what is refused until the bad rows stand alone; gives their places and the errors."""
+        try:
+            self._retry("questdb", lambda: self._stores.questdb.write(table, frame))
+            return []
+        except PoisonError as error:
+            if frame.height == 1:
+                return [(start, error)]
+            half = frame.height // 2
+            left = self._write(table, frame[:half], start)
+            return left + self._write(table, frame[half:], start + half)
+
+    def _set_aside(self, letters: list[Dead]) -> None:
+        if not letters:
+            return
+        for letter in letters:
+            origin = f"{letter.topic}/{letter.partition}@{letter.offset}"
+            log.warning("set aside %s: %s", origin, letter.detail)
+            metrics.DEAD.labels(letter.reason).inc()
+        self._retry("kafka", lambda: deadletter.send(self._stores.letters, letters))
+
+    def _restore(self, part: Part) -> None:
+        """Learns what bronze knows of symbols that are new here."""
+        firsts = part.events.group_by("symbol", maintain_order=True).agg(pl.col("row").first())
+        for symbol, row in firsts.iter_rows():
+            if symbol in self._held:
+                continue
+            self._partition[symbol] = part.raws[row].partition
+            self._retry("questdb", lambda: self._stores.questdb.wait_applied(t.name for t in BRONZE.values()))
+            self._held[symbol] = self._held_of(symbol)
+            place = self._positions[EVENTS_TOPIC, self._partition[symbol]]
+            folded = self._retry("questdb", partial(self._replay, symbol, place))
+            log.info("restored %s: %d trades held, %d events folded", symbol, len(self._held[symbol].ids), folded)
+
+    def _replay(self, symbol: str, place: Position) -> int:
+        self._state.drop(symbol)
+        return restore.replay(self._stores.questdb, symbol, place, self._state)
+
+    def _held_of(self, symbol: str) -> Held:
+        places = {name: self._positions[topic, self._partition[symbol]] for name, topic in ORIGINS.items()}
+        return self._retry("questdb", lambda: restore.held(self._stores.questdb, symbol, places))
+
+    def _forget_symbol(self, symbol: str) -> None:
+        self._state.drop(symbol)
+        self._held.pop(symbol, None)
+        self._partition.pop(symbol)
+
+    def _retry(self, server: str, step: Callable[[], T]) -> T:
+        def counted() -> T:
+            try:
+                return step()
+            except RetryableError:
+                metrics.RETRIES.labels(server).inc()
+                raise
+
+        return process.retrying(counted, self._halt, server)
+
+
+def _bronze_frame(table: Table, events: pl.DataFrame, origin: str) -> pl.DataFrame:
+    return events.select(pl.lit(origin).alias(name) if name == "origin" else pl.col(name) for name in table.names)
+
+
+def _message(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A silver row as Redis carries it; NaN becomes null."""
+    head = {name: row[name] for name in ("symbol", "spec", "epoch", "seq", "complete")}
+    times = {name: as_json_time(row[name]) for name in ("ts", "received_at")}
+    values = {name: None if row[name] is None or row[name] != row[name] else row[name] for name in NAMES}
+    return head | times | {"values": values}
+
+
+def _dead_row(part: Part, row: Mapping[str, Any], error: PoisonError) -> Dead:
+    raw = next(raw for raw in part.raws if raw.offset == row["seq"])
+    payload = orjson.dumps(dict(row), default=str)
+    return Dead(error.reason, f"silver row: {error}", part.topic, raw.partition, raw.offset, payload)
