@@ -125,7 +125,7 @@ set -a
 source .env
 set +a
 services=(questdb kafka redis postgres minio minio-init mlflow simulator consumer producer api predictor score)
-[[ -n $all ]] && services+=(airflow-init airflow-apiserver airflow-scheduler airflow-dag-processor prometheus)
+[[ -n $all ]] && services+=(airflow-apiserver airflow-scheduler airflow-dag-processor prometheus)
 standins=''
 if ! timeout 60 docker pull -q redis:7.4.5-bookworm >/dev/null 2>&1; then
     standins=1

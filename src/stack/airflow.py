@@ -30,7 +30,7 @@ def environment(settings: Settings, paths: Layout) -> dict[str, str]:
     """
     home = paths.state / "airflow"
     url = f"http://{settings.airflow_host}:{settings.airflow_port}"
-    database = postgres.uri(settings, "airflow") if postgres.binaries() else f"sqlite:///{home / 'airflow.db'}"
+    database = postgres.uri(settings, "airflow") if postgres.in_use(settings) else f"sqlite:///{home / 'airflow.db'}"
     options = {
         "core__executor": "LocalExecutor",
         "core__parallelism": "2",

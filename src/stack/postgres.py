@@ -24,6 +24,11 @@ def binaries() -> Path | None:
     return None if path is None else Path(path).resolve().parent
 
 
+def in_use(settings: Settings) -> bool:
+    """Whether metadata goes to PostgreSQL: it is installed here, or POSTGRES_HOST names another machine."""
+    return settings.postgres_host not in ("127.0.0.1", "localhost") or binaries() is not None
+
+
 def command(settings: Settings, folder: Path) -> tuple[str, ...]:
     """The server in the foreground, small, on our address only, with its socket in its own folder."""
     options = {
