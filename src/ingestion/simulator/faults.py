@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from random import Random
 from typing import Any, Self
@@ -29,6 +30,10 @@ KINDS = (
     "maintenance",  # no data; status tells the beginning and the end
     "outage",  # connections are reset, and neither WebSocket nor REST answers
 )
+
+
+_CLOSE_CODES = {*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}
+_REFUSALS = {status.value for status in HTTPStatus if status >= HTTPStatus.BAD_REQUEST}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,31 +109,44 @@ class Script:
             raise FatalError(f"fault script {path}: {error}") from None
         if not isinstance(script, dict) or not isinstance(script.get("faults"), list):
             raise FatalError(f'fault script {path}: want {{"seed": 7, "faults": [{{"kind": "drop", "p": 0.01}}]}}')
-        return cls(
-            int(script.get("seed", 0)),
-            tuple(_fault(item, f"{path}, fault {i}") for i, item in enumerate(script["faults"], 1)),
-        )
+        seed = script.get("seed", 0)
+        if not isinstance(seed, int):
+            raise FatalError(f"fault script {path}: seed must be a whole number, got {seed!r:.100}")
+        return cls(seed, tuple(_fault(item, f"{path}, fault {i}") for i, item in enumerate(script["faults"], 1)))
 
 
 _JSON_NAMES = {"from": "start", "at": "start", "until": "stop"}
+_TEXTS = ("kind", "channel", "symbol", "reason", "error")
+_WHOLE = ("code", "status", "bytes")
 
 
 def _fault(item: object, where: str) -> Fault:
     if not isinstance(item, dict):
         raise FatalError(f"{where}: want an object, got {item!r:.100}")
     values: dict[str, Any] = {_JSON_NAMES.get(str(name), str(name)): value for name, value in item.items()}
-    known = {f.name: f.type for f in fields(Fault)}
+    known = Fault.__dataclass_fields__
     for name, value in values.items():
         if name not in known:
-            raise FatalError(f"{where}: unknown field {name!r}; known: kind, from, until, {', '.join(sorted(known))}")
-        wants_text = name in ("kind", "channel", "symbol", "reason", "error")
-        if isinstance(value, bool) or not isinstance(value, str if wants_text else int | float):
-            raise FatalError(f"{where}: {name} must be {'a text' if wants_text else 'a number'}, got {value!r:.100}")
+            raise FatalError(f"{where}: unknown field {name!r}; known: from, at, until, {', '.join(sorted(known))}")
+        kinds, wants = (str, "a text") if name in _TEXTS else (int, "a whole number") if name in _WHOLE else (None, "")
+        if isinstance(value, bool) or not isinstance(value, kinds or int | float):
+            raise FatalError(f"{where}: {name} must be {wants or 'a number'}, got {value!r:.100}")
     if values.get("kind") not in KINDS:
         raise FatalError(f"{where}: unknown kind {values.get('kind')!r}; known: {', '.join(KINDS)}")
-    fault = Fault(**values)
-    if not 0 <= fault.p <= 1 or fault.stop < fault.start or (fault.every is not None and fault.every <= 0):
-        raise FatalError(f"{where}: want 0 ≤ p ≤ 1, from ≤ until and every > 0")
+    return _sound(Fault(**values), where)
+
+
+def _sound(fault: Fault, where: str) -> Fault:
+    wrong = {
+        "want 0 ≤ p ≤ 1": not 0 <= fault.p <= 1,
+        "want from ≤ until": fault.stop < fault.start,
+        "want every > 0": fault.every is not None and fault.every <= 0,
+        "want a code that may be sent: 1000-1003, 1007-1014, 3000-4999": fault.code not in _CLOSE_CODES,
+        "want a status from 400 to 599 that HTTP knows": fault.status not in _REFUSALS,
+    }
+    for message, is_so in wrong.items():
+        if is_so:
+            raise FatalError(f"{where}: {message}")
     return fault
 
 

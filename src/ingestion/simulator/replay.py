@@ -37,9 +37,9 @@ class Replay:
         trades = _checked(trades, ("price", "qty"), "trades")
         quotes = _checked(_no_quotes(trades) if quotes is None else quotes, _QUOTE_COLUMNS, "quotes")
         self.genesis_us = anchor_us
+        begin, end = _span(trades, quotes)
         pair = _pair(symbol, np.concatenate([trades["price"], quotes["bid"], quotes["ask"]]))
         self.pairs = {symbol: pair}
-        begin, end = _span(trades, quotes)
         self._period = int((end - begin) / speed) + 1_000_000
         self._trades = _trades(trades, pair, _moved(trades, begin, speed))
         self._quotes = _quotes(quotes, trades, pair, _moved(quotes, begin, speed))
