@@ -62,8 +62,8 @@ def in_log_order(questdb: QuestDB, symbol: str, epoch: int, before: int, span: t
 
 def in_time_order(
     questdb: QuestDB, symbol: str, start: datetime, end: datetime, piece: timedelta
-) -> Iterator[pl.DataFrame]:
-    """All events of a symbol with ``start <= ts < end``, in pieces of event time, by time.
+) -> Iterator[tuple[datetime, pl.DataFrame]]:
+    """All events of a symbol with ``start <= ts < end``, by time, in pieces of event time: (end of the piece, events).
 
     Of equal times a gap comes first, then quotes by (epoch, seq), then trades by id.
     """
@@ -71,5 +71,5 @@ def in_time_order(
     while start < end:
         stop = min(start + piece, end)
         found = events(questdb, f"symbol = {text(symbol)} AND ts >= {instant(start)} AND ts < {instant(stop)}")
-        yield found.sort("ts", order, "trade_id", "epoch", "seq")
+        yield stop, found.sort("ts", order, "trade_id", "epoch", "seq")
         start = stop

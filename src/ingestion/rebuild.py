@@ -1,0 +1,125 @@
+"""Makes silver rows anew from bronze, in time order: for backfills, refilled spans and new feature definitions."""
+
+import argparse
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+from tqdm import tqdm
+
+from features.engine import State, fold
+from features.spec import LEAD_IN, EngineConfig, spec_hash
+from ingestion import bronze
+from ingestion.migrate import SILVER
+from ingestion.restore import engine_config
+from lakehouse.errors import FatalError
+from lakehouse.process import set_up_logging
+from lakehouse.schema import META_RUNS
+from lakehouse.settings import load_settings
+from lakehouse.stores.questdb import QuestDB
+
+log = logging.getLogger(__name__)
+_SHORTEST_PIECE = timedelta(minutes=1)
+Progress = Callable[[timedelta], object]
+
+
+def rebuild(
+    questdb: QuestDB,
+    config: EngineConfig,
+    symbol: str,
+    start: datetime,
+    end: datetime,
+    progress: Progress | None = None,
+) -> int:
+    """Folds bronze into silver rows of ``start <= ts < end`` with ``origin=rebuilt`` and a new run number.
+
+    The fold begins `LEAD_IN` earlier, so that the rows know all that their windows need. The run counts for readers
+    (`silver_training`) once it is whole: an interrupted one leaves rows that no view shows.
+
+    Args:
+        progress: told the span of event time of each piece that is done.
+
+    Returns:
+        How many rows were written.
+
+    Raises:
+        RetryableError: QuestDB is away; start again.
+    """
+    run, spec = time.time_ns() // 1000, spec_hash(config)
+    state, written = State.empty(config), 0
+    since = start - LEAD_IN
+    head = {"origin": pl.lit("rebuilt"), "spec": pl.lit(spec), "run": pl.lit(run, pl.Int64)}
+    for stop, piece in bronze.in_time_order(questdb, symbol, since, end, _piece(questdb, symbol, since, end)):
+        if piece.height:
+            state, rows = fold(state, piece)
+            rows = rows.filter(pl.col("ts") >= start).with_columns(**head)
+            questdb.write(SILVER, rows)
+            written += rows.height
+        if progress is not None:
+            progress(stop - since)
+            since = stop
+    questdb.wait_applied([SILVER.name])
+    _finish(questdb, {"symbol": symbol, "run": run, "spec": spec, "start": start, "end": end, "rows": written})
+    log.info("rebuilt %s from %s to %s: %d rows, run %d", symbol, start, end, written, run)
+    return written
+
+
+def span(questdb: QuestDB, symbol: str) -> tuple[datetime, datetime]:
+    """From the first event of a symbol in bronze to just past the last.
+
+    Raises:
+        FatalError: bronze has nothing of it.
+    """
+    ends: list[datetime] = []
+    for table in bronze.TABLES:
+        found = questdb.rows(f"SELECT min(ts), max(ts) FROM {table} WHERE symbol = %s", (symbol,))
+        ends += [ts.replace(tzinfo=UTC) for row in found for ts in row if ts is not None]
+    if not ends:
+        raise FatalError(
+            f"bronze holds nothing of {symbol}: is it spelt as in SELECT DISTINCT symbol FROM bronze_trades?"
+        )
+    return min(ends), max(ends) + timedelta(microseconds=1)
+
+
+def _piece(questdb: QuestDB, symbol: str, start: datetime, end: datetime) -> timedelta:
+    """A span of event time that holds a bounded number of events, on average."""
+    mine = f"symbol = {bronze.text(symbol)} AND ts >= {bronze.instant(start)} AND ts < {bronze.instant(end)}"
+    count = sum(int(questdb.rows(f"SELECT count() FROM {table} WHERE {mine}")[0][0]) for table in bronze.TABLES)
+    return max(_SHORTEST_PIECE, (end - start) / max(1, count // bronze.PIECE_ROWS))
+
+
+def _finish(questdb: QuestDB, run: dict[str, object]) -> None:
+    times = dict.fromkeys(("ts", "start", "end"), pl.Datetime("us", "UTC"))
+    frame = pl.DataFrame([{"ts": datetime.now(UTC), **run}], schema_overrides=times)
+    questdb.write(META_RUNS, frame)
+    questdb.wait_applied([META_RUNS.name])
+
+
+def _time(value: str) -> datetime:
+    moment = datetime.fromisoformat(value)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def main() -> None:
+    """``python -m ingestion.rebuild --symbol S [--from A] [--to B]``; without a span, all that bronze holds."""
+    parser = argparse.ArgumentParser(prog="ingestion.rebuild", description=__doc__)
+    parser.add_argument("--symbol", required=True, help="e.g. BTC/USD")
+    parser.add_argument("--from", dest="start", type=_time, help="UTC, e.g. 2026-10-01 or 2026-10-01T12:00:00Z")
+    parser.add_argument("--to", dest="end", type=_time, help="UTC, exclusive")
+    asked = parser.parse_args()
+    set_up_logging()
+    settings = load_settings()
+    questdb = QuestDB(settings)
+    first, last = span(questdb, asked.symbol)
+    start, end = asked.start or first, asked.end or last
+    with tqdm(total=round((end - start + LEAD_IN).total_seconds()), unit="s", desc=asked.symbol) as bar:
+        config = engine_config(settings, questdb)
+        rows = rebuild(questdb, config, asked.symbol, start, end, lambda done: bar.update(round(done.total_seconds())))
+    questdb.close()
+    print(f"{rows} rows")
+
+
+if __name__ == "__main__":
+    main()
