@@ -18,7 +18,9 @@ DRAIN_S = 8.0
 def down(settings: Settings, paths: Layout, table: Sequence[Process], say: Callable[[str], None]) -> None:
     """Stops the source, lets the consumer finish, then what serves, then the servers; harmless when repeated."""
     supervisor = Supervisor(paths)
-    if supervisor.is_running():
+    if not supervisor.is_running():
+        say("no supervisor is running")
+    else:
         _stop_in_order(settings, supervisor, table, say)
         supervisor.shut_down()
     for process in sorted(table, key=lambda p: p.stop_stage):

@@ -13,15 +13,15 @@ from lakehouse.errors import FatalError
 from lakehouse.settings import Settings, load_settings
 from stack import envfile, ports, show, source
 from stack.full import prepare as prepare_full
+from stack.launch import Launch
 from stack.layout import Layout, layout
 from stack.prepare import LEAST_FREE_MB, prepare, write_private
 from stack.process import Process
-from stack.report import gather, probe_error, table_reports
+from stack.report import gather, table_reports
 from stack.supervisor import Supervisor
 from stack.table import processes
 
 Say = Callable[[str], None]
-HEALTHY_S = 180.0
 FLOW_S = 120.0
 
 
@@ -90,7 +90,7 @@ def _start(settings: Settings, paths: Layout, supervisor: Supervisor, table: Seq
     states = supervisor.states()
     missing = [process for process in table if not states[process.name].pid]
     ports.require_free(settings, missing)
-    _until_healthy(settings, paths, supervisor, table, say)
+    Launch(settings, paths, supervisor, say).run(table)
     return [process.name for process in missing]
 
 
@@ -98,36 +98,6 @@ def _require_disk(paths: Layout) -> None:
     free = shutil.disk_usage(paths.var.parent).free // 10**6
     if free < LEAST_FREE_MB:
         raise FatalError(f"{free} MB free at {paths.var}, {LEAST_FREE_MB} needed: free some, or set VAR_DIR elsewhere")
-
-
-def _until_healthy(
-    settings: Settings, paths: Layout, supervisor: Supervisor, table: Sequence[Process], say: Say
-) -> None:
-    """Starts each process once those it needs are healthy; returns when all are."""
-    names = {process.name for process in table}
-    started: dict[str, float] = {}
-    healthy: set[str] = set()
-    while waiting := [process for process in table if process.name not in healthy]:
-        for process in waiting:
-            if process.name not in started:
-                if names.intersection(process.after) <= healthy:
-                    supervisor.start(process.name)
-                    started[process.name] = time.monotonic()
-                continue
-            error = probe_error(process.come_up, settings)
-            waited = time.monotonic() - started[process.name]
-            if error is None:
-                healthy.add(process.name)
-                say(f"  {process.name:<10} healthy after {waited:4.1f} s ({len(healthy)} of {len(table)})")
-            elif waited > HEALTHY_S:
-                raise FatalError(_not_healthy(process.name, paths, error))
-        time.sleep(0.1)
-
-
-def _not_healthy(name: str, paths: Layout, error: str) -> str:
-    log = paths.logs / f"{name}.log"
-    tail = "\n".join(log.read_text(errors="replace").splitlines()[-10:]) if log.exists() else ""
-    return f"{name} is not healthy after {HEALTHY_S:g} s: {error}\nthe end of {log}:\n{tail}"
 
 
 def _wait_for_data(settings: Settings, say: Say) -> None:
