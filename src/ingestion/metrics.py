@@ -2,11 +2,11 @@
 
 from prometheus_client import Counter, Gauge
 
-TRADES = Counter("trades_ingested_total", "Trades sent to Kafka.", ["symbol", "source"])
-QUOTES = Counter("quotes_ingested_total", "Quotes sent to Kafka.", ["symbol"])
+TRADES = Counter("producer_trades_total", "Trades sent to Kafka.", ["symbol", "source"])
+QUOTES = Counter("producer_quotes_total", "Quotes sent to Kafka.", ["symbol"])
 GAPS = Counter("quote_gaps_total", "Times that quotes were out of sight.", ["symbol", "reason"])
-DUPLICATES = Counter("duplicate_trades_total", "Trades dropped because their id had been seen.", ["symbol"])
-DEAD_LETTERS = Counter("ingest_dead_letters_total", "Payloads set aside in the dead-letter topic.", ["reason"])
+DUPLICATES = Counter("producer_duplicates_total", "Trades dropped because their id had been seen.", ["symbol"])
+DEAD_LETTERS = Counter("producer_dead_letters_total", "Payloads set aside in the dead-letter topic.", ["reason"])
 HOLES = Gauge("trade_holes_open", "Trade ids that are missing.", ["symbol"])
 ABSENT = Counter("trade_ids_absent_total", "Missing ids that the exchange does not have either.", ["symbol"])
 RECONNECTS = Counter("ws_reconnects_total", "WebSocket connections lost or not made.", ["reason"])

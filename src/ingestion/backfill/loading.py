@@ -1,0 +1,194 @@
+"""Sends a file's rows to the history log: vectorised, resumable after kill -9, each row at most once."""
+
+import io
+import itertools
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+from confluent_kafka import Consumer
+from tqdm import tqdm
+
+from ingestion.backfill.columns import LINE, Kind
+from ingestion.backfill.density import Density
+from ingestion.backfill.files import BadRow, Chunk, read_file
+from ingestion.backfill.lake import Lake
+from ingestion.backfill.pending import Pending
+from ingestion.backfill.progress import FILE_HEADER, ROW_HEADER, Journal, Progress, caught_up, ends
+from ingestion.outbox import Outbox
+from lakehouse.errors import RetryableError
+from lakehouse.messages import format_time
+from lakehouse.settings import HISTORY_TOPIC
+
+log = logging.getLogger(__name__)
+
+FLUSH_S = 60.0
+SHOWN = 10
+_TIME_FORMAT = "%Y-%m-%dT%H:%M:%S%.6fZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What became of a file.
+
+    Attributes:
+        sent: rows sent in this run; 0 for a file that was loaded before.
+        bad: rows that were set aside, in all.
+        others: rows of other symbols, left out.
+        first, last: times of the earliest and latest row, None for a file without good rows.
+        dense: whether the trade ids have no holes; None for quotes.
+        seconds: how long sending took.
+    """
+
+    sent: int
+    bad: int
+    others: int
+    first: datetime | None
+    last: datetime | None
+    dense: bool | None
+    seconds: float
+
+
+class Loader:
+    """Sends files of one symbol.
+
+    Args:
+        outbox: the way to Kafka.
+        consumer: reads the log back; not part of any group's work.
+        folder: where checkpoints are kept.
+        lake: asked what bronze holds of a file that is new here.
+        pending: told what will want silver rows.
+    """
+
+    def __init__(self, outbox: Outbox, consumer: Consumer, folder: Path, lake: Lake, pending: Pending) -> None:
+        self._outbox = outbox
+        self._consumer = consumer
+        self._folder = folder
+        self._lake = lake
+        self._pending = pending
+
+    def load(self, path: Path, symbol: str, kind: Kind) -> Loaded:
+        """Sends what Kafka does not have of the file yet.
+
+        Raises:
+            FatalError: the file cannot be read as trades (or quotes). RetryableError: Kafka is away.
+        """
+        chunks = read_file(path, symbol, kind)
+        first = next(chunks, None)  # a file that tells nothing fails before anything is sent
+        journal = Journal(self._folder, path, symbol, kind)
+        progress = self._resume(journal)
+        began = time.monotonic()
+        run = _Run(symbol, kind, self._outbox, journal, progress, self._lake)
+        with tqdm(desc=f"{path.name} → Kafka", unit=" rows", mininterval=0.5) as bar:
+            for chunk in itertools.chain([first] if first else [], chunks):
+                run.take(chunk)
+                bar.update(chunk.good.height + len(chunk.bad))
+                if run.unsaved:
+                    self._save(run)
+        loaded = run.summary(time.monotonic() - began)
+        if loaded.sent and loaded.first is not None and loaded.last is not None:
+            self._pending.add(symbol, loaded.first, loaded.last)
+        self._save(run, done=True)
+        return loaded
+
+    def _resume(self, journal: Journal) -> Progress:
+        progress = journal.read()
+        if progress is not None and progress.done:
+            log.info("%s was loaded before: nothing is sent", progress.name)
+            return progress
+        found = caught_up(self._consumer, journal.file_id, progress or journal.fresh())
+        if found.row:
+            log.info("%s: goes on after row %d", found.name, found.row)
+        return found
+
+    def _save(self, run: "_Run", done: bool = False) -> None:
+        if left := self._outbox.flush(FLUSH_S):
+            raise RetryableError(f"Kafka did not acknowledge {left} messages within {FLUSH_S:g} s; run this again")
+        run.save(ends(self._consumer), done)
+
+
+class _Run:
+    """One run over a file."""
+
+    def __init__(
+        self, symbol: str, kind: Kind, outbox: Outbox, journal: Journal, progress: Progress, lake: Lake
+    ) -> None:
+        self._symbol, self._kind, self._outbox, self._journal = symbol, kind, outbox, journal
+        self._progress, self._lake = progress, lake
+        self._density = Density()
+        self._sent = self._bad = self._others = 0
+        self._first: datetime | None = None
+        self._last: datetime | None = None
+        self.unsaved = False
+
+    def take(self, chunk: Chunk) -> None:
+        """Sends the rows of a chunk that are not in the log yet."""
+        good = chunk.good if self._kind == "quote" else self._with_ids(chunk.good)
+        if good.height:
+            if self._kind == "quote" and self._first is None and self._progress.row == 0:
+                self._lake.check_new_quotes(self._symbol, good.row(0, named=True), self._progress.name)
+            low, high = good["ts"].min(), good["ts"].max()
+            assert isinstance(low, datetime) and isinstance(high, datetime)
+            self._first, self._last = min(self._first or low, low), max(self._last or high, high)
+        self._set_aside(chunk.bad)
+        if self._progress.done or chunk.last_line <= self._progress.row:
+            return
+        new = good.filter(pl.col(LINE) > self._progress.row)
+        file_id = self._journal.file_id.encode()
+        for line, value in zip(new[LINE], encoded(new, self._kind, datetime.now(UTC)), strict=True):
+            row = (ROW_HEADER, b"%d" % line)
+            self._outbox.send(HISTORY_TOPIC, self._symbol, value, ((FILE_HEADER, file_id), row))
+        self._outbox.poll()
+        self._sent += new.height
+        self._progress = replace(self._progress, row=chunk.last_line)
+        self.unsaved = True
+
+    def save(self, offsets: dict[str, int], done: bool) -> None:
+        """Writes the checkpoint: everything up to here is acknowledged."""
+        if not self._progress.done:
+            self._progress = replace(self._progress, offsets=offsets, done=done)
+            self._journal.write(self._progress)
+        self.unsaved = False
+
+    def summary(self, seconds: float) -> Loaded:
+        """What became of the file."""
+        dense = self._density.dense if self._kind == "trade" else None
+        return Loaded(self._sent, self._bad, self._others, self._first, self._last, dense, seconds)
+
+    def _with_ids(self, good: pl.DataFrame) -> pl.DataFrame:
+        """Trades with the ids they get in the lake: files without ids continue below each other."""
+        if good.height and good["trade_id"][0] < 0:
+            if self._progress.base is None:
+                self._progress = replace(self._progress, base=self._lake.base_of(self._symbol, good.row(0, named=True)))
+            good = good.with_columns(pl.col("trade_id") - self._progress.base)
+        self._density.offer(good["trade_id"].to_numpy())
+        return good
+
+    def _set_aside(self, bad: tuple[BadRow, ...]) -> None:
+        for row in bad:
+            if row.reason == "other_symbol":
+                self._others += 1
+                continue
+            self._bad += 1
+            if self._bad <= SHOWN:
+                log.warning("%s, line %d: %s: %.120s", self._progress.name, row.line, row.reason, row.text)
+            if row.line > self._progress.row and not self._progress.done:
+                origin = f"file:{self._progress.name}:{row.line}"
+                self._outbox.dead_letter(
+                    row.text.encode(), row.reason, origin, row.reason, topic=HISTORY_TOPIC, symbol=self._symbol
+                )
+
+
+def encoded(rows: pl.DataFrame, kind: Kind, received_at: datetime) -> Iterator[bytes]:
+    """Rows as values of the log, in order; some hundred times faster than one by one."""
+    constants = {"type": kind, "received_at": format_time(received_at), "source": "file"}
+    texts = rows.drop(LINE).with_columns(
+        pl.col("ts").dt.strftime(_TIME_FORMAT), *(pl.lit(value).alias(name) for name, value in constants.items())
+    )
+    buffer = io.BytesIO()
+    texts.write_ndjson(buffer)
+    return iter(buffer.getvalue().splitlines())
