@@ -12,8 +12,8 @@ from lakehouse.errors import FatalError
 from lakehouse.settings import Settings
 from stack.layout import Layout, layout
 from stack.local import scratch_settings
-from stack.supervisor import Supervisor
 from stack.process import Process
+from stack.supervisor import Supervisor
 
 SLEEPER = (sys.executable, "-c", "import time; print('awake', flush=True); time.sleep(600)")
 

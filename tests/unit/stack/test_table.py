@@ -6,7 +6,8 @@ import pytest
 
 from lakehouse.settings import Settings, load_settings
 from stack.layout import layout
-from stack.table import Process, processes
+from stack.process import Process
+from stack.table import processes
 
 
 def _table(source: str, full: bool = True) -> dict[str, Process]:
