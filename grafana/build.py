@@ -1,4 +1,4 @@
-"""Writes the dashboards (JSON) and alert rules (YAML) under grafana/ from the panels declared in `panels.py`."""
+"""Writes the dashboards (JSON) and alert rules (YAML) under grafana/ from the boards and alerts declared beside it."""
 
 import json
 from pathlib import Path
@@ -10,9 +10,13 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models import dashboard as models
 
-from grafana.panels import ALERTS, DASHBOARDS, VARIABLES, Alert, Board, Panel, Query
+from grafana.alerts import ALERTS
+from grafana.data_boards import FEATURES, FORECASTS, MARKET
+from grafana.model import VARIABLES, Alert, Board, Panel, Query
+from grafana.service_boards import OPERATIONS, PIPELINE
 
 HERE = Path(__file__).parent
+DASHBOARDS = (MARKET, FEATURES, FORECASTS, PIPELINE, OPERATIONS)
 SOURCES = {
     "sql": models.DataSourceRef(type_val="grafana-postgresql-datasource", uid="questdb"),
     "prom": models.DataSourceRef(type_val="prometheus", uid="prometheus"),

@@ -2,8 +2,8 @@
 
 import json
 
-from grafana.build import files
-from grafana.panels import ALERTS, DASHBOARDS
+from grafana.alerts import ALERTS
+from grafana.build import DASHBOARDS, files
 
 
 def test_the_generated_files_are_current() -> None:

@@ -1,0 +1,90 @@
+"""When Grafana alarms, and which runbook helps."""
+
+from grafana.model import Alert, prom, sql
+
+RUNBOOKS = "docs/runbooks"
+
+ALERTS = (
+    Alert(
+        "tradelake-feed-silent",
+        "Feed silent",
+        prom("max(time() - ws_last_frame_timestamp_seconds)"),
+        "gt",
+        60,
+        "1m",
+        "No frame from the exchange for a minute.",
+        f"{RUNBOOKS}/feed-down.md",
+        "critical",
+        "Alerting",
+    ),
+    Alert(
+        "tradelake-hole-open",
+        "Hole open for more than 10 minutes",
+        prom("sum(trade_holes_open)"),
+        "gt",
+        0,
+        "10m",
+        "Trade ids are missing and REST has not given them.",
+        f"{RUNBOOKS}/hole-open.md",
+        "critical",
+    ),
+    Alert(
+        "tradelake-lag",
+        "Consumer lag growing",
+        prom("sum(deriv(consumer_lag_records[10m]))"),
+        "gt",
+        50,
+        "10m",
+        "The consumer falls behind Kafka.",
+        f"{RUNBOOKS}/lag.md",
+    ),
+    Alert(
+        "tradelake-skill",
+        "Skill below zero",
+        sql(
+            "SELECT 1 - sum(loss) / sum(baseline_loss) AS skill FROM gold_forecast_scores "
+            "WHERE ts > dateadd('d', -1, now()) AND target = 'vol'",
+            "table",
+        ),
+        "lt",
+        0,
+        "1h",
+        "Over a day the served volatility forecast was worse than the best simple rule.",
+        f"{RUNBOOKS}/model-rolled-back.md",
+    ),
+    Alert(
+        "tradelake-coverage",
+        "Interval coverage off",
+        sql(
+            "SELECT abs(1.0 * sum(CASE WHEN inside_80 THEN 1 ELSE 0 END) / count() - 0.8) AS off "
+            "FROM gold_forecast_scores WHERE ts > dateadd('d', -1, now())",
+            "table",
+        ),
+        "gt",
+        0.1,
+        "1h",
+        "Over a day the 80 % interval held the truth more than 10 points too often or too seldom.",
+        f"{RUNBOOKS}/model-rolled-back.md",
+    ),
+    Alert(
+        "tradelake-backup",
+        "Backup older than 26 hours",
+        prom("(time() - backup_last_verified_timestamp_seconds) / 3600"),
+        "gt",
+        26,
+        "10m",
+        "The last verified backup is too old.",
+        f"{RUNBOOKS}/backup.md",
+    ),
+    Alert(
+        "tradelake-disk",
+        "Disk nearly full",
+        prom("min(disk_free_ratio)"),
+        "lt",
+        0.1,
+        "5m",
+        "Less than a tenth of the disk under the lake is free.",
+        f"{RUNBOOKS}/questdb-full.md",
+        "critical",
+    ),
+)

@@ -1,0 +1,94 @@
+"""Dashboards over the services: the pipeline and its operation."""
+
+from grafana.model import Board, Panel, prom, quantiles, sql
+
+PIPELINE = Board(
+    "pipeline",
+    "Tradelake: pipeline",
+    "From the exchange to the stored forecast: how fast, how far behind, what went wrong.",
+    (
+        Panel(
+            "Event to forecast",
+            "From receipt to the stored forecast.",
+            quantiles("event_to_forecast_seconds"),
+            unit="s",
+        ),
+        Panel(
+            "Consumer lag",
+            "Records in Kafka that are not yet in bronze.",
+            (prom("sum by (topic) (consumer_lag_records)", "{{topic}}"),),
+        ),
+        Panel(
+            "Trades per second",
+            "As stored in bronze, by symbol and source.",
+            (
+                prom(
+                    'sum by (symbol, source) (rate(trades_ingested_total{job="consumer"}[1m]))', "{{symbol}} {{source}}"
+                ),
+            ),
+        ),
+        Panel(
+            "Reconnects",
+            "Of the exchange's WebSocket, by reason, per 10 minutes.",
+            (prom("sum by (reason) (increase(ws_reconnects_total[10m]))", "{{reason}}"),),
+        ),
+        Panel("Open holes", "Trade ids not yet refilled.", (prom("sum by (symbol) (trade_holes_open)", "{{symbol}}"),)),
+        Panel(
+            "Dead letters",
+            "Messages set aside, by reason, per 10 minutes.",
+            (prom('sum by (reason) (increase({__name__=~".*dead_letters_total"}[10m]))', "{{reason}}"),),
+        ),
+        Panel(
+            "Freshness of features",
+            "Age of the newest feature row.",
+            (prom("max by (symbol) (feature_freshness_seconds)", "{{symbol}}"),),
+            unit="s",
+        ),
+        Panel(
+            "Requests to the API",
+            "Per second, by route and status.",
+            (prom("sum by (route, status) (rate(http_requests_total[1m]))", "{{route}} {{status}}"),),
+        ),
+    ),
+    (),
+)
+
+OPERATIONS = Board(
+    "operations",
+    "Tradelake: operations",
+    "Health of the services, backups, restore drills and quality checks.",
+    (
+        Panel("Up", "1 where a process answers Prometheus.", (prom("up", "{{job}}"),), "stat", width=24),
+        Panel(
+            "Hours since the last verified backup",
+            "Alarm above 26.",
+            (prom("(time() - backup_last_verified_timestamp_seconds) / 3600", "hours"),),
+            "stat",
+            "h",
+            8,
+        ),
+        Panel(
+            "QuestDB memory",
+            "As QuestDB reports it.",
+            (prom("questdb_memory_rss", "rss"), prom("questdb_memory_mem_used", "native")),
+            unit="bytes",
+            width=8,
+        ),
+        Panel("Redis memory", "Used bytes.", (prom("redis_memory_used_bytes", "used"),), unit="bytes", width=8),
+        Panel(
+            "Quality checks",
+            "The newest figures of quality_hourly.",
+            (
+                sql(
+                    "SELECT ts, symbol, target, horizon_s, measure, feature, value, n, detail FROM gold_quality "
+                    "WHERE $__timeFilter(ts) ORDER BY ts DESC LIMIT 200",
+                    "table",
+                ),
+            ),
+            "table",
+            width=24,
+        ),
+    ),
+    (),
+    "now-24h",
+)
