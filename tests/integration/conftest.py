@@ -1,5 +1,6 @@
 """Real servers on free ports for the whole test run, and an emptied lake on them for each test that asks."""
 
+import secrets
 import time
 from collections.abc import Iterator
 
@@ -10,6 +11,9 @@ from confluent_kafka.admin import AdminClient
 from lakehouse.settings import Settings
 from lakehouse.stores.kafka import admin
 from lakehouse.stores.questdb import QuestDB
+from stack import buckets
+from stack.full import prepare_minio
+from stack.layout import layout
 from stack.local import SERVERS, LocalServers, running, scratch_settings
 
 
@@ -40,6 +44,22 @@ def mlflow_lake(lake: Settings, servers: LocalServers) -> Settings:
     """`lake` with the MLflow server running too (started on first use)."""
     servers.start("mlflow")
     return lake
+
+
+@pytest.fixture(scope="session")
+def store_server(lake: Settings, servers: LocalServers) -> Settings:
+    """`lake` with the object store running too (started on first use)."""
+    prepare_minio(lake, layout(lake))
+    servers.start("minio")
+    return lake
+
+
+@pytest.fixture
+def stored_lake(fresh_lake: Settings, store_server: Settings) -> Settings:
+    """An emptied lake and an object store with a new, empty bucket of its own."""
+    settings = fresh_lake.model_copy(update={"s3_bucket": f"lake-{secrets.token_hex(4)}"})
+    buckets.ensure(settings)
+    return settings
 
 
 def _drop_tables(lake: Settings) -> None:

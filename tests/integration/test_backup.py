@@ -1,0 +1,193 @@
+"""Backups against a real QuestDB and object store: layout, idempotence, late rows, half-written parts, refusals."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from downstream import backup
+from downstream.backup import Report, read_manifest
+from downstream.lakefiles import Manifest, Part
+from downstream.restore import backed_up, load
+from lakehouse.errors import FatalError, RetryableError
+from lakehouse.schema import BRONZE_TRADES
+from lakehouse.settings import Settings
+from lakehouse.stores.objects import Objects
+from lakehouse.stores.questdb import QuestDB
+from stack import buckets
+from stack.local import LocalServers
+from tests.integration.days import contents, fill, trades
+
+DAYS = [date(2026, 1, 5), date(2026, 1, 6)]
+BTC = Part("bronze_trades", "bronze", DAYS[0], "BTC/USD")
+
+
+@pytest.fixture
+def questdb(stored_lake: Settings) -> Iterator[QuestDB]:
+    """The emptied lake, filled with two days."""
+    database = QuestDB(stored_lake)
+    fill(database, stored_lake, DAYS)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def objects(stored_lake: Settings) -> Iterator[Objects]:
+    """The empty bucket, as the lake's own user."""
+    store = Objects(stored_lake)
+    yield store
+    store.close()
+
+
+def _run(questdb: QuestDB, objects: Objects, **more: Any) -> Report:
+    return backup.run(questdb, objects, "simulator", **more)
+
+
+def test_every_whole_day_lies_where_the_layout_says_with_a_manifest_that_fits(
+    questdb: QuestDB, objects: Objects
+) -> None:
+    report = _run(questdb, objects)
+    # Two days of two symbols in three tables, and the one epoch.
+    assert (report.written, report.unchanged, report.last_day) == (13, 0, "2026-01-06")
+    key = "bronze/bronze_trades/symbol=BTC%2FUSD/dt=2026-01-05/part-0.parquet"
+    assert BTC.data_key == key
+    manifest = read_manifest(objects, BTC)
+    assert manifest is not None
+    rows = load(objects, BTC, manifest)
+    wanted = trades(DAYS[0])
+    assert rows.select(wanted.columns).equals(wanted.sort("ts", "symbol", "trade_id"))
+    assert rows.columns == list(BRONZE_TRADES.names)
+    assert (manifest.rows, manifest.first_trade_id, manifest.last_trade_id) == (500, 1, 500)
+    assert manifest.first_ts == wanted["ts"].min().strftime("%Y-%m-%dT%H:%M:%S.%fZ")  # type: ignore[union-attr]
+    assert len(list(backed_up(objects))) == report.written
+
+
+def test_other_engines_read_the_files(questdb: QuestDB, objects: Objects, tmp_path: Any) -> None:
+    _run(questdb, objects)
+    for part in backed_up(objects):
+        path = tmp_path / part.data_key
+        path.parent.mkdir(parents=True)
+        path.write_bytes(objects.get(part.data_key) or b"")
+    found = pq.read_table(tmp_path / "bronze/bronze_trades", partitioning=None)
+    assert found.num_rows == questdb.rows("SELECT count() FROM bronze_trades")[0][0]
+    hive = pl.scan_parquet(tmp_path / "bronze/bronze_trades", hive_partitioning=True).filter(dt=DAYS[1])
+    assert sorted(hive.select("symbol").unique().collect()["symbol"]) == ["BTC/USD", "ETH/USD"]
+
+
+def test_a_second_run_changes_nothing_and_a_late_row_only_its_part(questdb: QuestDB, objects: Objects) -> None:
+    first = _run(questdb, objects)
+    again = _run(questdb, objects)
+    assert (again.written, again.unchanged) == (0, first.written)
+    late = trades(DAYS[0], "ETH/USD", 1, first_id=9_999)
+    questdb.write(BRONZE_TRADES, late)
+    report = _run(questdb, objects)
+    assert (report.written, report.rows, report.unchanged) == (1, 501, first.written - 1)
+    manifest = read_manifest(objects, replace(BTC, symbol="ETH/USD"))
+    assert manifest is not None
+    assert manifest.last_trade_id == 9_999
+
+
+def test_a_day_that_was_missed_is_caught_up_and_today_is_left_out(questdb: QuestDB, objects: Objects) -> None:
+    one = _run(questdb, objects, day=DAYS[1])
+    assert one.written == 6
+    # The wall clock says that the second day is still running: only the first and the epoch are whole.
+    assert _run(questdb, objects, today=DAYS[1]).written == 7
+    with pytest.raises(FatalError, match="not over"):
+        _run(questdb, objects, day=datetime.now(UTC).date())
+
+
+def test_equal_rows_give_equal_bytes(questdb: QuestDB, objects: Objects) -> None:
+    _run(questdb, objects)
+    first = {part: read_manifest(objects, part) for part in backed_up(objects)}
+    # The same rows in another order of arrival, after another symbol: other numbers inside the server's tables.
+    questdb.execute("TRUNCATE TABLE bronze_trades")
+    questdb.wait_applied(["bronze_trades"])
+    questdb.write(BRONZE_TRADES, trades(DAYS[0] - timedelta(days=1), "ADA/USD"))
+    for day, first_id in ((DAYS[1], 501), (DAYS[0], 1)):
+        for symbol in ("ETH/USD", "BTC/USD"):
+            questdb.write(BRONZE_TRADES, trades(day, symbol, first_id=first_id).reverse())
+    questdb.wait_applied(["bronze_trades"])
+    for part in (part for part in first if part.table == "bronze_trades"):
+        before = first[part]
+        assert before is not None
+        assert backup.export(questdb, objects, BRONZE_TRADES, part).sha256 == before.sha256
+
+
+def test_data_without_its_manifest_is_not_taken_for_a_backup(questdb: QuestDB, objects: Objects) -> None:
+    objects.put(BTC.data_key, b"half of a file")
+    assert not list(backed_up(objects))
+    _run(questdb, objects)
+    manifest = read_manifest(objects, BTC)
+    assert manifest is not None
+    assert load(objects, BTC, manifest).height == 500
+
+
+def test_a_write_that_stopped_before_the_manifest_leaves_the_old_backup_whole(
+    questdb: QuestDB, objects: Objects
+) -> None:
+    _run(questdb, objects)
+    objects.put(BTC.data_key, b"a newer, half-written version")
+    manifest = read_manifest(objects, BTC)
+    assert manifest is not None
+    assert load(objects, BTC, manifest).height == 500
+    # Where no versions are kept, the sum tells.
+    with pytest.raises(FatalError, match="sha256"):
+        load(objects, BTC, replace(manifest, version=None))
+
+
+def test_fewer_rows_than_the_backup_never_replace_it(questdb: QuestDB, objects: Objects) -> None:
+    _run(questdb, objects)
+    questdb.execute("ALTER TABLE bronze_trades DROP PARTITION LIST '2026-01-05'")
+    questdb.wait_applied(["bronze_trades"])
+    questdb.write(BRONZE_TRADES, trades(DAYS[0], count=3, first_id=7_000))
+    with pytest.raises(FatalError, match=r"downstream\.restore --day 2026-01-05"):
+        _run(questdb, objects)
+
+
+def test_another_market_is_refused(questdb: QuestDB, objects: Objects) -> None:
+    _run(questdb, objects)
+    with pytest.raises(FatalError, match="holds backups of simulator"):
+        backup.run(questdb, objects, "kraken")
+
+
+def test_the_object_store_killed_in_the_middle_is_repaired_by_the_next_run(
+    questdb: QuestDB, objects: Objects, stored_lake: Settings, servers: LocalServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = threading.Event()
+    put = Objects.put
+
+    def then_kill(self: Objects, key: str, data: bytes, content_type: str = "") -> Any:
+        stored = put(self, key, data, content_type)
+        if key.endswith(".parquet") and not written.is_set():
+            written.set()
+            servers.kill("minio")
+        return stored
+
+    monkeypatch.setattr(Objects, "put", then_kill)
+    with pytest.raises(RetryableError):
+        _run(questdb, objects)
+    monkeypatch.undo()
+    servers.start("minio")
+    buckets.ensure(stored_lake)
+    whole = len(list(backed_up(objects)))
+    report = _run(questdb, objects)
+    assert whole < report.written + report.unchanged == 13
+    for part in backed_up(objects):
+        manifest = read_manifest(objects, part)
+        assert isinstance(manifest, Manifest)
+        assert load(objects, part, manifest).height == manifest.rows
+
+
+def test_a_backup_is_noted_for_the_metrics(questdb: QuestDB, stored_lake: Settings) -> None:
+    before = datetime.now(UTC).timestamp()
+    backup.back_up(stored_lake)
+    questdb.wait_applied(["gold_quality"])
+    value, files = questdb.rows("SELECT value, n FROM gold_quality WHERE measure = 'backup_verified'")[0]
+    assert before <= value <= datetime.now(UTC).timestamp()
+    assert files == 13
+    assert contents(questdb, ["gold_quality"])["gold_quality"].height == 1

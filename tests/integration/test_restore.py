@@ -1,0 +1,160 @@
+"""Restores and retention against a real QuestDB and object store: wipe, restore, compare; days leave only when safe."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from downstream import backup, restore, retention
+from downstream.backup import read_manifest
+from downstream.lakefiles import Part
+from downstream.tables import LAKE_TABLES
+from lakehouse.errors import FatalError
+from lakehouse.retention import behind, dropped_days
+from lakehouse.schema import BRONZE_TRADES
+from lakehouse.settings import Settings
+from lakehouse.stores.objects import Objects
+from lakehouse.stores.questdb import QuestDB
+from tests.integration.days import contents, fill, trades
+
+NOW = datetime.now(UTC)
+TODAY = NOW.date()
+DAYS = [TODAY - timedelta(days=age) for age in (6, 5, 4, 1, 0)]
+TABLES = [table.name for table in LAKE_TABLES]
+CANDLES = [f"gold_ohlc_{interval}" for interval in ("1m", "5m", "15m", "1h", "1d")]
+
+
+@pytest.fixture
+def questdb(stored_lake: Settings) -> Iterator[QuestDB]:
+    """The emptied lake, filled with days of which the last is today."""
+    database = QuestDB(stored_lake)
+    fill(database, stored_lake, DAYS)
+    restore.rebuild_views(database, stored_lake.feature_interval_ms)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def objects(stored_lake: Settings) -> Iterator[Objects]:
+    """The bucket, with every whole day backed up by the lake's own user."""
+    store = Objects(stored_lake)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def backed_up(questdb: QuestDB, objects: Objects) -> QuestDB:
+    """The lake, once every whole day is backed up."""
+    backup.run(questdb, objects, "simulator")
+    return questdb
+
+
+def _wipe(questdb: QuestDB) -> None:
+    for kind, letter in (("VIEW", "V"), ("MATERIALIZED VIEW", "M"), ("TABLE", "T")):
+        found = questdb.rows("SELECT table_name FROM tables() WHERE table_type = %s", (letter,))
+        for (name,) in found:
+            if not name.startswith("sys."):
+                questdb.execute(f'DROP {kind} IF EXISTS "{name}"')
+
+
+def _whole_days(questdb: QuestDB, names: list[str]) -> dict[str, object]:
+    """Contents before today: what a backup can hold."""
+    return {
+        name: frame.filter(frame["ts"].dt.date() < TODAY).to_dicts() for name, frame in contents(questdb, names).items()
+    }
+
+
+def test_wipe_restore_compare(backed_up: QuestDB, stored_lake: Settings) -> None:
+    before = _whole_days(backed_up, [*TABLES, *CANDLES])
+    assert sum(map(len, before.values())) > 5_000  # type: ignore[arg-type]
+    _wipe(backed_up)
+    report = restore.restore_lake(stored_lake)
+    assert report.files == 6 * 4 + 1
+    assert _whole_days(backed_up, [*TABLES, *CANDLES]) == before
+    # And what is backed up from the restored lake is the same, byte for byte: nothing is written anew.
+    again = backup.back_up(stored_lake)
+    assert (again.written, again.unchanged) == (0, report.files)
+
+
+def test_a_second_restore_changes_nothing(backed_up: QuestDB, stored_lake: Settings) -> None:
+    before = contents(backed_up, TABLES)
+    restore.restore_lake(stored_lake, DAYS[0])
+    assert all(frame.equals(before[name]) for name, frame in contents(backed_up, TABLES).items())
+
+
+def test_a_day_goes_into_tables_of_its_own(backed_up: QuestDB, stored_lake: Settings) -> None:
+    report = restore.restore_lake(stored_lake, DAYS[1], "scratch_")
+    assert report.rows == 2 * (500 + 300 + 20)
+    copy = backed_up.frame("SELECT * FROM scratch_bronze_trades ORDER BY ts, symbol, trade_id")
+    live = backed_up.frame(f"SELECT * FROM bronze_trades WHERE ts IN '{DAYS[1]}' ORDER BY ts, symbol, trade_id")
+    assert copy.equals(live)
+
+
+def test_what_cannot_be_restored_says_so(backed_up: QuestDB, objects: Objects, stored_lake: Settings) -> None:
+    with pytest.raises(FatalError, match="no whole backup of 1999-01-01"):
+        restore.restore_lake(stored_lake, date(1999, 1, 1))
+    with pytest.raises(FatalError, match="lower-case"):
+        restore.restore_lake(stored_lake, DAYS[0], "x; DROP TABLE")
+    part = Part("bronze_trades", "bronze", DAYS[0], "BTC/USD")
+    manifest = read_manifest(objects, part)
+    assert manifest is not None
+    stored = objects.put(part.data_key, b"bits have rotted")
+    objects.put(part.manifest_key, replace(manifest, version=stored.version).dump())
+    with pytest.raises(FatalError, match="sha256"):
+        restore.restore_lake(stored_lake, DAYS[0], "scratch_")
+
+
+def test_days_leave_behind_their_backup_and_their_candles_stay(backed_up: QuestDB, objects: Objects) -> None:
+    candles = contents(backed_up, CANDLES)
+    report = retention.apply(backed_up, objects, 4, NOW, settle=lambda: None)
+    left = [day.isoformat() for day in DAYS[:2]]
+    assert report.left["bronze_trades"] == report.left["gold_forecasts"] == left
+    assert not report.held_back
+    kept = backed_up.frame("SELECT DISTINCT timestamp_floor('d', ts) day FROM bronze_trades ORDER BY day")
+    assert kept["day"].dt.date().to_list() == DAYS[2:]
+    # Restoring must know which candles are true, and no TTL is left that could take more by itself.
+    assert all(frame.equals(candles[name]) for name, frame in contents(backed_up, CANDLES).items())
+    assert backed_up.rows("SELECT ttlValue FROM tables() WHERE table_name = 'bronze_trades'") == [(0,)]
+    assert dropped_days(backed_up)["bronze_trades"] == frozenset(DAYS[:2])
+    refused = behind(trades(DAYS[0])["ts"], dropped_days(backed_up)["bronze_trades"])
+    assert refused.all()
+    assert not behind(trades(DAYS[3])["ts"], dropped_days(backed_up)["bronze_trades"]).any()
+
+
+def test_a_day_that_left_comes_back(backed_up: QuestDB, objects: Objects, stored_lake: Settings) -> None:
+    before = contents(backed_up, [*TABLES, *CANDLES])
+    retention.apply(backed_up, objects, 4, NOW, settle=lambda: None)
+    for day in DAYS[:2]:
+        restore.restore_lake(stored_lake, day)
+    after = contents(backed_up, [*TABLES, *CANDLES])
+    assert all(frame.equals(before[name]) for name, frame in after.items())
+    assert not dropped_days(backed_up)
+
+
+def test_an_unverified_day_holds_back_itself_and_all_after_it(backed_up: QuestDB, objects: Objects) -> None:
+    backed_up.write(BRONZE_TRADES, trades(DAYS[1], count=1, first_id=99_999))
+    backed_up.wait_applied(["bronze_trades"])
+    report = retention.apply(backed_up, objects, 3, NOW, settle=lambda: None)
+    assert report.held_back == {"bronze_trades": [DAYS[1].isoformat()]}
+    assert report.left["bronze_trades"] == [DAYS[0].isoformat()]
+    assert report.left["bronze_quotes"] == [day.isoformat() for day in DAYS[:3]]
+
+
+def test_a_row_that_slips_in_keeps_its_day(backed_up: QuestDB, objects: Objects) -> None:
+    def late() -> None:
+        backed_up.write(BRONZE_TRADES, trades(DAYS[1], count=1, first_id=99_999))
+        backed_up.wait_applied(["bronze_trades"])
+
+    report = retention.apply(backed_up, objects, 4, NOW, settle=late)
+    assert report.left["bronze_trades"] == [DAYS[0].isoformat()]
+    assert dropped_days(backed_up)["bronze_trades"] == {DAYS[0]}
+    assert backed_up.rows("SELECT count() FROM bronze_trades WHERE trade_id = 99999") == [(1,)]
+
+
+def test_nothing_leaves_without_the_setting_or_with_too_few_days(backed_up: QuestDB, objects: Objects) -> None:
+    before = contents(backed_up, TABLES)
+    assert not retention.apply(backed_up, objects, 0, NOW).left
+    assert all(frame.equals(before[name]) for name, frame in contents(backed_up, TABLES).items())
+    with pytest.raises(FatalError, match="RETENTION_DAYS=2"):
+        retention.apply(backed_up, objects, 2, NOW)
