@@ -14,10 +14,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from forecast.models import Prediction
 from forecast.serving import metrics, problems
-from forecast.serving.bodies import Matrix, Parser, Rows, invalid, load_object
+from forecast.serving.bodies import Parser, Rows, invalid, load_object
 from forecast.serving.limits import RateLimit
 from forecast.serving.openapi import document
-from forecast.serving.problems import Problem
+from forecast.serving.problems import FieldError, Problem
 from forecast.serving.served import Models, Served
 from forecast.targets import Target
 from lakehouse.errors import LakeError, RetryableError
@@ -147,7 +147,7 @@ def _predict(services: Services, target: Target) -> Response:
     # A price of 1e300 overflows on the way; the check below says so.
     with np.errstate(all="ignore"):
         prediction = served.forecast(rows.matrix)
-    _check_finite(prediction, rows.matrix)
+    _check_possible(prediction)
     return _json(_answer(served, target, rows, prediction))
 
 
@@ -177,12 +177,12 @@ def _stale(detail: str) -> Problem:
     return Problem(HTTPStatus.CONFLICT, "stale-features", detail)
 
 
-def _check_finite(prediction: Prediction, matrix: Matrix) -> None:
-    finite = np.isfinite(prediction.upper_95).all(axis=1) & np.isfinite(prediction.lower_95).all(axis=1)
-    if not finite.all():
-        row = int(np.flatnonzero(~finite)[0])
-        detail = "no forecast can be made of it: a price (bid, last or mid) must be known and believable"
-        raise invalid(f"/data/{row}" if len(matrix) > 1 else "/data", detail)
+def _check_possible(prediction: Prediction) -> None:
+    edges = np.isfinite(prediction.lower_95) & np.isfinite(prediction.upper_95) & (prediction.value > 0)
+    if not edges.all():
+        row = int(np.flatnonzero(~edges.all(axis=1))[0])
+        detail = "no forecast can be made of these features: a believable price (bid, last or mid) must be known"
+        raise Problem(HTTPStatus.CONFLICT, "no-forecast", f"row {row}: {detail}", [FieldError(f"/data/{row}", detail)])
 
 
 def _answer(served: Served, target: Target, rows: Rows, prediction: Prediction) -> dict[str, Any]:

@@ -4,17 +4,19 @@ import logging
 import os
 import threading
 
+import httpx
 import waitress
 from waitress.server import BaseWSGIServer
 
 from features.spec import NAMES, EngineConfig, spec_hash
 from forecast.api import Services, create_app
+from forecast.registry import Registry
 from forecast.serving import airflow
 from forecast.serving.bodies import Parser
-from forecast.serving.mlflow import MlflowRegistry
 from forecast.serving.served import Models
-from forecast.serving.watch import Registry, Watcher
+from forecast.serving.watch import Watcher
 from lakehouse import process
+from lakehouse.errors import RetryableError
 from lakehouse.settings import Settings
 from lakehouse.stores.questdb import QuestDB
 from lakehouse.stores.redis import Redis
@@ -37,7 +39,7 @@ def build(settings: Settings, registry: Registry, redis: Redis, database: QuestD
         parser=Parser(NAMES, spec),
         models=models,
         needs={"redis": redis.ping},
-        uses={"questdb": lambda: _select_one(database), "mlflow": registry.ping},
+        uses={"questdb": lambda: _select_one(database), "mlflow": lambda: _mlflow_answers(settings)},
         reload=watcher.retry_refused,
         retrain=lambda: airflow.trigger(settings, RETRAIN_DAG),
     )
@@ -46,6 +48,13 @@ def build(settings: Settings, registry: Registry, redis: Redis, database: QuestD
 
 def _select_one(database: QuestDB) -> None:
     database.rows("SELECT 1")
+
+
+def _mlflow_answers(settings: Settings) -> None:
+    try:
+        httpx.get(f"{settings.mlflow_uri}/health", timeout=2.0).raise_for_status()
+    except httpx.HTTPError as error:
+        raise RetryableError(f"MLflow at {settings.mlflow_uri}: {error!r}") from error
 
 
 def serve(settings: Settings, services: Services) -> BaseWSGIServer:
@@ -64,7 +73,7 @@ def serve(settings: Settings, services: Services) -> BaseWSGIServer:
 def main(settings: Settings, stop: threading.Event) -> None:
     """Loads what the last run kept, serves, and follows the registry until stopped."""
     redis, database = Redis(settings), QuestDB(settings, readonly=True)
-    services, watcher = build(settings, MlflowRegistry(settings), redis, database)
+    services, watcher = build(settings, Registry(settings), redis, database)
     watcher.start()
     server = serve(settings, services)
     threading.Thread(target=server.run, name="waitress", daemon=True).start()

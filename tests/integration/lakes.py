@@ -38,7 +38,7 @@ def feature_row(settings: Settings, symbol: str, seq: int, age_s: float = 0.0, p
     }
 
 
-def eventually(ask: Callable[[], T], timeout_s: float = 20.0, every_s: float = 0.05) -> T:
+def eventually(ask: Callable[[], T | None], timeout_s: float = 20.0, every_s: float = 0.05) -> T:
     """The first truthy answer; servers being away counts as not yet."""
     deadline = time.monotonic() + timeout_s
     while True:

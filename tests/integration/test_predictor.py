@@ -1,6 +1,7 @@
 """The predictor on real servers: every feature row gets its ten forecasts, whatever is restarted meanwhile."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ def test_a_restart_of_what_it_needs_loses_only_what_is_counted(
     if away != "redis":
         redis.publish("features", [feature_row(fresh_lake, symbol, 2)])
     servers.start(away)
-    eventually(lambda: redis.publish("features", [feature_row(fresh_lake, symbol, 3)]) or True)
+    eventually(lambda: _publish(redis, feature_row(fresh_lake, symbol, 3)))
 
     eventually(lambda: _stored(database, 3))
     if away != "redis":
@@ -71,5 +72,10 @@ def _stored(database: QuestDB, seq: int) -> int:
     return int(database.rows("SELECT count() FROM gold_forecasts WHERE seq = %s", [seq])[0][0])
 
 
-def _at(row: dict[str, object] | None, seq: int) -> dict[str, object] | None:
+def _publish(redis: Redis, row: dict[str, Any]) -> bool:
+    redis.publish("features", [row])
+    return True
+
+
+def _at(row: dict[str, Any] | None, seq: int) -> dict[str, Any] | None:
     return row if row and row["seq"] == seq else None

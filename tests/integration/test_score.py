@@ -110,7 +110,7 @@ def test_live_skill_from_sql(fresh_lake: Settings, database: QuestDB) -> None:
     _store(database, *(_forecast("bid", s, 60, float(_bids()[s + 60]) * 1.0001, seq=s) for s in range(50)))
     _once(fresh_lake)
     scores = _scores(database)
-    expected = 1 - scores["loss"].sum() / scores["baseline_loss"].sum()
+    expected = 1 - float(scores["loss"].sum()) / float(scores["baseline_loss"].sum())
     (row,) = database.rows("SELECT symbol, target, horizon_s, n, skill, coverage_80, coverage_95 FROM gold_skill_1h")
     assert row[:4] == (SYMBOL, "bid", 60, 50)
     assert row[4] == pytest.approx(expected)

@@ -13,6 +13,8 @@ import orjson
 from forecast.serving.problems import FieldError, Problem
 
 MAX_ROWS = 10_000
+# Boosters compare 32-bit floats: what overflows there is as little a number as infinity.
+LARGEST = 3.4e38
 NUMBERS = frozenset((float, int, type(None)))
 # What a row may say of itself beside its features; it comes back in the answer.
 LABELS: Mapping[str, tuple[type, ...]] = {
@@ -121,8 +123,7 @@ class Parser:
 
     def _matrix(self, values: list[Sequence[Any]], pointer: str, nested: bool) -> Matrix:
         matrix = np.array(values, dtype=np.float64)
-        # Boosters compare 32-bit floats, so what overflows there is as little a number as infinity.
-        beyond = np.abs(matrix) > np.finfo(np.float32).max
+        beyond = np.abs(matrix) > LARGEST
         if beyond.any():
             errors = [
                 FieldError(f"{pointer}/{i}/{self.names[j]}" if nested else f"{pointer}/{j}", "number too large")

@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import Any
 
-from forecast.serving.bodies import MAX_ROWS, Parser
+from forecast.serving.bodies import LARGEST, MAX_ROWS, Parser
 from forecast.serving.problems import MEDIA_TYPE
 from lakehouse.settings import HORIZONS_S
 
@@ -42,7 +42,7 @@ def problems(*statuses: int) -> Json:
         401: "No or a wrong bearer token.",
         403: "No token is configured.",
         404: "Unknown symbol.",
-        409: "No features fresh enough.",
+        409: "No features fresh enough, or none from which a forecast could be made.",
         413: "The body is too large.",
         415: "The body is not application/json.",
         422: "The request is not what was asked for; `errors` names each field.",
@@ -135,7 +135,7 @@ def _get(name: str, what: str, schema: Json, media_type: str = "application/json
 
 
 def _schemas(parser: Parser) -> Json:
-    number = {"type": ["number", "null"], "minimum": -3.4e38, "maximum": 3.4e38}
+    number = {"type": ["number", "null"], "minimum": -LARGEST, "maximum": LARGEST}
     labels = {
         "symbol": {"type": "string"},
         "as_of": {"type": "string"},

@@ -28,10 +28,6 @@ POINTER = "champion.json"
 class Registry(Protocol):
     """What we need of MLflow's model registry; every method raises `RetryableError` when it is away."""
 
-    def ping(self) -> None:
-        """Whether it answers."""
-        ...
-
     def champion(self, target: Target) -> int | None:
         """Version under the alias champion; None when there is none."""
         ...
@@ -80,10 +76,9 @@ class Watcher:
             RetryableError: the registry is away; what serves goes on serving.
         """
         with self._lock:
-            self._registry.ensure_baselines()
             moved: dict[str, Any] = {}
             for target in TARGETS:
-                version = self._registry.champion(target)
+                version = self._champion(target)
                 if version is None or version == self._refused.get(target) or self._serves(target, version):
                     continue
                 if self._try(target, version):
@@ -109,6 +104,13 @@ class Watcher:
         """`poll`, giving versions that were refused before another chance."""
         self._refused.clear()
         return self.poll()
+
+    def _champion(self, target: Target) -> int | None:
+        version = self._registry.champion(target)
+        if version is None:
+            self._registry.ensure_baselines()
+            version = self._registry.champion(target)
+        return version
 
     def _serves(self, target: Target, version: int) -> bool:
         served = self._models.get(target)
