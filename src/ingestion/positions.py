@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from ingestion import bronze
 from ingestion.batch import ORIGINS
 from ingestion.epochs import epoch_of
 from ingestion.restore import Position
 from lakehouse.errors import FatalError
 from lakehouse.process import set_up_logging
 from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC, load_settings
-from lakehouse.stores import kafka
+from lakehouse.stores import bronze, kafka
 from lakehouse.stores.questdb import QuestDB
 
 log = logging.getLogger(__name__)

@@ -11,13 +11,13 @@ from tqdm import tqdm
 
 from features.engine import State, fold
 from features.spec import LEAD_IN, EngineConfig, spec_hash
-from ingestion import bronze
 from ingestion.migrate import SILVER
 from ingestion.restore import engine_config
 from lakehouse.errors import FatalError
 from lakehouse.process import set_up_logging
 from lakehouse.schema import META_RUNS
 from lakehouse.settings import load_settings
+from lakehouse.stores import bronze
 from lakehouse.stores.questdb import QuestDB
 
 log = logging.getLogger(__name__)

@@ -9,11 +9,11 @@ import polars as pl
 
 from features.engine import State, fold
 from features.spec import LEAD_IN, EngineConfig
-from ingestion import bronze
-from ingestion.bronze import text
 from ingestion.held import Held
 from ingestion.intervals import IntervalSet
 from lakehouse.settings import Settings
+from lakehouse.stores import bronze
+from lakehouse.stores.bronze import text
 from lakehouse.stores.questdb import QuestDB
 
 log = logging.getLogger(__name__)

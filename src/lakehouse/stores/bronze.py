@@ -24,11 +24,15 @@ def instant(value: datetime) -> str:
     return f"'{value:%Y-%m-%dT%H:%M:%S.%f}Z'"
 
 
-def events(questdb: QuestDB, where: str) -> pl.DataFrame:
-    """Trades, quotes and gaps that satisfy ``where`` (SQL over the columns they share), as `EVENT_SCHEMA`, unsorted."""
+def events(questdb: QuestDB, where: str, prefix: str = "") -> pl.DataFrame:
+    """Trades, quotes and gaps that satisfy ``where`` (SQL over the columns they share), as `EVENT_SCHEMA`, unsorted.
+
+    Args:
+        prefix: of the tables' names, for a copy of bronze beside the live one.
+    """
     frames = []
     for table, kind in TABLES.items():
-        found = questdb.frame(f"SELECT * FROM {table} WHERE {where}").with_columns(pl.lit(kind).alias("type"))
+        found = questdb.frame(f"SELECT * FROM {prefix}{table} WHERE {where}").with_columns(pl.lit(kind).alias("type"))
         missing = [pl.lit(None, dtype).alias(name) for name, dtype in EVENT_SCHEMA.items() if name not in found.columns]
         frames.append(
             found.with_columns(missing).select(pl.col(name).cast(kind) for name, kind in EVENT_SCHEMA.items())
