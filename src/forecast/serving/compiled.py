@@ -157,7 +157,7 @@ class _Packer:
 
 def _base_margin(learner: dict[str, Any]) -> np.float32:
     score = np.float32(learner["learner_model_param"]["base_score"].strip("[]"))
-    return np.log(score) if learner["objective"]["name"] in LOG_LINK else score  # type: ignore[no-any-return]
+    return np.log(score) if learner["objective"]["name"] in LOG_LINK else score
 
 
 def _random_rows(learned: Learned, forest: Forest, count: int = 256) -> Inputs:
@@ -171,7 +171,7 @@ def _random_rows(learned: Learned, forest: Forest, count: int = 256) -> Inputs:
     return table
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def _walk(
     nodes: npt.NDArray[np.void],
     leaves: Floats,
