@@ -95,7 +95,7 @@ class Simulator:
             body, outcome = refused(TOO_MANY), TOO_MANY
         else:
             body, outcome = self._rest.answer(path)
-        REQUESTS.labels(path.removeprefix(PREFIX).partition("?")[0][:20], outcome).inc()
+        REQUESTS.labels(outcome).inc()
         return _response(200, body, "application/json")
 
 
