@@ -10,13 +10,13 @@ from datetime import UTC, date, datetime
 from functools import partial
 
 import orjson
-import polars as pl
 
 from downstream.lakefiles import Manifest, Part, canonical, describe, encode, fingerprint_sql
 from downstream.tables import LAKE_TABLES
 from lakehouse.errors import FatalError, LakeError
+from lakehouse.findings import Finding, note
 from lakehouse.process import set_up_logging
-from lakehouse.schema import GOLD_QUALITY, Column, Table
+from lakehouse.schema import Column, Table
 from lakehouse.settings import Settings, load_settings
 from lakehouse.stores.objects import Objects
 from lakehouse.stores.questdb import QuestDB
@@ -164,8 +164,7 @@ def export(questdb: QuestDB, objects: Objects, table: Table, part: Part) -> Mani
 
 def record(questdb: QuestDB, now: datetime, files: int, what: str) -> None:
     """Notes in ``gold_quality`` that backups were verified now; Prometheus' figure comes from there."""
-    row = {"ts": now, "measure": "backup_verified", "value": now.timestamp(), "n": files, "detail": what}
-    questdb.write(GOLD_QUALITY, pl.DataFrame([row], schema_overrides={"ts": pl.Datetime("us", "UTC")}))
+    note(questdb, now, [Finding("backup_verified", now.timestamp(), files, detail=what)])
 
 
 def back_up(settings: Settings, day: date | None = None) -> Report:

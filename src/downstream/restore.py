@@ -132,7 +132,7 @@ def write(questdb: QuestDB, part: Part, manifest: Manifest, frame: pl.DataFrame,
 
 
 def rebuild_views(questdb: QuestDB, interval_ms: int, timeout_s: float = VIEWS_S) -> None:
-    """Creates the tables and views that are missing and waits until the materialized ones have caught up with their tables.
+    """Creates missing tables and views, and waits until the materialized ones have caught up with their tables.
 
     Raises:
         RetryableError: they had not after ``timeout_s``. FatalError: one is invalid.

@@ -29,14 +29,11 @@ class Position:
 
 def engine_config(settings: Settings, questdb: QuestDB) -> EngineConfig:
     """The engine's configuration, with the symbols whose ids are known not to be dense."""
-    rows = questdb.rows(
-        "SELECT symbol FROM (SELECT * FROM meta_symbols LATEST ON ts PARTITION BY symbol) WHERE NOT dense"
-    )
     return EngineConfig(
         interval_ms=settings.feature_interval_ms,
         vol_step_s=settings.vol_step_s,
         silence_s=settings.silence_s,
-        sparse=frozenset(symbol for (symbol,) in rows),
+        sparse=bronze.sparse_symbols(questdb),
     )
 
 

@@ -248,13 +248,17 @@ GOLD_FORECAST_SCORES = Table(
 GOLD_QUALITY = Table(
     "gold_quality",
     "gold",
-    "What the hourly quality check found.",
+    "What the checks found: quality each hour, replay and backup each day, the restore drill each week.",
     (
         Column("ts", "TIMESTAMP", "When it was checked, UTC."),
         SYMBOL,
         Column("target", "SYMBOL", "bid, vol, or NULL for measures of the feed."),
         Column("horizon_s", "INT", "Seconds ahead, or NULL."),
-        Column("measure", "SYMBOL", "skill, coverage_80, coverage_95, psi, freshness_s, holes or rollback."),
+        Column(
+            "measure",
+            "SYMBOL",
+            "skill, coverage_80, coverage_95, psi, freshness_s, holes, rollback, replay_differing or backup_verified.",
+        ),
         Column("feature", "SYMBOL", "The feature, for psi."),
         Column("value", "DOUBLE", "The figure."),
         Column("n", "LONG", "How many rows it rests on."),

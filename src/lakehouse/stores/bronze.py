@@ -51,16 +51,35 @@ def in_log_order(questdb: QuestDB, symbol: str, epoch: int, before: int, span: t
     if not newest:
         return
     mine += f" AND ts > {instant(max(newest) - span)}"
+    yield from _by_log(questdb, mine)
+
+
+def live_between(
+    questdb: QuestDB, symbol: str, start: datetime, end: datetime, prefix: str = ""
+) -> Iterator[pl.DataFrame]:
+    """The live events of a symbol with ``start <= ts < end``, in pieces, by (epoch, seq): as the engine met them."""
+    mine = f"symbol = {text(symbol)} AND origin = 'live' AND ts >= {instant(start)} AND ts < {instant(end)}"
+    yield from _by_log(questdb, mine, prefix)
+
+
+def sparse_symbols(questdb: QuestDB) -> frozenset[str]:
+    """The symbols whose trade ids are known not to be dense, so that holes cannot be seen."""
+    newest = "SELECT * FROM meta_symbols LATEST ON ts PARTITION BY symbol"
+    return frozenset(symbol for (symbol,) in questdb.rows(f"SELECT symbol FROM ({newest}) WHERE NOT dense"))
+
+
+def _by_log(questdb: QuestDB, where: str, prefix: str = "") -> Iterator[pl.DataFrame]:
+    """Events that satisfy ``where``, by (epoch, seq), in pieces of about `PIECE_ROWS`."""
     spans: dict[int, tuple[int, int, int]] = {}
     for table in TABLES:
-        grouped = f"SELECT epoch, min(seq), max(seq), count() FROM {table} WHERE {mine} GROUP BY epoch"
+        grouped = f"SELECT epoch, min(seq), max(seq), count() FROM {prefix}{table} WHERE {where} GROUP BY epoch"
         for number, low, high, rows in questdb.rows(grouped):
             held = spans.get(number, (low, high, 0))
             spans[number] = (min(low, held[0]), max(high, held[1]), rows + held[2])
     for number, (low, high, rows) in sorted(spans.items()):
         step = max(1, (high - low + 1) * PIECE_ROWS // max(rows, PIECE_ROWS))
         for start in range(low, high + 1, step):
-            piece = events(questdb, f"{mine} AND epoch = {number} AND seq >= {start} AND seq < {start + step}")
+            piece = events(questdb, f"{where} AND epoch = {number} AND seq >= {start} AND seq < {start + step}", prefix)
             yield piece.sort("seq")
 
 
