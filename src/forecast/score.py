@@ -9,11 +9,12 @@ import polars as pl
 from prometheus_client import Counter, Gauge
 
 from forecast.judge import scores
-from forecast.prices import literal, quoted, read_path
+from forecast.prices import read_path
 from lakehouse import process
 from lakehouse.errors import RetryableError
 from lakehouse.schema import GOLD_FORECAST_SCORES, GOLD_FORECASTS
 from lakehouse.settings import HORIZONS_S, Settings
+from lakehouse.stores.bronze import instant, text
 from lakehouse.stores.questdb import QuestDB
 
 log = logging.getLogger(__name__)
@@ -79,8 +80,8 @@ class Scorer:
             since, done = self._since(symbol, horizon)
             until = newest - timedelta(seconds=horizon) - SETTLE
             compare = ">" if done else ">="
-            spans.append(f"(horizon_s = {horizon} AND ts {compare} {literal(since)} AND ts <= {literal(until)})")
-        where = f"symbol = {quoted(symbol)} AND ({' OR '.join(spans)})"
+            spans.append(f"(horizon_s = {horizon} AND ts {compare} {instant(since)} AND ts <= {instant(until)})")
+        where = f"symbol = {text(symbol)} AND ({' OR '.join(spans)})"
         sql = f"SELECT * FROM {GOLD_FORECASTS.name} WHERE {where} ORDER BY ts LIMIT {MOST_FORECASTS}"
         return self._database.frame(sql)
 
