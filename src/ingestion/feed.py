@@ -99,7 +99,7 @@ class Feed:
         while not stop.is_set():
             frame = connection.receive(TICK_S)
             if frame is not None:
-                self._take(frame)
+                self.take(frame)
                 # Measured after handling: time that Kafka made us wait is not the exchange's silence.
                 last_frame = time.monotonic()
             now = time.monotonic()
@@ -141,7 +141,8 @@ class Feed:
                     self._sink.doubt_quotes(symbol)
         connection.send(subscribe(request.stream, request.symbols, request.req_id, request.method))
 
-    def _take(self, text: str | bytes) -> None:
+    def take(self, text: str | bytes) -> None:
+        """Takes one frame as it came; what does not parse goes to the dead letters, its good items do not."""
         received_at = datetime.now(UTC)
         metrics.LAST_FRAME.set(received_at.timestamp())
         try:
@@ -149,9 +150,10 @@ class Feed:
         except PoisonError as error:
             self._salvage(text, received_at, error)
             return
-        self._handle(frame)
+        self.handle(frame)
 
-    def _handle(self, frame: Frame) -> None:
+    def handle(self, frame: Frame) -> None:
+        """Takes one parsed frame."""
         now = time.monotonic()
         match frame:
             case Trades(trades, snapshot):

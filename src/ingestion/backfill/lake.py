@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from lakehouse.stores.questdb import QuestDB
 log = logging.getLogger(__name__)
 
 POLL_S = 0.5
+PATIENCE_S = 3.0
 T = TypeVar("T")
 
 
@@ -36,6 +38,7 @@ class Lake:
         self._settings = settings
         self._questdb = questdb
         self._committed = committed
+        self._admin = kafka.admin(settings)
         self._stop = stop
 
     def wait_landed(self) -> None:
@@ -44,15 +47,19 @@ class Lake:
         Raises:
             RetryableError: told to stop.
         """
-        goal = ends(self._committed)
-        left = total = self._behind(goal)
+        goal = self._ask(lambda: ends(self._committed))
+        left = total = self._ask(lambda: self._behind(goal))
+        moved = time.monotonic()
         with tqdm(desc="Kafka → bronze", total=total, unit=" rows", disable=not total) as bar:
             while left:
-                if not self._consumers():
+                if time.monotonic() - moved > PATIENCE_S and not self._consumers():
                     bar.set_postfix_str("no consumer is running: start it with scripts/up.sh")
                 if self._stop.wait(POLL_S):
                     raise RetryableError("told to stop before bronze holds everything; run this again to go on")
-                now = self._behind(goal)
+                now = self._ask(lambda: self._behind(goal))
+                if now != left:
+                    bar.set_postfix_str("")
+                    moved = time.monotonic()
                 bar.update(left - now)
                 left = now
         self._ask(lambda: self._questdb.wait_applied(("bronze_trades", "bronze_quotes")))
@@ -132,15 +139,15 @@ class Lake:
 
     def _consumers(self) -> int:
         """How many consumers are in the group."""
-        groups = kafka.admin(self._settings).describe_consumer_groups([kafka.GROUP], request_timeout=kafka.TIMEOUT_S)
+        groups = self._admin.describe_consumer_groups([kafka.GROUP], request_timeout=kafka.TIMEOUT_S)
         try:
-            return len(groups[kafka.GROUP].result().members)
-        except KafkaException:
+            return len(groups[kafka.GROUP].result(kafka.TIMEOUT_S).members)
+        except (KafkaException, TimeoutError):
             return 0
 
     def _rows(self, sql: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
         return self._ask(lambda: self._questdb.rows(sql, parameters))
 
     def _ask(self, step: Callable[[], T]) -> T:
-        """Asks QuestDB, waiting while it is away."""
-        return retrying(step, self._stop, "QuestDB")
+        """Asks a server, waiting while it is away."""
+        return retrying(step, self._stop, "asking the lake")

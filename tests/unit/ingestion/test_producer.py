@@ -1,0 +1,182 @@
+"""The sink's decisions, the feed's salvage and the tail's memory: each trade once, each blind moment marked."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import orjson
+
+from ingestion.feed import Feed
+from ingestion.gaps import Hole, IdFilter, filter_of
+from ingestion.kraken import Quotes, Refusal, Status, Trades
+from ingestion.sink import Sink
+from ingestion.tail import Tail
+from lakehouse.messages import encode
+from lakehouse.records import Quote, Source, Trade
+from lakehouse.settings import EVENTS_TOPIC
+from tests.unit.ingestion.recorder import Recorder
+
+START = datetime(2026, 9, 25, tzinfo=UTC)
+BTC, ETH = "BTC/USD", "ETH/USD"
+
+
+def trade(trade_id: int, ms: int = 0, source: Source = "ws", symbol: str = BTC) -> Trade:
+    at = START + timedelta(milliseconds=ms or trade_id)
+    return Trade(symbol, trade_id, 100.0, 1.0, "buy", "market", at, START + timedelta(minutes=1), source)
+
+
+def quote(ms: int, bid: float = 100.0, symbol: str = BTC) -> Quote:
+    at = START + timedelta(milliseconds=ms)
+    return Quote(symbol, bid, 1.0, bid + 1, 2.0, at, at + timedelta(milliseconds=5), "ws")
+
+
+def sink_of(*seen: int) -> tuple[Sink, Recorder]:
+    outbox = Recorder()
+    filters = {BTC: filter_of(((i, trade(i).ts) for i in seen), 0.0), ETH: IdFilter()}
+    return Sink(outbox, filters, timedelta(seconds=5)), outbox
+
+
+def gaps(outbox: Recorder) -> list[tuple[str, str, str]]:
+    return [(e["symbol"], e["ts"][17:23], e["reason"]) for e in outbox.events if e["type"] == "gap"]
+
+
+def test_a_trade_goes_out_once_under_its_symbol() -> None:
+    sink, outbox = sink_of()
+    assert [sink.trade(trade(i)) for i in (5, 6, 6, 5, 8)] == [True, True, False, False, True]
+    assert [(topic, key, event["trade_id"]) for topic, key, event in outbox.sent] == [
+        (EVENTS_TOPIC, BTC, i) for i in (5, 6, 8)
+    ]
+    assert [(hole.first, hole.last) for hole in sink.holes(BTC, float("inf"))] == [(7, 7)]
+
+
+def test_a_refilled_trade_never_comes_after_the_next_one_known() -> None:
+    sink, outbox = sink_of(5, 8)
+    late = replace(trade(7, source="rest"), ts=trade(8).ts + timedelta(microseconds=1))
+    assert sink.refill(late) and sink.refill(trade(6, source="rest"))
+    assert not sink.refill(trade(6, source="rest")) and not sink.refill(trade(8, source="rest"))
+    assert [(e["trade_id"], e["ts"][-7:-1]) for e in outbox.events] == [(7, "008000"), (6, "006000")]
+    assert sink.holes(BTC, float("inf")) == ()
+
+
+def test_a_refilled_trade_older_than_this_process_needs_the_ledgers_word() -> None:
+    sink, outbox = sink_of(50, 51)
+    hole = Hole(10, 12, trade(9).ts, trade(13).ts, 0.0)
+    assert not sink.refill(trade(11, source="rest"))
+    assert sink.refill(trade(11, source="rest"), hole)
+    assert not sink.refill(trade(13, source="rest"), hole)
+    assert [e["trade_id"] for e in outbox.events] == [11]
+
+
+def test_what_is_stamped_too_far_ahead_is_set_aside_and_stays_missing() -> None:
+    sink, outbox = sink_of(5)
+    ahead = replace(trade(6), ts=START + timedelta(minutes=1, seconds=5, microseconds=1))
+    assert not sink.trade(ahead)
+    assert outbox.dead == [(encode(ahead), "future", "ws")]
+    sink.trade(trade(7))
+    assert [(hole.first, hole.last) for hole in sink.holes(BTC, float("inf"))] == [(6, 6)]
+    assert sink.trade(replace(ahead, ts=START + timedelta(minutes=1, seconds=5)))
+
+
+def test_a_loss_is_marked_at_both_ends_and_once() -> None:
+    sink, outbox = sink_of()
+    sink.quote(quote(100))
+    sink.quote(quote(100, symbol=ETH))
+    sink.lose_quotes([BTC, ETH], "closed_1012")
+    sink.lose_quotes([BTC], "unreachable")
+    sink.quote(quote(900, bid=101.0))
+    assert gaps(outbox) == [
+        (BTC, "00.100", "closed_1012"),
+        (ETH, "00.100", "closed_1012"),
+        (BTC, "00.900", "closed_1012: over"),
+    ]
+    assert [e["type"] for e in outbox.events][-2:] == ["gap", "quote"]
+
+
+def test_a_quote_that_repeats_the_last_is_left_out_but_not_after_a_gap() -> None:
+    sink, outbox = sink_of()
+    same = quote(100)
+    for one in (same, replace(same, received_at=same.received_at + timedelta(seconds=1))):
+        sink.quote(one)
+    assert len(outbox.sent) == 1
+    sink.lose_quotes([BTC], "frozen")
+    sink.quote(same)
+    assert [e["type"] for e in outbox.events] == ["quote", "gap", "gap", "quote"]
+
+
+def test_a_doubted_stream_was_blind_only_if_it_comes_back_different() -> None:
+    sink, outbox = sink_of()
+    sink.quote(quote(100))
+    sink.doubt_quotes(BTC)
+    sink.quote(quote(200))
+    assert gaps(outbox) == []
+    sink.doubt_quotes(BTC)
+    sink.quote(quote(300, bid=105.0))
+    assert gaps(outbox) == [(BTC, "00.200", "silent"), (BTC, "00.300", "silent: over")]
+
+
+def test_time_between_two_processes_is_a_gap_and_the_first_start_is_none() -> None:
+    sink, outbox = sink_of()
+    sink.quote(quote(50))
+    assert gaps(outbox) == []
+    sink, outbox = sink_of()
+    sink.resume_after({BTC: quote(100).ts, ETH: None})
+    sink.quote(quote(700))
+    sink.quote(quote(800, symbol=ETH))
+    assert gaps(outbox) == [(BTC, "00.100", "start"), (BTC, "00.700", "start: over"), (ETH, "00.800", "start: over")]
+
+
+def test_what_the_exchange_lacks_is_missed_no_longer() -> None:
+    sink, _ = sink_of(5, 9)
+    sink.give_up(BTC, 6, 7)
+    assert [(hole.first, hole.last) for hole in sink.holes(BTC, float("inf"))] == [(8, 8)]
+
+
+def feed_of() -> tuple[Feed, Recorder]:
+    sink, outbox = sink_of()
+    return Feed("ws://nowhere", (BTC, ETH), "ws", sink, outbox), outbox
+
+
+def item(trade_id: int, **changes: object) -> dict[str, object]:
+    whole = {"symbol": BTC, "side": "sell", "price": 1.5, "qty": 2.0, "ord_type": "limit", "trade_id": trade_id}
+    return whole | {"timestamp": "2026-09-25T00:00:01.000000Z"} | changes
+
+
+def test_good_items_are_taken_out_of_a_bad_frame() -> None:
+    feed, outbox = feed_of()
+    bad = item(2, price="much")
+    feed.take(orjson.dumps({"channel": "trade", "type": "update", "data": [item(1), bad, item(3)]}))
+    assert [e["trade_id"] for e in outbox.events] == [1, 3]
+    ((payload, reason, origin),) = outbox.dead
+    assert (orjson.loads(payload)["data"], reason, origin) == ([bad], "bad trade", "ws")
+
+
+def test_a_frame_that_is_no_frame_is_set_aside_whole() -> None:
+    feed, outbox = feed_of()
+    for text in ('{"channel":"trade","da', "[1,2]", '{"channel":"trade","type":"update","data":{"price":1}}', "\udcff"):
+        feed.take(text.encode(errors="surrogateescape"))
+    assert [reason for _, reason, _ in outbox.dead] == ["unparsable"] * 4
+    assert outbox.events == []
+
+
+def test_symbols_that_were_not_asked_for_are_left_alone() -> None:
+    feed, outbox = feed_of()
+    feed.handle(Trades((trade(1, symbol="DOGE/USD"),), snapshot=False))
+    assert outbox.events == []
+
+
+def test_maintenance_and_refusal_void_the_quotes() -> None:
+    feed, outbox = feed_of()
+    feed.handle(Quotes((quote(100),), snapshot=True))
+    feed.handle(Refusal("subscribe", "whatever", BTC, 99))
+    assert gaps(outbox) == []
+    feed.handle(Status("maintenance", None))
+    assert gaps(outbox) == [(BTC, "00.100", "maintenance")]
+
+
+def test_the_tail_keeps_refills_apart_so_that_old_ones_open_no_hole() -> None:
+    tail = Tail()
+    for one in (trade(100), trade(102), trade(7, source="rest"), trade(101, source="rest")):
+        tail.take(orjson.loads(encode(one)))
+    tail.take(orjson.loads(encode(quote(3000))))
+    seen = tail.filter(0.0)
+    assert (seen.floor, seen.top, seen.missing) == (100, 102, 0)
+    assert tail.last_quote == quote(3000).ts
