@@ -149,7 +149,8 @@ def read_trades(path: Path, symbol: str | None = None) -> pl.DataFrame:
     columns = [_times(tape), _numbers(tape, "price", 0.0), _numbers(tape, "qty", 0.0)]
     names = tape.frame.columns
     side = tape.frame["side"] if "side" in names else pl.Series("side", [None] * tape.frame.height, pl.String)
-    sides = side.cast(pl.String).str.to_lowercase().replace_strict(_SIDES, default=None, return_dtype=pl.String)
+    side = side.cast(pl.String).replace("", None)
+    sides = side.str.to_lowercase().replace_strict(_SIDES, default=None, return_dtype=pl.String)
     if (sides.is_null() & side.is_not_null()).any():
         raise tape.refuse(int((sides.is_null() & side.is_not_null()).arg_max() or 0), "side", "buy or sell, or nothing")
     line = pl.Series("trade_id", range(-1, -tape.frame.height - 1, -1), pl.Int64)

@@ -92,25 +92,36 @@ def weigh(target: Target, fold: Fold, truth: Array, scale: Array, known: int) ->
 def decide(target: Target, evidence: Sequence[Evidence], horizon: int, overlap: int, first_rule: str) -> Decision:
     """What to serve at one horizon, from earlier folds only.
 
+    First the rule: the one that was best on the training part, unless another clearly beat it on the earlier folds.
+    Then the model: the best correction, if it clearly beat that rule there. Clearly: by `LEAST_GAIN` and `MOST_P`.
+
     Args:
-        evidence: earlier folds, oldest first; none: the rule that was best on the training part is served.
-        overlap: rows that share one horizon. first_rule: that rule's name.
+        evidence: earlier folds, oldest first. overlap: rows that share one horizon.
+        first_rule: name of the rule that was best on the training part.
     """
     if not evidence:
         return Decision(Candidate(first_rule), np.nan, np.nan, "no earlier fold: best rule by the training part")
-    rules = {
-        n: np.concatenate([e.rules[n][:, horizon] for e in evidence]).astype(np.float64) for n in evidence[0].rules
-    }
-    best_rule = min(rules, key=lambda name: float(rules[name].mean()))
-    means = {
-        c: float(np.mean(np.concatenate([e.corrections[c][:, horizon] for e in evidence]), dtype=np.float64))
-        for c in evidence[0].corrections
-    }
-    best = min(means, key=lambda c: means[c])
-    losses = np.concatenate([e.corrections[best][:, horizon] for e in evidence]).astype(np.float64)
-    test = diebold_mariano(losses, rules[best_rule], overlap)
-    gain = -test.mean / float(rules[best_rule].mean())
-    p = test.p / 2 if test.mean < 0 else 1 - test.p / 2
-    if gain >= LEAST_GAIN[target] and p <= MOST_P[target]:
-        return Decision(best, gain, p, f"{best.name} beat {best_rule} on {len(evidence)} earlier fold(s)")
-    return Decision(Candidate(best_rule), gain, p, f"{best.name} did not clearly beat {best_rule}: the rule stays")
+    rules = {name: _joined([e.rules[name] for e in evidence], horizon) for name in evidence[0].rules}
+    rival = min(rules, key=lambda name: float(rules[name].mean()))
+    gain, p = _gain(rules[rival], rules[first_rule], overlap)
+    rule = rival if _clear(target, gain, p) else first_rule
+    corrections = {c: _joined([e.corrections[c] for e in evidence], horizon) for c in evidence[0].corrections}
+    best = min(corrections, key=lambda c: float(corrections[c].mean()))
+    gain, p = _gain(corrections[best], rules[rule], overlap)
+    if _clear(target, gain, p):
+        return Decision(best, gain, p, f"{best.name} beat {rule} on {len(evidence)} earlier fold(s)")
+    return Decision(Candidate(rule), gain, p, f"{best.name} did not clearly beat {rule}: the rule stays")
+
+
+def _joined(parts: Sequence[Array], horizon: int) -> Array:
+    return np.concatenate([part[:, horizon] for part in parts]).astype(np.float64)
+
+
+def _gain(losses: Array, other: Array, overlap: int) -> tuple[float, float]:
+    """Relative improvement over another's losses, and its one-sided p-value."""
+    test = diebold_mariano(losses, other, overlap)
+    return -test.mean / float(other.mean()), test.p / 2 if test.mean < 0 else 1 - test.p / 2
+
+
+def _clear(target: Target, gain: float, p: float) -> bool:
+    return gain >= LEAST_GAIN[target] and p <= MOST_P[target]
