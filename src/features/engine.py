@@ -47,11 +47,11 @@ def fold(state: State, events: pl.DataFrame) -> tuple[State, pl.DataFrame]:
         as Float64, NaN where unknown. Any split of the same events into batches gives the same rows.
     """
     numbered = events.with_row_index("row")
+    if events["symbol"].n_unique() == 1:
+        return state, _fold_symbol(state, numbered).drop("row")
     parts = [_fold_symbol(state, part) for part in numbered.partition_by("symbol", maintain_order=True)]
-    if len(parts) == 1:
-        return state, parts[0].drop("row")
-    frame = pl.concat(parts) if parts else _rows(numbered, *_room(0))
-    return state, frame.sort("row").drop("row")
+    rows = pl.concat(parts) if parts else _rows(numbered, *_room(0))
+    return state, rows.sort("row").drop("row")
 
 
 def _fold_symbol(state: State, events: pl.DataFrame) -> pl.DataFrame:

@@ -85,7 +85,7 @@ def _choose(point: Record, time: int) -> None:
 @inlined
 def _squared_return(before: Record, point: Record) -> float:
     """Between a mid and a trade price lies half the spread, which is no return: a change of kind counts 0."""
-    if before.kind != point.kind or point.kind == UNKNOWN :
+    if before.kind != point.kind or point.kind == UNKNOWN:
         return 0.0
     r = math.log1p((point.price - before.price) / before.price)  # exact difference: precise for the smallest returns
     return r * r

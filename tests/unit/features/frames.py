@@ -17,7 +17,9 @@ SYMBOLS = ("BTC/USD", "ETH/USD", "OLD/USD")
 SPARSE = frozenset({"OLD/USD"})
 # Microseconds between events: ties, bursts, exact grid times, quiet minutes, and silences that make streams stale.
 STEPS = (0, 0, 1, 700, 250_000, 1_000_000, 5_000_000, 61_000_000, 900_000_001, 3_600_000_000)
-LONG_STEPS = (*STEPS, 3 * 3_600_000_000, 14_400_000_001, 21_600_000_000)
+HOURS = 3_600_000_000
+# Days without a silence that makes a stream stale, days with some, and minutes.
+PACES = ((*STEPS, 2 * HOURS, 3 * HOURS), (*STEPS, 3 * HOURS, 4 * HOURS + 1, 6 * HOURS), STEPS[:8])
 
 
 def frame(events: list[dict[str, Any]]) -> pl.DataFrame:
@@ -47,19 +49,21 @@ def gap(ts: datetime, stream: str, **more: Any) -> Any:
 
 
 @st.composite
-def logs(draw: st.DrawFn, size: int = 80, steps: tuple[int, ...] = LONG_STEPS) -> pl.DataFrame:
+def logs(draw: st.DrawFn, size: int = 80, paces: tuple[tuple[int, ...], ...] = PACES) -> pl.DataFrame:
     """A log of several symbols with ties, late events, holes refilled or not, gaps and silences."""
+    steps = draw(st.sampled_from(paces))
+    symbols = SYMBOLS[: draw(st.integers(1, 3))]
     moves = draw(
         st.lists(
             st.tuples(
-                st.sampled_from(SYMBOLS[: draw(st.integers(1, 3))]),
+                st.sampled_from(symbols),
                 st.sampled_from(("trade", "trade", "trade", "quote", "quote", "gap")),
                 st.sampled_from(steps),
                 st.sampled_from((0, 0, 0, 0, 1, 3, 12)),  # how many events later it arrives
                 st.integers(-3, 3),
                 st.booleans(),
             ),
-            min_size=1,
+            min_size=size // 2 if draw(st.booleans()) else 0,
             max_size=size,
         )
     )

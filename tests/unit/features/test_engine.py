@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from features.engine import EngineConfig, State, fold
 from features.spec import LEAD_IN, NAMES, ROW_COLUMNS
-from tests.unit.features.frames import SPARSE, START, STEPS, differences, logs, numbered, recorded
+from tests.unit.features.frames import PACES, SPARSE, START, differences, logs, numbered, recorded
 from tests.unit.features.oracle import oracle_rows
 
 CONFIGS = st.sampled_from([EngineConfig(i, step, 900.0, SPARSE) for i in (0, 1000, 60_000) for step in (60, 30)])
@@ -38,7 +38,7 @@ def test_rows_are_the_oracles(events: pl.DataFrame, config: EngineConfig) -> Non
 
 
 @settings(max_examples=15, deadline=None)
-@given(logs(size=60, steps=STEPS[:8]), st.sampled_from((1, 2, 5, 12)))
+@given(logs(size=60, paces=PACES[2:]), st.sampled_from((1, 2, 5, 12)))
 def test_rows_are_the_oracles_on_fine_grids(events: pl.DataFrame, step: int) -> None:
     compare(events, EngineConfig(1000, step, 900.0, SPARSE), every=10)
 
