@@ -37,8 +37,9 @@ _LOST = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaErr
 class Feed:
     """Fetches batches and hands them to the pipeline on a second thread, one at a time, while it fetches the next.
 
-    Offsets are committed by that thread as the last step of each batch. Rebalances come in through fetching: then
-    the batch at hand is finished and committed, or given up when a server is away.
+    Offsets are committed as the last step of each batch, by the thread that fetches: the client lets one thread in at
+    a time, and another one may wait minutes for its turn. Rebalances come in through fetching: then the batch at hand
+    is finished and committed, or given up when a server is away.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Feed:
         self._epochs = {topic: epoch_of(stores.questdb, topic, ids[topic]) for topic in TOPICS}
         self._worker = ThreadPoolExecutor(1, "pipeline")
         self._job: Future[None] | None = None
+        self._ends: dict[tuple[str, int], int] = {}
         self._assigned: set[int] = set()
         self._rebalances = 0
         self._early: list[Message] = []
@@ -87,7 +89,7 @@ class Feed:
         if time.monotonic() > self._next_trim:
             self._next_trim = time.monotonic() + TRIM_EVERY_S
             self._wait()
-            self._job = self._worker.submit(self._trim)
+            self._trim()
         if self._job is not None and self._job.done():
             self._end_job(0)
 
@@ -124,7 +126,7 @@ class Feed:
         log.warning("%s: %s", where, error)
         return False
 
-    def _read(self, messages: Sequence[Message]) -> tuple[list[Part], list[Dead], list[TopicPartition]]:
+    def _read(self, messages: Sequence[Message]) -> tuple[list[Part], list[Dead], dict[tuple[str, int], int]]:
         with metrics.timed("read"):
             raws: dict[str, list[Raw]] = {}
             ends: dict[tuple[str, int], int] = {}
@@ -135,24 +137,30 @@ class Feed:
             tolerance = self._settings.future_tolerance_s
             found = [read(topic, self._epochs[topic], list_, tolerance) for topic, list_ in raws.items()]
         dead = [letter for _, letters in found for letter in letters]
-        return [part for part, _ in found], dead, [TopicPartition(*key, end) for key, end in ends.items()]
+        return [part for part, _ in found], dead, ends
 
-    def _process(self, parts: list[Part], dead: list[Dead], ends: list[TopicPartition]) -> None:
-        """One batch, from bronze to the commit; runs on the second thread."""
+    def _process(self, parts: list[Part], dead: list[Dead], ends: dict[tuple[str, int], int]) -> None:
+        """One batch up to Redis, on the second thread; then its ends may be committed."""
         self._pipeline.process(parts, dead)
-        with metrics.timed("commit"):
-            process.retrying(lambda: self._commit(ends), self._halt, "committing")
-        self._pipeline.place({(e.topic, e.partition): Position(self._epochs[e.topic], e.offset) for e in ends})
+        self._pipeline.place({key: Position(self._epochs[key[0]], end) for key, end in ends.items()})
+        self._ends |= ends
         metrics.BATCH.observe(sum(len(part.raws) for part in parts))
+
+    def _commit(self) -> None:
+        """Commits what is stored; when that fails, the next commit covers it, and a repeated batch does no harm."""
+        ends = [TopicPartition(*key, end) for key, end in self._ends.items()]
+        if not ends:
+            return
+        try:
+            with metrics.timed("commit"):
+                self._client.commit(offsets=ends, asynchronous=False)
+        except KafkaException as error:
+            log.warning("%s; committed with the next batch", kafka.kafka_error(error, "Kafka, committing offsets"))
+            return
+        self._ends = {}
         for end in ends:
             high = self._client.get_watermark_offsets(end, cached=True)[1]
             metrics.LAG.labels(end.topic, end.partition).set(max(0, high - end.offset))
-
-    def _commit(self, ends: list[TopicPartition]) -> None:
-        try:
-            self._client.commit(offsets=ends, asynchronous=False)
-        except KafkaException as error:
-            raise kafka.kafka_error(error, "Kafka, committing offsets") from error
 
     def _trim(self) -> None:
         partitions = [TopicPartition(topic, number) for topic in TOPICS for number in self._assigned]
@@ -196,6 +204,7 @@ class Feed:
             return False
         finally:
             self._halt.clear()
+        self._commit()
         return True
 
     def _on_assign(self, _client: Consumer, partitions: list[TopicPartition]) -> None:
@@ -207,6 +216,7 @@ class Feed:
         self._pipeline.place(places)
         self._next = {key: place.offset for key, place in places.items()}
         self._early = []
+        self._ends = {}
         self._client.assign(
             [TopicPartition(p.topic, p.partition, places[p.topic, p.partition].offset) for p in partitions]
         )
