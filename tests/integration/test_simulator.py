@@ -83,12 +83,28 @@ class Client:
         return [self.reply() for _ in symbols]
 
 
+class Clock:
+    """A clock that runs, but at another time, and can jump."""
+
+    def __init__(self, start: datetime) -> None:
+        self.behind = timedelta(microseconds=wall_clock_us() - micros(start))
+
+    def __call__(self) -> int:
+        return wall_clock_us() - self.behind // timedelta(microseconds=1)
+
+    def jump(self, seconds: float) -> None:
+        self.behind -= timedelta(seconds=seconds)
+
+
 class Exchange:
     """A running simulator."""
 
-    def __init__(self, port: int, behind: timedelta) -> None:
-        self.port, self.behind = port, behind
-        self.rest = f"http://127.0.0.1:{port}/0/public"
+    def __init__(self, clock: "Clock") -> None:
+        self.port, self.clock = 0, clock
+
+    @property
+    def rest(self) -> str:
+        return f"http://127.0.0.1:{self.port}/0/public"
 
     def client(self) -> Client:
         return Client(self.port)
@@ -101,12 +117,13 @@ class Exchange:
 def exchange(*faults: Fault, ledger: Market = MARKET, start: datetime = START, burst: float = 30) -> Iterator[Exchange]:
     """A simulator on a free port, in a thread, with a clock that begins at ``start``."""
     stop, ready = threading.Event(), queue.SimpleQueue[int]()
-    behind_us = wall_clock_us() - micros(start)
-    simulator = Simulator(ledger, Script(3, faults), burst, lambda: wall_clock_us() - behind_us)
+    running = Exchange(Clock(start))
+    simulator = Simulator(ledger, Script(3, faults), burst, running.clock)
     thread = threading.Thread(target=lambda: asyncio.run(simulator.run("127.0.0.1", 0, stop, ready.put)))
     thread.start()
     try:
-        yield Exchange(ready.get(timeout=10), timedelta(microseconds=behind_us))
+        running.port = ready.get(timeout=10)
+        yield running
     finally:
         stop.set()
         thread.join(10)
@@ -169,7 +186,7 @@ def test_events_arrive_in_time() -> None:
     with exchange() as ex, ex.client() as client:
         client.subscribe("trade", ["BTC/USD"])
         frames = client.take(2)
-    late = sorted((t.received_at - ex.behind - t.ts).total_seconds() for t in trades_of(frames, snapshots=False))
+    late = sorted((t.received_at - ex.clock.behind - t.ts).total_seconds() for t in trades_of(frames, snapshots=False))
     assert late[0] > 0 and late[len(late) // 4] < 0.2
 
 
@@ -282,6 +299,42 @@ def test_thousands_of_events_a_second() -> None:
     ids = [t.trade_id for t in trades_of(frames)]
     assert ids == list(range(ids[0], ids[0] + len(ids)))
     assert len(ids) + sum(isinstance(f, Quotes) for f in frames) > 2000
+
+
+def test_who_neither_asks_nor_listens_is_disconnected() -> None:
+    with exchange() as ex, ex.client() as idle:
+        assert isinstance(idle.receive(), Status)
+        ex.clock.jump(57)
+        assert idle.take(1.3) == []
+        idle.send(kraken.ping(1))
+        assert idle.reply() == Pong(1)
+        ex.clock.jump(61)
+        assert idle.socket.recv_data()[0] == websocket.ABNF.OPCODE_CLOSE
+
+
+def test_after_a_standstill_clients_must_come_again() -> None:
+    with exchange() as ex, ex.client() as client:
+        client.subscribe("trade", ["BTC/USD"])
+        client.take(0.3)
+        ex.clock.jump(600)
+        with pytest.raises((ConnectionError, websocket.WebSocketConnectionClosedException)):
+            while True:
+                assert client.socket.recv()
+        with ex.client() as again:
+            again.subscribe("trade", ["BTC/USD"])
+            ids = [t.trade_id for t in trades_of(again.take(0.5))]
+        assert ids == list(range(ids[0], ids[0] + len(ids)))
+
+
+def test_a_client_that_does_not_read_is_cut_off() -> None:
+    with exchange(Fault("huge", bytes=4_000_000)) as ex, ex.client() as lazy, ex.client() as other:
+        lazy.send(kraken.subscribe("trade", SYMBOLS, 1))
+        time.sleep(3)
+        other.send(kraken.ping(5))
+        assert other.reply() == Pong(5)
+        with pytest.raises((ConnectionError, websocket.WebSocketException)):
+            while True:
+                assert lazy.socket.recv()
 
 
 # -- faults ------------------------------------------------------------------------------------------------------------
