@@ -1,0 +1,40 @@
+"""Backs up every whole day that is not, and lets old ones leave QuestDB where RETENTION_DAYS says so."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.sdk import Param, dag, task
+
+from lake_commands import DEFAULTS, run
+
+
+@dag(
+    schedule="20 0 * * *",
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULTS,
+    tags=["backup"],
+    params={"day": Param(None, type=["null", "string"], format="date", description="Only this UTC day; empty: all.")},
+    doc_md=__doc__,
+)
+def backup_daily() -> None:
+    """Catch-up needs no schedule of its own: every run exports all days whose rows differ from their backup."""
+
+    @task
+    def backup(params: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Exports, reads back, writes manifests."""
+        day = (params or {}).get("day")
+        report: dict[str, Any] = run("downstream.backup", *(["--day", day] if day else []))
+        return report
+
+    @task
+    def retention() -> dict[str, Any]:
+        """Drops days older than RETENTION_DAYS whose backup was just read back; off by default."""
+        report: dict[str, Any] = run("downstream.retention")
+        return report
+
+    backup() >> retention()
+
+
+backup_daily()

@@ -1,0 +1,51 @@
+"""How a task does its work: one of our commands, as anybody could run it by hand, in a process of its own."""
+
+import json
+import logging
+import subprocess
+import sys
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+
+log = logging.getLogger(__name__)
+NOTHING_TO_DO = 99
+
+# What every DAG of ours shares.
+DEFAULTS = {
+    "owner": "tradelake",
+    "retries": 2,
+    "retry_delay": timedelta(minutes=2),
+    "execution_timeout": timedelta(hours=2),
+}
+
+
+def run(module: str, *arguments: str) -> Any:
+    """Runs ``python -m module``; its lines go to the task's log, its last line of JSON is the result.
+
+    The process is its own, so that heavy imports leave nothing behind and a command's logging stays its own. Results
+    are small: they travel through XCom. Secrets reach the command by its settings, never by its arguments.
+
+    Raises:
+        AirflowException: it ended with a status other than 0; with its last words. AirflowSkipException: status 99.
+    """
+    words = [sys.executable, "-m", module, *arguments]
+    log.info("running %s", " ".join(words[1:]))
+    result, last = None, ""
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            for line in process.stdout or ():
+                last = line.rstrip()
+                log.info("%s", last)
+                if last.startswith(("{", "[")):
+                    result = json.loads(last)
+            status = process.wait()
+        finally:
+            # When Airflow ends this task, the command must not go on without it.
+            process.terminate()
+    if status == NOTHING_TO_DO:
+        raise AirflowSkipException(last)
+    if status != 0:
+        raise AirflowException(f"{module} ended with status {status}: {last}")
+    return result

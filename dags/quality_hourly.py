@@ -1,0 +1,31 @@
+"""Live skill, interval coverage, drift, freshness and holes; moves a champion back that stays worse than its rule."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.sdk import dag, task
+
+from lake_commands import DEFAULTS, run
+
+
+@dag(
+    schedule="5 * * * *",
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULTS,
+    tags=["quality"],
+    doc_md=__doc__,
+)
+def quality_hourly() -> None:
+    """One task; what it found is in ``gold_quality`` and in its result."""
+
+    @task
+    def quality() -> Any:
+        """Writes its findings to ``gold_quality``."""
+        return run("forecast.quality")
+
+    quality()
+
+
+quality_hourly()

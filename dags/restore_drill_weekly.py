@@ -1,0 +1,35 @@
+"""Restores a random backed-up day into scratch tables and holds it against the live lake."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.sdk import Param, dag, task
+
+from lake_commands import DEFAULTS, run
+
+DAY = "Drill with this UTC day; empty: a random one."
+
+
+@dag(
+    schedule="0 4 * * 0",
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULTS,
+    tags=["backup"],
+    params={"day": Param(None, type=["null", "string"], format="date", description=DAY)},
+    doc_md=__doc__,
+)
+def restore_drill_weekly() -> None:
+    """One task; when backups were last verified is in ``gold_quality``, and from there in Prometheus."""
+
+    @task
+    def drill(params: dict[str, Any] | None = None) -> Any:
+        """Compares files, candles and silver rows; cleans up after itself."""
+        day = (params or {}).get("day")
+        return run("downstream.drill", *(["--day", day] if day else []))
+
+    drill()
+
+
+restore_drill_weekly()
