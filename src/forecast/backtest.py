@@ -56,7 +56,7 @@ def run(
     libraries: tuple[Library, ...] = walkforward.LIBRARIES,
 ) -> Backtest:
     """Walks forward over the dataset, deciding each fold by the folds before it."""
-    folds = walkforward.run(data, target, plan, tuning, libraries, progress)
+    folds = list(walkforward.folds(data, target, plan, tuning, libraries, progress))
     scale = baselines.row_scale(data.rows())
     truth = data.truth[target]
     overlaps = [int(np.ceil(overlap_rows(data, horizon))) for horizon in HORIZONS_S]
@@ -75,8 +75,8 @@ def run(
 
 
 def _decide(target: Target, evidence: list[Evidence], overlaps: list[int], fold: Fold) -> tuple[Decision, ...]:
-    firsts = [rule.kind for rule in fold.fitted.best]
-    return tuple(gate.decide(target, evidence, j, overlaps[j], firsts[j]) for j in range(len(HORIZONS_S)))
+    firsts, library = [rule.kind for rule in fold.fitted.best], gate.pick_library(evidence)
+    return tuple(gate.decide(target, evidence, j, overlaps[j], firsts[j], library) for j in range(len(HORIZONS_S)))
 
 
 def _serve(target: Target, fold: Fold, choice: tuple[Decision, ...], scale: Array) -> Array:

@@ -1,8 +1,10 @@
 """Feature rows beside what happened after them: the table that every training and evaluation starts from."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import polars as pl
 
 from features.spec import NAMES
 from forecast.baselines import Rows
-from forecast.targets import MICROS, Array, PricePath, Target, Times, Truth, truth
+from forecast.targets import MICROS, TARGETS, Array, PricePath, Target, Times, Truth, truth
 from lakehouse.settings import HORIZONS_S
 
 Mask = npt.NDArray[np.bool_]
@@ -50,6 +52,17 @@ class Dataset:
     def spacing_s(self) -> float:
         """Mean seconds between successive rows: how many rows share one horizon follows from it."""
         return float(self.ts[-1] - self.ts[0]) / MICROS / max(len(self) - 1, 1) if len(self) else 0.0
+
+    def head(self, rows: int) -> "Dataset":
+        """The oldest rows."""
+        truths = {target: truths[:rows] for target, truths in self.truth.items()}
+        return replace(self, ts=self.ts[:rows], symbols=self.symbols[:rows], matrix=self.matrix[:rows], truth=truths)
+
+    def save(self, path: Path) -> None:
+        """Writes everything into one ``.npz`` file without pickles."""
+        notes = json.dumps({"spec": self.spec, "step_s": self.step_s, "counts": dict(self.counts)})
+        truths: dict[str, Any] = {f"truth_{target}": values for target, values in self.truth.items()}
+        np.savez(path, ts=self.ts, symbols=self.symbols.astype(str), matrix=self.matrix, notes=notes, **truths)
 
     def hash(self) -> str:
         """Names the data: 12 hex digits over times, features and truths."""
@@ -149,10 +162,8 @@ def _one_per(ts: Times, every_s: float) -> Mask:
 
 def pool(parts: list[Dataset]) -> Dataset:
     """Several symbols' rows in one dataset, in time order; counts are added up."""
-    if len(parts) == 1:
-        return parts[0]
     order = np.argsort(np.concatenate([part.ts for part in parts]), kind="stable")
-    counts = {key: sum(part.counts.get(key, 0) for part in parts) for key in parts[0].counts}
+    counts = {key: sum(part.counts.get(key, 0) for part in parts) for part in parts for key in part.counts}
     return replace(
         parts[0],
         ts=np.concatenate([part.ts for part in parts])[order],
@@ -168,4 +179,18 @@ def overlap_rows(data: Dataset, horizon_s: int) -> float:
     return max(1.0, horizon_s / data.spacing_s) if data.spacing_s > 0 else 1.0
 
 
-LONGEST_S = HORIZONS_S[-1]
+def empty(spec: str, step_s: int) -> Dataset:
+    """No rows."""
+    none = np.empty((0, len(HORIZONS_S)))
+    symbols = np.empty(0, dtype=str)
+    return Dataset(np.empty(0, np.int64), symbols, np.empty((0, len(NAMES))), {"bid": none, "vol": none}, spec, step_s)
+
+
+def load(path: Path) -> Dataset:
+    """What `Dataset.save` wrote."""
+    with np.load(path, allow_pickle=False) as held:
+        notes = json.loads(str(held["notes"]))
+        truths: dict[Target, Array] = {target: held[f"truth_{target}"] for target in TARGETS}
+        return Dataset(
+            held["ts"], held["symbols"], held["matrix"], truths, notes["spec"], notes["step_s"], notes["counts"]
+        )

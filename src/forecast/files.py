@@ -192,13 +192,14 @@ def read_bars(path: Path, symbol: str | None = None) -> pl.DataFrame:
     columns = [_times(tape), *(_numbers(tape, c, 0.0) for c in _BAR_PRICES), _numbers(tape, "volume", 0.0)]
     typed = Tape(path, tape.frame.with_columns(*columns), tape.unit, tape.first)
     rows = typed.frame
+    # The open is not held against high and low: BitMEX opens a bar at the close before it.
     for column, wrong, expected in (
         (
             "high",
             rows["high"] < rows.select(pl.max_horizontal("open", "low", "close")).to_series(),
             "the highest price",
         ),
-        ("low", rows["low"] > rows.select(pl.min_horizontal("open", "close")).to_series(), "the lowest price"),
+        ("low", rows["low"] > rows["close"], "at most the close"),
         ("ts", rows["ts"].dt.truncate("1m") != rows["ts"], "the start of a minute"),
         ("ts", rows["ts"].is_duplicated(), "each minute once"),
     ):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from forecast.fitting import loss
-from forecast.learned import apply
+from forecast.learned import Library, apply
 from forecast.losses import diebold_mariano
 from forecast.targets import Array, Target
 from forecast.walkforward import Fold
@@ -16,7 +16,8 @@ from forecast.walkforward import Fold
 STRAIGHT = ((0.5, 0.0), (1.0, 0.0))
 BOOSTED = ((0.5, 0.5), (1.0, 0.5), (1.0, 1.0))
 LEAST_GAIN = {"vol": 0.005, "bid": 0.0005}
-MOST_P = {"vol": 0.10, "bid": 0.05}
+MOST_P = {"vol": 0.10, "bid": 0.01}
+RIVAL_GAIN = 0.005
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,23 @@ def weigh(target: Target, fold: Fold, truth: Array, scale: Array, known: int) ->
     return Evidence({name: losses(value) for name, value in fold.rules.items()}, corrections)
 
 
-def decide(target: Target, evidence: Sequence[Evidence], horizon: int, overlap: int, first_rule: str) -> Decision:
+def pick_library(evidence: Sequence[Evidence]) -> Library:
+    """Whose boosters may be served: XGBoost's, unless LightGBM's lost clearly less over all horizons and folds."""
+    if not evidence:
+        return "xgboost"
+    means: dict[str, float] = {}
+    for candidate in evidence[0].corrections:
+        if candidate.shares == BOOSTED[-1]:
+            joined = np.concatenate([e.corrections[candidate] for e in evidence])
+            rules = np.concatenate([e.rules[next(iter(e.rules))] for e in evidence])
+            means[candidate.model] = float((joined.mean(axis=0) / rules.mean(axis=0)).mean())
+    rival, usual = means.get("lightgbm", np.inf), means.get("xgboost", np.inf)
+    return "lightgbm" if rival < usual * (1 - RIVAL_GAIN) else "xgboost"
+
+
+def decide(
+    target: Target, evidence: Sequence[Evidence], horizon: int, overlap: int, first_rule: str, library: Library
+) -> Decision:
     """What to serve at one horizon, from earlier folds only.
 
     First the rule: the one that was best on the training part, unless another clearly beat it on the earlier folds.
@@ -97,7 +114,7 @@ def decide(target: Target, evidence: Sequence[Evidence], horizon: int, overlap: 
 
     Args:
         evidence: earlier folds, oldest first. overlap: rows that share one horizon.
-        first_rule: name of the rule that was best on the training part.
+        first_rule: name of the rule that was best on the training part. library: whose boosters may be served.
     """
     if not evidence:
         return Decision(Candidate(first_rule), np.nan, np.nan, "no earlier fold: best rule by the training part")
@@ -105,7 +122,8 @@ def decide(target: Target, evidence: Sequence[Evidence], horizon: int, overlap: 
     rival = min(rules, key=lambda name: float(rules[name].mean()))
     gain, p = _gain(rules[rival], rules[first_rule], overlap)
     rule = rival if _clear(target, gain, p) else first_rule
-    corrections = {c: _joined([e.corrections[c] for e in evidence], horizon) for c in evidence[0].corrections}
+    allowed = [c for c in evidence[0].corrections if c.model in ("linear", library)]
+    corrections = {c: _joined([e.corrections[c] for e in evidence], horizon) for c in allowed}
     best = min(corrections, key=lambda c: float(corrections[c].mean()))
     gain, p = _gain(corrections[best], rules[rule], overlap)
     if _clear(target, gain, p):

@@ -131,19 +131,17 @@ def forecast(data: Dataset, table: Inputs, index: np.ndarray, target: Target, fi
     )
 
 
-def run(
+def folds(
     data: Dataset,
     target: Target,
     plan: Plan,
     tuning: Tuning,
     libraries: Sequence[Library] = LIBRARIES,
     progress: Callable[[str], None] = lambda _: None,
-) -> list[Fold]:
-    """All folds of one target in time order, the burn-in ones first."""
+) -> Iterator[Fold]:
+    """The folds of one target in time order, the burn-in ones first (their numbers are below 0)."""
     table = inputs.table(data.rows())
-    folds = []
     for number, (train, judged) in enumerate(split(data.ts, plan)):
         fitted = fit(data, table, train, target, tuning, libraries)
-        folds.append(forecast(data, table, judged, target, fitted, number - plan.burn_in))
+        yield forecast(data, table, judged, target, fitted, number - plan.burn_in)
         progress(f"{target}: fold {number + 1} of {plan.folds + plan.burn_in}, {len(train)} rows learnt")
-    return folds
