@@ -1,0 +1,146 @@
+"""How fast a day is backed up and restored, against the server's own export alone: ``python bench/backup.py``."""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import numpy as np
+import polars as pl
+
+from downstream import backup, restore
+from downstream.backup import read_manifest
+from lakehouse.schema import BRONZE_TRADES
+from lakehouse.settings import Settings
+from lakehouse.stores.objects import Objects
+from lakehouse.stores.questdb import QuestDB
+from stack import buckets
+from stack.full import prepare_minio
+from stack.layout import layout
+from stack.local import running, scratch_settings
+
+DAY = date(2026, 1, 5)
+SHARES = {"BTC/USD": 0.5, "ETH/USD": 0.3, "SOL/USD": 0.2}
+
+
+def fill(questdb: QuestDB, rows: int) -> None:
+    """Writes one day of trades, in the order in which they would have come."""
+    rng = np.random.default_rng(1)
+    start = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC)
+    frame = pl.DataFrame(
+        {
+            "ts": pl.Series(np.sort(rng.integers(0, 86_400_000_000, rows))).cast(pl.Duration("us")) + start,
+            "symbol": rng.choice(list(SHARES), rows, p=list(SHARES.values())),
+            "price": np.round(50_000 + np.cumsum(rng.normal(0, 1, rows)), 1),
+            "qty": np.round(rng.exponential(0.1, rows) + 1e-8, 8),
+            "side": rng.choice(["buy", "sell"], rows),
+            "ord_type": rng.choice(["market", "limit"], rows),
+        }
+    ).with_columns(
+        pl.col("ts").cast(pl.Datetime("us", "UTC")),
+        received_at=pl.col("ts").cast(pl.Datetime("us", "UTC")) + timedelta(milliseconds=40),
+        trade_id=pl.int_range(1, pl.len() + 1).over("symbol"),
+        source=pl.lit("sim"),
+        origin=pl.lit("live"),
+        epoch=pl.lit(1, pl.Int64),
+        seq=pl.int_range(pl.len()).over("symbol"),
+    )
+    questdb.migrate([BRONZE_TRADES], ())
+    for piece in frame.iter_slices(100_000):
+        questdb.write(BRONZE_TRADES, piece)
+    questdb.wait_applied([BRONZE_TRADES.name])
+
+
+def timed(what: Callable[[], object]) -> float:
+    """Seconds a call takes."""
+    begun = time.perf_counter()
+    what()
+    return time.perf_counter() - begun
+
+
+def export_alone(settings: Settings, order: bool) -> float:
+    """Seconds of ``GET /exp?fmt=parquet``: the whole day as it lies, or ordered by all keys, a symbol at a time."""
+    day = f"SELECT * FROM bronze_trades WHERE ts IN '{DAY}'"
+    keys = ", ".join(BRONZE_TRADES.keys)
+    queries = [f"{day} AND symbol = '{symbol}' ORDER BY {keys}" for symbol in SHARES] if order else [day]
+    auth = (settings.questdb_user, settings.questdb_password.get_secret_value())
+    url = f"http://{settings.questdb_host}:{settings.questdb_http_port}/exp"
+    with httpx.Client(auth=auth, timeout=60) as client:
+        begun = time.perf_counter()
+        for query in queries:
+            client.get(url, params={"query": query, "fmt": "parquet"}).raise_for_status()
+        return time.perf_counter() - begun
+
+
+def back_up(questdb: QuestDB, settings: Settings, number: int) -> tuple[float, list[str]]:
+    """Seconds of a whole backup into a bucket of its own, and the sums of what it wrote."""
+    fresh = settings.model_copy(update={"s3_bucket": f"run-{number}"})
+    buckets.ensure(fresh)
+    objects = Objects(fresh)
+    seconds = timed(lambda: backup.run(questdb, objects, settings.source, DAY, [BRONZE_TRADES]))
+    manifests = [read_manifest(objects, part) for part in restore.backed_up(objects)]
+    objects.close()
+    return seconds, [m.sha256 for m in manifests if m is not None]
+
+
+def bring_back(questdb: QuestDB, settings: Settings, rounds: int) -> tuple[float, list[str]]:
+    """Seconds of restoring the day into an emptied table, and the sums of exporting it again."""
+    questdb.execute("DROP TABLE bronze_trades")
+    objects = Objects(settings.model_copy(update={"s3_bucket": f"run-{rounds - 1}"}))
+    seconds = timed(lambda: restore.restore(questdb, objects, DAY))
+    objects.close()
+    return seconds, back_up(questdb, settings, rounds)[1]
+
+
+def measure(settings: Settings, rows: int, rounds: int) -> dict[str, object]:
+    """Alternates the ways, so that the machine's noise meets all of them alike; medians count."""
+    questdb = QuestDB(settings)
+    fill(questdb, rows)
+    plain, ordered, whole, sums = [], [], [], []
+    for number in range(rounds):
+        plain.append(export_alone(settings, order=False))
+        ordered.append(export_alone(settings, order=True))
+        seconds, found = back_up(questdb, settings, number)
+        whole.append(seconds)
+        sums.append(found)
+    restored_s, again = bring_back(questdb, settings, rounds)
+    questdb.close()
+    medians = [statistics.median(values) for values in (plain, ordered, whole)]
+    return {
+        "rows": rows,
+        "export_plain_s": round(medians[0], 3),
+        "export_ordered_s": round(medians[1], 3),
+        "backup_s": round(medians[2], 3),
+        "backup_rows_per_s": round(rows / medians[2]),
+        "ratio_to_ordered_export": round(statistics.median(o / w for o, w in zip(ordered, whole, strict=True)), 2),
+        "ratio_to_plain_export": round(statistics.median(p / w for p, w in zip(plain, whole, strict=True)), 2),
+        "restore_s": round(restored_s, 2),
+        "restore_rows_per_s": round(rows / restored_s),
+        "equal_bytes": all(found == again for found in sums),
+    }
+
+
+def main() -> None:
+    """Runs QuestDB and MinIO for the length of the bench."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_200_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="tradelake-bench-") as folder:
+        settings = scratch_settings(Path(folder))
+        prepare_minio(settings, layout(settings))
+        with running(settings, "questdb", "minio"):
+            result = measure(settings, arguments.rows, arguments.rounds)
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
