@@ -196,8 +196,8 @@ def read_bars(path: Path, symbol: str | None = None) -> pl.DataFrame:
     for column, wrong, expected in (
         (
             "high",
-            rows["high"] < rows.select(pl.max_horizontal("open", "low", "close")).to_series(),
-            "the highest price",
+            rows["high"] < rows.select(pl.max_horizontal("low", "close")).to_series(),
+            "at least low and close",
         ),
         ("low", rows["low"] > rows["close"], "at most the close"),
         ("ts", rows["ts"].dt.truncate("1m") != rows["ts"], "the start of a minute"),
