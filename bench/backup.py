@@ -1,4 +1,4 @@
-"""How fast a day is backed up and restored, against the server's own export alone: ``python bench/backup.py``."""
+"""How fast a day is backed up and restored, against the server's own export alone: ``python -m bench.backup``."""
 
 import argparse
 import json
