@@ -8,10 +8,13 @@ import polars as pl
 
 from ingestion.validate import reasons
 from lakehouse.errors import PoisonError
-from lakehouse.messages import decode
-from lakehouse.settings import EVENTS_TOPIC
+from lakehouse.messages import EVENT_SCHEMA, decode
+from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC
 
-ORIGINS = {True: "live", False: "history"}
+ORIGINS = {EVENTS_TOPIC: "live", HISTORY_TOPIC: "history"}
+
+
+_NOTHING = pl.DataFrame(schema={**EVENT_SCHEMA, "row": pl.Int64, "origin": pl.String})
 
 
 class Raw(NamedTuple):
@@ -40,7 +43,7 @@ class Part:
 
     Attributes:
         topic: where they came by.
-        events: `EVENT_SCHEMA`, per partition in log order, plus ``row``, the place in ``raws``.
+        events: `EVENT_SCHEMA`, per partition in log order, plus ``origin`` and ``row``, the place in ``raws``.
         raws: the messages as they came.
     """
 
@@ -51,7 +54,7 @@ class Part:
     @property
     def origin(self) -> str:
         """``live`` or ``history``, as bronze names it."""
-        return ORIGINS[self.topic == EVENTS_TOPIC]
+        return ORIGINS[self.topic]
 
     def dead(self, row: int, error: PoisonError) -> Dead:
         """The message behind ``row``, to be set aside."""
@@ -65,8 +68,8 @@ def read(topic: str, epoch: int, raws: Sequence[Raw], future_tolerance_s: float)
     Returns:
         The events that bronze can take, and the messages that it cannot.
     """
-    frames, poisoned = _decode(raws, epoch, 0)
-    events = pl.concat(frames) if len(frames) != 1 else frames[0]
+    frames, poisoned = _decode(raws, epoch, ORIGINS[topic], 0)
+    events = frames[0] if len(frames) == 1 else pl.concat(frames or [_NOTHING])
     part = Part(topic, events, raws)
     dead = [part.dead(row, error) for row, error in poisoned]
     reason = reasons(events, future_tolerance_s)
@@ -77,16 +80,18 @@ def read(topic: str, epoch: int, raws: Sequence[Raw], future_tolerance_s: float)
     return Part(topic, events.filter(reason.is_null()), raws), dead
 
 
-def _decode(raws: Sequence[Raw], epoch: int, start: int) -> tuple[list[pl.DataFrame], list[tuple[int, PoisonError]]]:
+def _decode(
+    raws: Sequence[Raw], epoch: int, origin: str, start: int
+) -> tuple[list[pl.DataFrame], list[tuple[int, PoisonError]]]:
     """Decodes all at once; when that fails, halves the messages until the bad ones stand alone."""
+    rows = pl.int_range(start, start + len(raws), dtype=pl.Int64).alias("row")
     try:
         frame = decode([raw.value for raw in raws], epoch, [raw.offset for raw in raws])
-        rows = pl.int_range(start, start + len(raws), dtype=pl.Int64, eager=True)
-        return [frame.with_columns(rows.alias("row"))], []
+        return [frame.with_columns(rows, pl.lit(origin).alias("origin"))], []
     except PoisonError as error:
         if len(raws) == 1:
-            return [decode([], epoch, []).with_columns(pl.lit(0, pl.Int64).alias("row"))], [(start, error)]
+            return [], [(start, error)]
         half = len(raws) // 2
-        left, left_bad = _decode(raws[:half], epoch, start)
-        right, right_bad = _decode(raws[half:], epoch, start + half)
+        left, left_bad = _decode(raws[:half], epoch, origin, start)
+        right, right_bad = _decode(raws[half:], epoch, origin, start + half)
         return left + right, left_bad + right_bad

@@ -37,16 +37,21 @@ class Held:
 
 
 def first_deliveries(trades: pl.DataFrame, origin: str, held: Mapping[str, Held]) -> npt.NDArray[np.bool_]:
-    """For each row of ``trades`` (symbol, trade_id, seq; log order), whether it is to be kept."""
+    """For each row of ``trades`` (symbol, trade_id, seq; log order), whether it is to be kept; those are held then."""
     keep = np.ones(trades.height, np.bool_)
-    for symbol, rows in by_symbol(trades):
-        ids, seqs = (trades[name].to_numpy()[rows] for name in ("trade_id", "seq"))
-        keep[rows] = held[symbol].accepts(origin, ids, seqs)
+    all_ids, all_seqs = trades["trade_id"].to_numpy(), trades["seq"].to_numpy()
+    for symbol, rows in by_symbol(trades["symbol"]):
+        ids = all_ids[rows]
+        keep[rows] = accepted = held[symbol].accepts(origin, ids, all_seqs[rows])
+        held[symbol].ids.add(ids[accepted])
     return keep
 
 
-def by_symbol(frame: pl.DataFrame) -> list[tuple[str, npt.NDArray[np.int64]]]:
-    """Each symbol of the frame with the numbers of its rows, ascending."""
-    groups = frame.lazy().select("symbol", pl.int_range(pl.len(), dtype=pl.Int64).alias("row"))
-    found = groups.group_by("symbol", maintain_order=True).agg("row").collect()
-    return [(symbol, rows.to_numpy()) for symbol, rows in zip(found["symbol"], found["row"], strict=True)]
+def by_symbol(symbols: pl.Series) -> list[tuple[str, npt.NDArray[np.int64]]]:
+    """Each symbol of a column with the numbers of its rows, ascending."""
+    if symbols.is_empty():
+        return []
+    codes = symbols.cast(pl.Categorical).to_physical().to_numpy()
+    order = np.argsort(codes, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+    return [(str(symbols[int(rows[0])]), rows) for rows in parts]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+import numpy as np
 import orjson
 import polars as pl
 from confluent_kafka import Producer
@@ -16,21 +17,21 @@ from features.engine import State, fold
 from features.spec import NAMES, EngineConfig, spec_hash
 from ingestion import consumer_metrics as metrics
 from ingestion import deadletter, restore
-from ingestion.batch import Dead, Part
+from ingestion.batch import ORIGINS, Dead, Part
 from ingestion.held import Held, by_symbol, first_deliveries
 from ingestion.migrate import SILVER
 from ingestion.restore import Position
 from lakehouse import process
 from lakehouse.errors import PoisonError, RetryableError
+from lakehouse.messages import EVENT_SCHEMA
 from lakehouse.schema import BRONZE_GAPS, BRONZE_QUOTES, BRONZE_TRADES, Table
-from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC
+from lakehouse.settings import EVENTS_TOPIC
 from lakehouse.stores.questdb import QuestDB
 from lakehouse.stores.redis import Redis, as_json_time
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 BRONZE = {"trade": BRONZE_TRADES, "quote": BRONZE_QUOTES, "gap": BRONZE_GAPS}
-ORIGINS = {"live": EVENTS_TOPIC, "history": HISTORY_TOPIC}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class Pipeline:
 
     def _live(self, part: Part, events: pl.DataFrame) -> None:
         with metrics.timed("fold"):
-            self._state, rows = fold(self._state, events.drop("row"))
+            self._state, rows = fold(self._state, events[list(EVENT_SCHEMA)])
         if not rows.height:
             return
         with metrics.timed("silver"):
@@ -110,29 +111,24 @@ class Pipeline:
     def _fresh(self, part: Part) -> pl.DataFrame:
         """The part's events without the trades that bronze holds."""
         with metrics.timed("deduplicate"):
-            is_trade = part.events["type"] == "trade"
-            trades = part.events.filter(is_trade).select("symbol", "trade_id", "seq", "row")
+            places = (part.events["type"] == "trade").arg_true()
+            trades = part.events[["symbol", "trade_id", "seq"]][places]
             keep = first_deliveries(trades, part.origin, self._held)
-            kept = trades if keep.all() else trades.filter(pl.Series(keep))
-            for symbol, rows in by_symbol(kept):
-                self._held[symbol].ids.add(kept["trade_id"].to_numpy()[rows])
-            if kept.height == trades.height:
+            if keep.all():
                 return part.events
-            dropped = trades.filter(pl.Series(~keep))
-            for symbol, rows in by_symbol(dropped):
+            for symbol, rows in by_symbol(trades["symbol"].filter(pl.Series(~keep))):
                 metrics.DUPLICATES.labels(symbol).inc(len(rows))
-            return part.events.filter(~pl.col("row").is_in(dropped["row"].implode()))
+            kept = np.ones(part.events.height, np.bool_)
+            kept[places.to_numpy()] = keep
+            return part.events.filter(pl.Series(kept))
 
     def _bronze(self, part: Part, events: pl.DataFrame) -> pl.DataFrame:
         """Writes events to their tables at once; gives those that bronze has taken."""
         with metrics.timed("bronze"):
-            events_of = {kind: events.filter(pl.col("type") == kind) for kind in BRONZE}
+            frames = [(table, events[(events["type"] == kind).arg_true()]) for kind, table in BRONZE.items()]
             jobs = [
-                (
-                    frame,
-                    self._writers.submit(self._write, BRONZE[kind], _bronze_frame(BRONZE[kind], frame, part.origin)),
-                )
-                for kind, frame in events_of.items()
+                (frame, self._writers.submit(self._write, table, frame[list(table.names)]))
+                for table, frame in frames
                 if frame.height
             ]
             refused = [(frame, i, error) for frame, job in jobs for i, error in job.result()]
@@ -169,10 +165,9 @@ class Pipeline:
 
     def _restore(self, part: Part) -> None:
         """Learns what bronze knows of symbols that are new here."""
-        firsts = part.events.group_by("symbol", maintain_order=True).agg(pl.col("row").first())
-        for symbol, row in firsts.iter_rows():
-            if symbol in self._held:
-                continue
+        new = [symbol for symbol in part.events["symbol"].unique() if symbol not in self._held]
+        for symbol in new:
+            row = part.events["row"].filter(part.events["symbol"] == symbol)[0]
             self._partition[symbol] = part.raws[row].partition
             self._retry("questdb", lambda: self._stores.questdb.wait_applied(t.name for t in BRONZE.values()))
             self._held[symbol] = self._held_of(symbol)
@@ -185,7 +180,7 @@ class Pipeline:
         return restore.replay(self._stores.questdb, symbol, place, self._state)
 
     def _held_of(self, symbol: str) -> Held:
-        places = {name: self._positions[topic, self._partition[symbol]] for name, topic in ORIGINS.items()}
+        places = {name: self._positions[topic, self._partition[symbol]] for topic, name in ORIGINS.items()}
         return self._retry("questdb", lambda: restore.held(self._stores.questdb, symbol, places))
 
     def _forget_symbol(self, symbol: str) -> None:
@@ -202,10 +197,6 @@ class Pipeline:
                 raise
 
         return process.retrying(counted, self._halt, server)
-
-
-def _bronze_frame(table: Table, events: pl.DataFrame, origin: str) -> pl.DataFrame:
-    return events.select(pl.lit(origin).alias(name) if name == "origin" else pl.col(name) for name in table.names)
 
 
 def _message(row: Mapping[str, Any]) -> dict[str, Any]:

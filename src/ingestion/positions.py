@@ -72,7 +72,7 @@ def start_positions(
         low, high = _watermarks(client, part)
         committed, held = offsets[key], 0
         if committed is None or committed < low:
-            held = _held(questdb, epochs[part.topic], ORIGINS[part.topic == EVENTS_TOPIC], part.partition, count)
+            held = _held(questdb, epochs[part.topic], ORIGINS[part.topic], part.partition, count)
         where = f"{part.topic}/{part.partition}"
         found[key] = Position(epochs[part.topic], start_offset(committed, low, high, held, where))
     return found

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import httpx
-import pandas as pd
 import polars as pl
 import psycopg2
-from questdb import QuestDBError, QuestDBErrorCode, Sender
+from questdb import QuestDBError, QuestDBErrorCode, Sender, TimestampNanos
 
 from lakehouse.errors import FatalError, PoisonError, RetryableError
 from lakehouse.schema import Table, View
@@ -18,6 +17,8 @@ from lakehouse.settings import Settings
 
 # Cells per request: bounds the client's buffer (its limit is 100 MB) and the server's work at once.
 _WRITE_CELLS = 1_500_000
+# Up to here rows are written one by one.
+_FEW_ROWS = 150
 _BUSY_SQL = ("table busy", "could not lock", "timeout, query aborted", "is suspended")
 
 
@@ -175,13 +176,13 @@ class QuestDB:
             self._pg = None
 
     def _send(self, table: Table, frame: pl.DataFrame) -> None:
-        data, symbols = _to_pandas(table, frame)
+        fill = _fill_by_row if frame.height <= _FEW_ROWS else _fill_by_column
         sender = self._senders.pop() if self._senders else None
         try:
             if sender is None:
                 sender = Sender.from_conf(self._conf)
                 sender.establish()
-            sender.dataframe(data, table_name=table.name, symbols=symbols, at="ts")
+            fill(sender, table, frame)
             sender.flush()
         except QuestDBError as error:
             # It is not used again: its buffer may hold the refused rows.
@@ -191,13 +192,24 @@ class QuestDB:
         self._senders.append(sender)
 
 
-def _to_pandas(table: Table, frame: pl.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """The frame as the client wants it: categorical symbols (several times faster), no column of nulls alone."""
+def _fill_by_column(sender: Sender, table: Table, frame: pl.DataFrame) -> None:
+    """Through pandas, as the client wants it: categorical symbols (several times faster), no column of nulls alone."""
     frame = frame.select(column.name for column in frame if column.null_count() < frame.height)
     symbols = [name for name in table.symbol_columns if name in frame.columns]
     holed = [c.name for c in frame if c.dtype.is_integer() and c.null_count()]
     data = frame.with_columns(pl.col(symbols).cast(pl.Categorical)).to_pandas()
-    return data.astype(dict.fromkeys(holed, "Int64")), symbols
+    sender.dataframe(data.astype(dict.fromkeys(holed, "Int64")), table_name=table.name, symbols=symbols, at="ts")
+
+
+def _fill_by_row(sender: Sender, table: Table, frame: pl.DataFrame) -> None:
+    """Row by row, which spares a few rows the milliseconds that a hundred columns cost in pandas."""
+    kinds = set(table.symbol_columns)
+    for row in frame.with_columns(pl.col("ts").dt.timestamp("ns")).iter_rows(named=True):
+        at = TimestampNanos(row.pop("ts"))
+        known = {name: value for name, value in row.items() if value is not None}
+        columns = {name: value for name, value in known.items() if name not in kinds}
+        symbols = {name: known[name] for name in table.symbol_columns if name in known}
+        sender.row(table.name, symbols=symbols, columns=columns, at=at)
 
 
 def _sql_error(where: str, sql: str, detail: str) -> RetryableError | FatalError:
