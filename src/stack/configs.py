@@ -19,6 +19,8 @@ def questdb_conf(settings: Settings) -> str:
             "http.net.bind.to": f"{settings.bind_host}:{settings.questdb_http_port}",
             "http.user": settings.questdb_user,
             "http.password": settings.questdb_password.get_secret_value(),
+            # Every client that reads frames keeps one; the default is the number of CPUs.
+            "http.export.connection.limit": "64",
             "http.min.net.bind.to": f"{settings.bind_host}:{settings.questdb_metrics_port}",
             "line.tcp.enabled": "false",
             "line.udp.enabled": "false",
