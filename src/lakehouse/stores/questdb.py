@@ -164,7 +164,7 @@ class QuestDB:
             raise RetryableError(f"{self._where}: {error!r}") from error
         if response.status_code == httpx.codes.UNAUTHORIZED:
             raise FatalError(f"{self._where} refuses our password: compare QUESTDB_PASSWORD in .env with the server's")
-        if response.is_server_error:
+        if response.is_server_error or response.status_code == httpx.codes.TOO_MANY_REQUESTS:
             raise RetryableError(f"{self._where}: HTTP {response.status_code}: {response.text[:300]}")
         if response.is_error:
             raise _sql_error(self._where, sql, response.text)
