@@ -2,7 +2,7 @@
 
 import hmac
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -40,7 +40,7 @@ class Services:
         uses: checks we can serve without (told by /readyz, but ready all the same).
         reload: looks at the registry now; returns what changed.
         retrain: starts the retraining; returns what was started.
-        pages: further routes, e.g. the live page.
+        pages, page_paths: further routes, e.g. the live page, and their description in OpenAPI.
     """
 
     settings: Settings
@@ -52,6 +52,7 @@ class Services:
     reload: Callable[[], dict[str, Any]]
     retrain: Callable[[], dict[str, Any]]
     pages: tuple[Blueprint, ...] = ()
+    page_paths: Mapping[str, Any] = field(default_factory=dict)
 
 
 def create_app(services: Services) -> Flask:
@@ -80,6 +81,7 @@ PREDICT_PATHS: Mapping[str, Target] = {"/predict_bid": "bid", "/predict_vol": "v
 
 
 def _operating(app: Flask, services: Services) -> None:
+    description = document(services.parser, services.page_paths)
     limits = {"reload": RateLimit(10, 60.0), "retrain": RateLimit(2, 60.0)}
 
     @app.get("/healthz")
@@ -108,7 +110,7 @@ def _operating(app: Flask, services: Services) -> None:
 
     @app.get("/openapi.json")
     def openapi() -> Response:
-        return _json(document(services.parser))
+        return _json(description)
 
     @app.post("/reload")
     def reload() -> Response:

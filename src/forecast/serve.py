@@ -10,6 +10,11 @@ from waitress.server import BaseWSGIServer
 
 from features.spec import NAMES, EngineConfig, spec_hash
 from forecast.api import Services, create_app
+from forecast.page import described
+from forecast.page.board import Board
+from forecast.page.feeds import Feeds
+from forecast.page.queries import Queries
+from forecast.page.routes import MOST_STREAMS, blueprint
 from forecast.registry import Registry
 from forecast.serving import airflow
 from forecast.serving.bodies import Parser
@@ -28,11 +33,12 @@ RETRAIN_DAG = "retrain_daily"
 PREDICT_THREADS = 2 * (os.cpu_count() or 2)
 
 
-def build(settings: Settings, registry: Registry, redis: Redis, database: QuestDB) -> tuple[Services, Watcher]:
-    """The parts of the application, wired; nothing is loaded or polled yet."""
+def build(settings: Settings, redis: Redis, database: QuestDB) -> tuple[Services, Watcher, Feeds]:
+    """The parts of the application, wired; nothing is loaded, polled or followed yet."""
     spec = spec_hash(EngineConfig(settings.feature_interval_ms, settings.vol_step_s, settings.silence_s))
     models = Models()
-    watcher = Watcher(registry, models, settings.state_dir / "models", NAMES, spec)
+    board, queries = Board(), Queries(database)
+    watcher = Watcher(Registry(settings), models, settings.state_dir / "models", NAMES, spec)
     services = Services(
         settings=settings,
         latest=lambda symbol: redis.latest("features", symbol),
@@ -42,8 +48,10 @@ def build(settings: Settings, registry: Registry, redis: Redis, database: QuestD
         uses={"questdb": lambda: _select_one(database), "mlflow": lambda: _mlflow_answers(settings)},
         reload=watcher.retry_refused,
         retrain=lambda: airflow.trigger(settings, RETRAIN_DAG),
+        pages=(blueprint(settings, board, queries),),
+        page_paths=described.paths(settings.symbols),
     )
-    return services, watcher
+    return services, watcher, Feeds(settings, board, queries, models)
 
 
 def _select_one(database: QuestDB) -> None:
@@ -63,7 +71,7 @@ def serve(settings: Settings, services: Services) -> BaseWSGIServer:
         create_app(services),
         host=settings.bind_host,
         port=settings.api_port,
-        threads=PREDICT_THREADS,
+        threads=PREDICT_THREADS + MOST_STREAMS,
         ident="tradelake",
         channel_timeout=60,
         max_request_body_size=64 * 2**20,
@@ -72,13 +80,17 @@ def serve(settings: Settings, services: Services) -> BaseWSGIServer:
 
 def main(settings: Settings, stop: threading.Event) -> None:
     """Loads what the last run kept, serves, and follows the registry until stopped."""
+    # It tells of every page that is closed.
+    logging.getLogger("waitress").setLevel(logging.WARNING)
     redis, database = Redis(settings), QuestDB(settings, readonly=True)
-    services, watcher = build(settings, Registry(settings), redis, database)
+    services, watcher, feeds = build(settings, redis, database)
     watcher.start()
+    feeds.start()
     server = serve(settings, services)
     threading.Thread(target=server.run, name="waitress", daemon=True).start()
     log.info("serving on %s:%d", settings.bind_host, settings.api_port)
     watcher.run(stop, POLL_S)
+    feeds.stop()
     # Requests that were accepted are answered first.
     server.task_dispatcher.shutdown(cancel_pending=False, timeout=5)
     server.close()

@@ -1,6 +1,6 @@
 """The OpenAPI 3.1 description that the API serves of itself."""
 
-from functools import lru_cache
+from collections.abc import Mapping
 from typing import Any
 
 from forecast.serving.bodies import LARGEST, MAX_ROWS, Parser
@@ -11,8 +11,7 @@ Json = dict[str, Any]
 VERSION = "1.0.0"
 
 
-@lru_cache(maxsize=4)
-def document(parser: Parser, pages: tuple[tuple[str, Any], ...] = ()) -> Json:
+def document(parser: Parser, pages: Mapping[str, Any]) -> Json:
     """The whole description; ``pages`` adds path items of further routes."""
     return {
         "openapi": "3.1.0",
@@ -22,7 +21,7 @@ def document(parser: Parser, pages: tuple[tuple[str, Any], ...] = ()) -> Json:
             "summary": "Forecasts of the best bid and of volatility, one to five minutes ahead.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "paths": {**_predicting(), **_operating(), **_smoke(), **dict(pages)},
+        "paths": {**_predicting(), **_operating(), **_smoke(), **pages},
         "components": {
             "schemas": _schemas(parser),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
