@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import sys
 
 from lakehouse.errors import FatalError, LakeError
@@ -19,6 +20,8 @@ from stack.up import up
 
 def main() -> None:
     """Runs one command; an error is one clear line and status 1."""
+    # `status | head` ends us quietly, as it does every other command.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     arguments = _parser().parse_args()
     try:
         sys.exit(arguments.run(arguments))

@@ -76,7 +76,13 @@ class Supervisor:
             raise FatalError(f"{self._paths.socket} is too long for a socket: set VAR_DIR to a shorter path")
         for folder in (self._paths.run, self._paths.logs):
             folder.mkdir(parents=True, exist_ok=True)
-        common = {"SOURCE": settings.source, "PYTHONUNBUFFERED": "1", "SETTINGS_HASH": settings_hash(settings)}
+        common = {
+            "SOURCE": settings.source,
+            "PYTHONUNBUFFERED": "1",
+            # glibc keeps an arena of memory for every few threads unless told otherwise.
+            "MALLOC_ARENA_MAX": "2",
+            "SETTINGS_HASH": settings_hash(settings),
+        }
         programs = [
             configs.program_conf(
                 p.name,

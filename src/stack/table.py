@@ -8,9 +8,6 @@ from stack import probes
 from stack.layout import Layout
 from stack.process import Process
 
-# glibc keeps an arena of memory per thread unless told otherwise.
-_FEW_ARENAS = {"MALLOC_ARENA_MAX": "2"}
-
 
 def processes(settings: Settings, paths: Layout, full: bool | None = None) -> tuple[Process, ...]:
     """Every process of this lake, servers first; those of ``--full`` if it was ever asked for, or if ``full`` says."""
@@ -27,7 +24,7 @@ def _servers(paths: Layout) -> tuple[Process, ...]:
             "questdb",
             "the tables; SQL console",
             (
-                *_java(512, "-Xms64m"),
+                *_java(512),
                 "--add-exports=java.base/jdk.internal.math=io.questdb",
                 "-p",
                 str(next(paths.servers.glob("questdb/questdb-*.jar"), "questdb.jar")),
@@ -38,13 +35,12 @@ def _servers(paths: Layout) -> tuple[Process, ...]:
             ),
             ("questdb_http_port", "questdb_pg_port", "questdb_metrics_port"),
             probes.questdb_answers,
-            environment=_FEW_ARENAS,
         ),
         Process(
             "kafka",
             "the log of events",
             (
-                *_java(384, f"-Dlog4j2.configurationFile={paths.state / 'kafka' / 'log4j2.properties'}"),
+                *_java(256, f"-Dlog4j2.configurationFile={paths.state / 'kafka' / 'log4j2.properties'}"),
                 "-cp",
                 f"{paths.servers}/kafka/*",
                 "kafka.Kafka",
@@ -52,7 +48,6 @@ def _servers(paths: Layout) -> tuple[Process, ...]:
             ),
             ("kafka_port", "kafka_controller_port"),
             probes.kafka_answers,
-            environment=_FEW_ARENAS,
         ),
         Process(
             "redis",
@@ -145,4 +140,5 @@ def _python(module: str, *arguments: str) -> tuple[str, ...]:
 
 
 def _java(heap_mb: int, *options: str) -> tuple[str, ...]:
-    return ("java", f"-Xmx{heap_mb}m", "-XX:+UseSerialGC", *options)
+    """A small young generation keeps the heap from being touched from end to end before the first collection."""
+    return ("java", "-Xms64m", f"-Xmx{heap_mb}m", "-Xmn24m", "-XX:+UseSerialGC", *options)
