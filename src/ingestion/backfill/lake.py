@@ -146,7 +146,9 @@ class Lake:
             return 0
 
     def _rows(self, sql: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
-        return self._ask(lambda: self._questdb.rows(sql, parameters))
+        # QuestDB takes times without a zone, in UTC.
+        plain = [p.astimezone(UTC).replace(tzinfo=None) if isinstance(p, datetime) else p for p in parameters]
+        return self._ask(lambda: self._questdb.rows(sql, plain))
 
     def _ask(self, step: Callable[[], T]) -> T:
         """Asks a server, waiting while it is away."""

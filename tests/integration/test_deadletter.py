@@ -1,0 +1,80 @@
+"""Dead letters in a real topic: listed with reason and origin, sent again once they pass, never twice."""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import orjson
+import pytest
+
+from ingestion import deadletter
+from ingestion.batch import Dead
+from ingestion.outbox import Outbox
+from lakehouse.messages import encode
+from lakehouse.records import Trade
+from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC, Settings
+from lakehouse.stores import kafka
+from stack.envfile import child_environment
+from tests.integration.feeds import read_topic
+
+BTC = "BTC/USD"
+Run = Callable[..., tuple[int, list[str]]]
+
+
+def trade(trade_id: int, ahead_s: float = 0.0) -> Trade:
+    received_at = datetime.now(UTC) - timedelta(hours=1)
+    return Trade(BTC, trade_id, 1.5, 2.0, "buy", "limit", received_at + timedelta(seconds=ahead_s), received_at, "sim")
+
+
+@pytest.fixture
+def run(fresh_lake: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The command, as a person would call it: exit status and lines."""
+    kafka.ensure_topics(kafka.admin(fresh_lake), fresh_lake.kafka_partitions)
+    for name, value in child_environment(fresh_lake).items():
+        monkeypatch.setenv(name, value)
+
+    def command(*arguments: str) -> tuple[int, list[str]]:
+        status = deadletter.main(arguments)
+        return status, capsys.readouterr().out.splitlines()
+
+    return command
+
+
+def test_letters_are_listed_mended_and_sent_again_once(fresh_lake: Settings, run: Run) -> None:
+    client = kafka.producer(fresh_lake)
+    outbox = Outbox(client, threading.Event())
+    outbox.dead_letter(encode(trade(1, ahead_s=60.0)), "future", "ws", "too far ahead", symbol=BTC)
+    outbox.dead_letter(b'{"channel":"trade","da', "unparsable", "ws")
+    outbox.dead_letter(b"1381095255,x,0.1", "bad_price", "file:btc.csv:7", topic=HISTORY_TOPIC, symbol=BTC)
+    assert outbox.flush(10.0) == 0
+    deadletter.send(client, [Dead("missing_field", "no ts", EVENTS_TOPIC, 3, 77, b'{"type":"trade"}')])
+
+    status, lines = run("list")
+    assert status == 0
+    assert [line.split("\t")[2:5] for line in lines] == [
+        ["waiting", "future", "ws"],
+        ["waiting", "unparsable", "ws"],
+        ["waiting", "bad_price", "file:btc.csv:7"],
+        ["waiting", "missing_field", f"{EVENTS_TOPIC}/3@77"],
+    ]
+    assert run("list", "--limit", "1")[1] == lines[:1]
+
+    status, lines = run("replay")
+    assert status == 1
+    assert [line.split("\t")[1].split(":")[0] for line in lines] == [f"sent 1 events to {EVENTS_TOPIC}", *["kept"] * 3]
+    ((value, headers),) = read_topic(fresh_lake, EVENTS_TOPIC)
+    assert (orjson.loads(value)["trade_id"], headers) == (1, {"schema": b"1"})
+
+    mended = encode(trade(-7)).decode()
+    assert run("replay", "--id", "2", "--payload", mended) == (0, [f"2\tsent 1 events to {HISTORY_TOPIC}"])
+    assert orjson.loads(read_topic(fresh_lake, HISTORY_TOPIC)[0][0])["trade_id"] == -7
+
+    assert [line.split("\t")[2] for line in run("list")[1]] == ["replayed", "waiting", "replayed", "waiting"]
+    assert run("replay")[0] == 1
+    assert len(read_topic(fresh_lake, EVENTS_TOPIC)) == len(read_topic(fresh_lake, HISTORY_TOPIC)) == 1
+
+
+def test_what_cannot_be_done_is_said(run: Run) -> None:
+    assert run("list") == (0, [])
+    assert run("replay", "--id", "99")[0] == 1
+    assert run("replay", "--payload", "{}")[0] == 1

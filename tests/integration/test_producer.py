@@ -1,0 +1,151 @@
+"""The producer against the simulator and a real Kafka: whatever goes wrong, every trade gets there."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ingestion.kraken_rest import ThrottledError
+from ingestion.refill import since_ns
+from ingestion.rest import PAGE, KrakenRest
+from lakehouse.records import Trade
+from lakehouse.settings import DEADLETTER_TOPIC, Settings
+from stack.local import LocalServers
+from tests.integration.feeds import SYMBOLS, Feeds, after, feeds, holes_in, read_topic, trades_of
+from tests.integration.lakes import eventually
+
+pytestmark = pytest.mark.timeout(400)
+PATIENCE_S = 150.0
+BTC, ETH, SOL = SYMBOLS
+
+
+def complete(feed: Feeds, more_than: int = 0, symbols: tuple[str, ...] = SYMBOLS) -> Callable[[], bool]:
+    """Whether each symbol has so many trades without a hole among their ids."""
+
+    def ask() -> bool:
+        events = feed.events()
+        ids = [list(trades_of(events, symbol)) for symbol in symbols]
+        return all(len(one) > more_than and not holes_in(one) for one in ids)
+
+    return ask
+
+
+def gap_reasons(feed: Feeds, symbol: str) -> set[str]:
+    return {e["reason"] for e in feed.events() if e["type"] == "gap" and e["symbol"] == symbol}
+
+
+def truth(feed: Feeds, symbol: str, since: datetime) -> dict[int, Trade]:
+    """The exchange's own list of a symbol's trades from a time on."""
+    rest = KrakenRest(httpx.Client(base_url=feed.settings.rest_url), 0.0)
+    found: dict[int, Trade] = {}
+    at = since_ns(since)
+    while True:
+        try:
+            page, _ = rest.trades(symbol, at)
+        except ThrottledError:
+            time.sleep(2.0)
+            continue
+        found |= {trade.trade_id: trade for trade in page.trades}
+        if len(page.trades) < PAGE or page.last is None:
+            return found
+        at = page.last
+
+
+def test_under_every_fault_of_the_connection_each_trade_comes_once_and_true(
+    fresh_lake: Settings, tmp_path: Path
+) -> None:
+    faults: list[dict[str, Any]] = [
+        {"kind": "close", "code": 1001, "at": 6},
+        {"kind": "close", "code": 1012, "at": 12},
+        {"kind": "refuse_handshake", "status": 503, "from": 12, "until": 20},
+        {"kind": "reset", "at": 24},
+        {"kind": "close", "code": 1013, "at": 30},
+        *({"kind": kind, "p": 0.03, "from": 1, "until": 40} for kind in ("drop", "double", "reorder", "batch", "hole")),
+        *({"kind": kind, "p": 0.02, "from": 1, "until": 40} for kind in ("corrupt", "wrong")),
+        {"kind": "future", "p": 0.02, "from": 1, "until": 40, "channel": "trade"},
+        {"kind": "throttle", "from": 10, "until": 15},
+    ]
+    with feeds(fresh_lake, tmp_path, faults) as feed:
+        feed.processes.start("simulator", "producer")
+        eventually(after(42.0), 60.0)
+        eventually(complete(feed, 200), PATIENCE_S)
+        events = feed.events()
+        for symbol in SYMBOLS:
+            held = trades_of(events, symbol)
+            assert {len(deliveries) for deliveries in held.values()} == {1}
+            first = datetime.fromisoformat(held[min(held)][0]["ts"])
+            real = truth(feed, symbol, first)
+            for trade_id, (event,) in held.items():
+                exact = real[trade_id]
+                assert (event["price"], event["qty"], event["side"]) == (exact.price, exact.qty, exact.side)
+                assert abs(datetime.fromisoformat(event["ts"]) - exact.ts) <= timedelta(microseconds=2)
+            ordered = [held[i][0]["ts"] for i in sorted(held)]
+            assert ordered == sorted(ordered)
+            assert {"closed_1001", "closed_1001: over", "closed_1012", "reset", "closed_1013"} <= gap_reasons(
+                feed, symbol
+            )
+        for reason in ("closed_1001", "closed_1012", "handshake_503", "closed_1013"):
+            assert feed.metric("ws_reconnects_total", reason=reason) >= 1, reason
+        found = {headers["reason"].decode() for _, headers in read_topic(feed.settings, DEADLETTER_TOPIC)}
+        assert {"unparsable", "future"} <= found
+        assert feed.metric("trade_holes_open") == 0
+
+
+def test_a_frozen_socket_is_left_and_a_refused_symbol_harms_no_other(fresh_lake: Settings, tmp_path: Path) -> None:
+    faults: list[dict[str, Any]] = [
+        {"kind": "freeze", "from": 8, "until": 100},
+        {"kind": "refuse_subscription", "symbol": SOL},
+    ]
+    with feeds(fresh_lake, tmp_path, faults) as feed:
+        feed.processes.start("simulator", "producer")
+        eventually(lambda: feed.metric("ws_reconnects_total", reason="frozen") == 1, PATIENCE_S)
+        eventually(lambda: "frozen: over" in gap_reasons(feed, ETH), PATIENCE_S)
+        eventually(complete(feed, 50, (BTC, ETH)), PATIENCE_S)
+        assert trades_of(feed.events(), SOL) == {}
+        assert feed.metric("subscription_state", symbol=SOL, stream="trade") == -1
+        assert feed.metric("subscription_state", symbol=BTC, stream="trade") == 3
+
+
+def test_an_acknowledged_stream_that_stays_silent_is_asked_anew(fresh_lake: Settings, tmp_path: Path) -> None:
+    faults: list[dict[str, Any]] = [
+        {"kind": "silent", "symbol": ETH, "channel": "trade", "until": 12},
+        {"kind": "maintenance", "from": 30, "until": 33},
+    ]
+    with feeds(fresh_lake, tmp_path, faults) as feed:
+        feed.processes.start("simulator", "producer")
+        eventually(complete(feed, 10, (BTC, SOL)), PATIENCE_S)
+        eventually(complete(feed, 10), PATIENCE_S)
+        eventually(lambda: "maintenance: over" in gap_reasons(feed, BTC), PATIENCE_S)
+        eventually(complete(feed, 100), PATIENCE_S)
+        assert feed.metric("ws_reconnects_total") == 0
+        assert feed.metric("exchange_status", state="online") == 1
+
+
+def test_kills_outages_and_a_dead_broker_lose_nothing(
+    fresh_lake: Settings, tmp_path: Path, servers: LocalServers
+) -> None:
+    with feeds(fresh_lake, tmp_path, [{"kind": "outage", "from": 20, "until": 26}]) as feed:
+        feed.processes.start("simulator", "producer")
+        eventually(complete(feed, 20), PATIENCE_S)
+        feed.processes.kill("producer")
+        eventually(after(8.0), 30.0)
+        feed.processes.start("producer")
+        eventually(lambda: "start: over" in gap_reasons(feed, BTC), PATIENCE_S)
+        servers.kill("kafka")
+        eventually(after(4.0), 30.0)
+        servers.start("kafka")
+        eventually(after(6.0), 30.0)
+        before = len(feed.events())
+        feed.processes.kill("simulator")
+        feed.processes.start("simulator")
+        eventually(lambda: len(feed.events()) > before + 300, PATIENCE_S)
+        assert feed.processes.stop("producer") == 0
+        feed.processes.start("producer")
+        eventually(lambda: feed.metric("producer_trades_total") > 100, PATIENCE_S)
+        eventually(complete(feed, 300), PATIENCE_S)
+        newest = max(e["ts"] for e in feed.events() if e["type"] == "trade")
+        assert datetime.now(UTC) - datetime.fromisoformat(newest) < timedelta(minutes=1)
