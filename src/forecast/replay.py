@@ -1,0 +1,188 @@
+"""Proves that replay equals live: a day's silver rows and forecasts are recomputed and held against what was served."""
+
+import argparse
+import logging
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+
+import numpy as np
+import orjson
+import polars as pl
+
+from features.compare import close, differing
+from features.engine import State, fold
+from features.spec import LEAD_IN, NAMES, EngineConfig, spec_hash
+from forecast import models
+from forecast.models import Forecaster
+from forecast.registry import Registry
+from forecast.serving.compiled import compile_trees
+from forecast.serving.watch import simple_rule
+from forecast.targets import TARGETS, Target
+from lakehouse.errors import FatalError, LakeError
+from lakehouse.findings import Finding, note
+from lakehouse.process import set_up_logging
+from lakehouse.schema import GOLD_FORECASTS
+from lakehouse.settings import HORIZONS_S, Settings, load_settings
+from lakehouse.stores import bronze
+from lakehouse.stores.questdb import QuestDB
+
+log = logging.getLogger(__name__)
+# Events of the next day that came before the last of this one decide whether those caused a row.
+AFTER = timedelta(minutes=10)
+# So many rows at once go the way a single served row goes.
+FEW = 16
+VALUES = ("value", "lower", "upper", "lower_95", "upper_95", "baseline")
+Fetch = Callable[[str], Forecaster]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Rows of a symbol's day that were compared, and those that differ beyond relative 1e-9."""
+
+    symbol: str
+    day: str
+    silver: int
+    silver_differ: int
+    forecasts: int
+    forecasts_differ: int
+
+
+def replay(questdb: QuestDB, config: EngineConfig, fetch: Fetch, symbol: str, day: date) -> Report:
+    """Recomputes what was served for ``symbol`` on ``day``: silver from bronze, forecasts from silver.
+
+    Args:
+        fetch: the forecaster of a recorded model version such as ``bid/3``.
+
+    Raises:
+        RetryableError: QuestDB or MLflow is away. FatalError: a recorded version is gone.
+    """
+    start = datetime.combine(day, time(), UTC)
+    end = start + timedelta(days=1)
+    spec = spec_hash(config)
+    where = f"symbol = {bronze.text(symbol)} AND ts >= {bronze.instant(start)} AND ts < {bronze.instant(end)}"
+    mine = f"{where} AND spec = {bronze.text(spec)}"
+    live = questdb.frame(f"SELECT * FROM silver_features WHERE {mine} AND origin = 'live'")
+    differ = differing(live, recomputed(questdb, config, symbol, start, end)) if live.height else 0
+    served = questdb.frame(f"SELECT * FROM {GOLD_FORECASTS.name} WHERE {mine}")
+    wrong = forecasts_that_differ(served, live, fetch)
+    return Report(symbol, day.isoformat(), live.height, differ, served.height, wrong)
+
+
+def recomputed(questdb: QuestDB, config: EngineConfig, symbol: str, start: datetime, end: datetime) -> pl.DataFrame:
+    """The live rows of a span as the engine makes them today, from bronze in log order, lead-in included."""
+    state, found = State.empty(config), []
+    for piece in bronze.live_between(questdb, symbol, start - LEAD_IN, end + AFTER):
+        state, rows = fold(state, piece)
+        found.append(rows.filter(pl.col("ts").is_between(start, end, closed="left")))
+    if not found:
+        raise FatalError(f"bronze holds no live events of {symbol} from {start}, but silver has rows: restore the day")
+    return pl.concat(found)
+
+
+def forecasts_that_differ(served: pl.DataFrame, silver: pl.DataFrame, fetch: Fetch) -> int:
+    """How many served forecasts the recorded model and calibration do not give for the recorded row.
+
+    Args:
+        served: rows of gold_forecasts of one symbol. silver: the rows they were made from.
+    """
+    wrong = 0
+    for (version,), part in served.group_by("model_version"):
+        again = _forecasts(fetch(str(version)), silver, part)
+        both = part.join(again, on=("epoch", "seq", "horizon_s"), how="left", suffix="_again")
+        agree = pl.all_horizontal(close(pl.col(name), pl.col(f"{name}_again")) for name in VALUES)
+        known = pl.col("value_again").is_not_null() & (pl.col("calibration") == pl.col("calibration_again"))
+        wrong += both.height - int(both.select((agree & known).fill_null(False).sum()).item())
+    return wrong
+
+
+def _forecasts(forecaster: Forecaster, silver: pl.DataFrame, served: pl.DataFrame) -> pl.DataFrame:
+    rows = silver.join(served.select("epoch", "seq").unique(), on=("epoch", "seq"), how="semi").sort("epoch", "seq")
+    matrix = rows.select(forecaster.columns).cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    pieces = [forecaster.forecast(matrix[i : i + FEW]) for i in range(0, len(matrix), FEW)]
+    if not pieces:
+        return served.clear().select("epoch", "seq", "horizon_s", "calibration", *VALUES)
+    values = {name: np.concatenate([getattr(piece, name) for piece in pieces]) for name in VALUES}
+    return pl.concat(
+        rows.select("epoch", "seq").with_columns(
+            pl.lit(horizon, pl.Int32).alias("horizon_s"),
+            pl.lit(forecaster.calibration.id).alias("calibration"),
+            *(pl.Series(name, matrix_of[:, i]) for name, matrix_of in values.items()),
+        )
+        for i, horizon in enumerate(HORIZONS_S)
+    )
+
+
+def fetcher(settings: Settings, spec: str, folder: Path) -> Fetch:
+    """Fetches recorded versions from the registry, each once; version 0 is the rule that serves without a registry."""
+    registry = Registry(settings)
+    held: dict[str, Forecaster] = {}
+
+    def fetch(version: str) -> Forecaster:
+        if version not in held:
+            name, _, number = version.partition("/")
+            target = _target(name)
+            if number == "0":
+                held[version] = simple_rule(target, NAMES, spec)
+            else:
+                registry.fetch(target, int(number), folder / version)
+                found = models.load(folder / version)
+                walk = compile_trees(found.learned) if found.learned else None
+                held[version] = found.with_evaluator(walk) if walk else found
+        return held[version]
+
+    return fetch
+
+
+def _target(name: str) -> Target:
+    for target in TARGETS:
+        if target == name:
+            return target
+    raise FatalError(f"gold_forecasts holds forecasts of a model {name}: only {' and '.join(TARGETS)} can be replayed")
+
+
+def replay_day(settings: Settings, symbols: Sequence[str], day: date) -> list[Report]:
+    """Replays every symbol's day and notes the counts in ``gold_quality``: what the command and the DAG call."""
+    questdb = QuestDB(settings)
+    config = EngineConfig(
+        settings.feature_interval_ms, settings.vol_step_s, settings.silence_s, bronze.sparse_symbols(questdb)
+    )
+    try:
+        with tempfile.TemporaryDirectory(prefix="tradelake-replay-") as folder:
+            fetch = fetcher(settings, spec_hash(config), Path(folder))
+            reports = [replay(questdb, config, fetch, symbol, day) for symbol in symbols]
+        now = datetime.now(UTC)
+        note(questdb, now, [_finding(report) for report in reports])
+        return reports
+    finally:
+        questdb.close()
+
+
+def _finding(report: Report) -> Finding:
+    log.info("%s", report)
+    differ, count = report.silver_differ + report.forecasts_differ, report.silver + report.forecasts
+    return Finding("replay_differing", differ, count, report.symbol, detail=report.day)
+
+
+def main() -> None:
+    """``python -m forecast.replay [--day D]`` (default: yesterday); status 1 when a row differs."""
+    parser = argparse.ArgumentParser(prog="python -m forecast.replay", description=__doc__)
+    parser.add_argument("--day", type=date.fromisoformat, help="UTC day, YYYY-MM-DD (default: yesterday)")
+    arguments = parser.parse_args()
+    try:
+        settings = load_settings()
+        set_up_logging(settings.log_level)
+        day = arguments.day or datetime.now(UTC).date() - timedelta(days=1)
+        reports = replay_day(settings, settings.symbols, day)
+    except LakeError as error:
+        sys.exit(f"replay failed: {error}")
+    print(orjson.dumps([asdict(report) for report in reports]).decode())
+    if differ := sum(report.silver_differ + report.forecasts_differ for report in reports):
+        sys.exit(f"{differ} rows of {day} differ beyond relative 1e-9 from what was served")
+
+
+if __name__ == "__main__":
+    main()
