@@ -2,9 +2,12 @@
 
 import json
 import logging
+import os
+import re
 import subprocess
 import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
@@ -49,3 +52,10 @@ def run(module: str, *arguments: str) -> Any:
     if status != 0:
         raise AirflowException(f"{module} ended with status {status}: {last}")
     return result
+
+
+def work_folder(run_id: str) -> Path:
+    """A folder for what the steps of one DAG run hand on to each other, under Airflow's home."""
+    folder = Path(os.environ["AIRFLOW_HOME"]) / "work" / re.sub(r"[^A-Za-z0-9]+", "-", run_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
