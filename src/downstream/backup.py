@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 # Two parts at a time: the server exports one while the other is encoded, sent and read back.
 PARALLEL = 2
 MARKER = "_lake.json"
+# Exit status that tells the DAG to show the task as skipped, not as done.
+NOTHING_TO_DO = 99
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +195,8 @@ def main() -> None:
         sys.exit(f"backup failed: {error}")
     print(orjson.dumps(asdict(report)).decode())
     if not report.written + report.unchanged:
-        sys.exit(f"nothing to back up: the lake holds no rows of {arguments.day or 'any whole UTC day'}")
+        log.warning("nothing to back up: the lake holds no rows of %s", arguments.day or "any whole UTC day yet")
+        sys.exit(NOTHING_TO_DO)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,10 @@ class Settings(BaseSettings):
     features_ttl_s: int = Field(300, ge=1, description="Seconds until features in Redis expire.")
     retention_days: int = Field(0, ge=0, description="Days kept in QuestDB once backed up; 0: for ever.")
 
+    quality_span_hours: int = Field(
+        6, ge=1, description="Live skill below zero in each of so many hours moves the champion back."
+    )
+
     simulator_seed: int = Field(42, description="Seed of the simulated market.")
     simulator_events_per_s: float = Field(20.0, gt=0, description="Density of the simulated market, per symbol.")
     simulator_genesis: str = Field("2026-01-01T00:00:00Z", description="When the simulated market's trade ids start.")
