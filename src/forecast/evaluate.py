@@ -24,6 +24,7 @@ log = logging.getLogger("forecast.evaluate")
 TICK_STEP_S = 5
 BAR_STEP_S = 60
 SILENCE_S = 900.0
+MIN_ROWS = 2000
 # A bar tells its prices and its volume; not how many trades of which side made them, nor their mean.
 UNTOLD_BY_BARS = tuple(
     name
@@ -74,7 +75,15 @@ def evaluate(data: Dataset, plan: Plan, tuning: Tuning) -> dict[str, Any]:
     """
     if len(data) < MIN_ROWS:
         raise LakeError(f"only {len(data)} usable rows ({dict(data.counts)}), want at least {MIN_ROWS}: give more data")
-    body: dict[str, Any] = {
+    body = describe(data)
+    for target in TARGETS:
+        body[target] = backtest.report(data, backtest.run(data, target, plan, tuning, log.info))
+    return body
+
+
+def describe(data: Dataset) -> dict[str, Any]:
+    """What was evaluated: symbols, span, rows kept and left out, definitions."""
+    return {
         "symbols": sorted(set(data.symbols.tolist())),
         "from": _iso(data.ts[0]),
         "to": _iso(data.ts[-1]),
@@ -83,12 +92,6 @@ def evaluate(data: Dataset, plan: Plan, tuning: Tuning) -> dict[str, Any]:
         "spec": data.spec,
         "dataset": data.hash(),
     }
-    for target in TARGETS:
-        body[target] = backtest.report(data, backtest.run(data, target, plan, tuning, log.info))
-    return body
-
-
-MIN_ROWS = 2000
 
 
 def _iso(micros: int) -> str:

@@ -143,8 +143,8 @@ def assert_future_unknown(events: pl.DataFrame, config: EngineConfig, share: flo
     cut = int(len(events) * share)
     _, rows = fold(State.empty(config), events)
     _, other = fold(State.empty(config), pl.concat([events[:cut], scramble(events[cut:])]))
-    last = (int(events[cut - 1, "epoch"]), int(events[cut - 1, "seq"]))
-    known = pl.struct("epoch", "seq") <= pl.struct(epoch=pl.lit(last[0]), seq=pl.lit(last[1]))
+    epoch, seq = int(events[cut - 1, "epoch"]), int(events[cut - 1, "seq"])
+    known = (pl.col("epoch") < epoch) | ((pl.col("epoch") == epoch) & (pl.col("seq") <= seq))
     before, after = rows.filter(known).select(FEATURES).to_numpy(), other.filter(known).select(FEATURES).to_numpy()
     return same(before, after)
 

@@ -1,0 +1,203 @@
+"""Trains on the lake: dataset, leak gate, tuning, evaluation, challenger, decision: ``python -m forecast.train``.
+
+Each step takes a folder and plain values, leaves its work in the folder and returns plain values, so that a scheduler
+can run the steps one by one: ``--step prepare|leaks|tune|evaluate|decide --folder F``. Without ``--step`` all run.
+The last line of stdout is JSON. Status 99: too little history, nothing was trained.
+"""
+
+import argparse
+import json
+import logging
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from features.engine import EngineConfig
+from features.spec import spec_hash
+from forecast import backtest, challenger, dataset, evaluate, lake, leak, models, report, tune
+from forecast.backtest import Backtest
+from forecast.challenger import Recent
+from forecast.fitting import Tuning
+from forecast.registry import Registry
+from forecast.targets import TARGETS, Target
+from forecast.walkforward import Plan
+from lakehouse.errors import LakeError
+from lakehouse.process import set_up_logging
+from lakehouse.settings import Settings, load_settings
+from lakehouse.stores import bronze
+from lakehouse.stores.questdb import QuestDB
+
+log = logging.getLogger("forecast.train")
+NOTHING_TO_DO = 99
+DEFAULT_DAYS = 14.0
+DATASET = "dataset.npz"
+STEPS = ("prepare", "leaks", "tune", "evaluate", "decide")
+
+
+class TooLittleHistoryError(LakeError):
+    """There are not enough complete rows yet; the simple rules go on serving."""
+
+
+def engine_config(settings: Settings, sparse: frozenset[str] = frozenset()) -> EngineConfig:
+    """The engine as the consumer runs it."""
+    return EngineConfig(settings.feature_interval_ms, settings.vol_step_s, settings.silence_s, sparse)
+
+
+def prepare(settings: Settings, questdb: QuestDB, folder: Path, symbols: Sequence[str], days: float) -> dict[str, Any]:
+    """Reads the newest ``days`` of all symbols into ``folder``, and some raw events for the leak gate.
+
+    Raises:
+        TooLittleHistoryError: fewer complete rows than an evaluation needs.
+    """
+    config = engine_config(settings, bronze.sparse_symbols(questdb))
+    end = datetime.now(UTC)
+    spec = spec_hash(config)
+    parts = [lake.read(questdb, s, end - timedelta(days=days), end, spec, config.vol_step_s) for s in symbols]
+    data = dataset.pool(parts)
+    counts = {symbol: dict(part.counts) for symbol, part in zip(symbols, parts, strict=True)}
+    log.info("rows by symbol: %s", counts)
+    if len(data) < evaluate.MIN_ROWS:
+        raise TooLittleHistoryError(
+            f"{len(data)} complete rows, want {evaluate.MIN_ROWS}: the simple rules go on serving"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    data.save(folder / DATASET)
+    lake.newest_events(questdb, symbols[0]).write_parquet(folder / "events.parquet")
+    (folder / "config.json").write_text(json.dumps(asdict(config) | {"sparse": sorted(config.sparse)}))
+    return {"rows": len(data), "dataset": data.hash(), "spec": spec, "counts": counts}
+
+
+def leaks(folder: Path) -> dict[str, Any]:
+    """The leak gate over the folder's dataset and events.
+
+    Raises:
+        LeakError: training must not go on.
+    """
+    held = folder / "events.parquet"
+    events = pl.read_parquet(held) if held.exists() else None
+    config = json.loads((folder / "config.json").read_text()) if held.exists() else None
+    engine = EngineConfig(**(config | {"sparse": frozenset(config["sparse"])})) if config else None
+    found = leak.check(dataset.load(folder / DATASET), Plan(), events, engine)
+    log.info("leak gate passed: %s", found)
+    return found
+
+
+def search(folder: Path, budget: str) -> dict[str, Any]:
+    """Tunes each target within the budget (``20`` trials, ``90s``, ``0`` none) and keeps what was found."""
+    trials, seconds = tune.parse_budget(budget)
+    data = dataset.load(folder / DATASET)
+    found: dict[str, Any] = {}
+    for target in TARGETS:
+        chosen = Tuning() if not (trials or seconds) else tune.search(data, target, Tuning(), trials, seconds)
+        (folder / f"tuning_{target}.json").write_text(json.dumps(asdict(chosen)))
+        found[target] = asdict(chosen)
+    return found
+
+
+def assess(folder: Path) -> dict[str, Any]:
+    """Walks forward, writes the report, the challengers and the verdict's material; returns the headline figures."""
+    data = dataset.load(folder / DATASET)
+    results: dict[Target, Backtest] = {}
+    for target in TARGETS:
+        tuning = read_tuning(folder, target)
+        results[target] = backtest.run(data, target, Plan(), tuning, log.info)
+        challenger.make(data, results[target], tuning).save(folder / target)
+        challenger.recent(results[target]).save(folder / f"recent_{target}.npz")
+    body = evaluate.describe(data) | {target: backtest.report(data, result) for target, result in results.items()}
+    report.write(folder / "report", data, results, body)
+    (folder / "report" / "report.json").write_text(json.dumps(body))
+    return {target: {h: f["ratio"] for h, f in body[target].items()} for target in TARGETS}
+
+
+def read_tuning(folder: Path, target: Target) -> Tuning:
+    """The settings `search` found; the defaults where it did not run."""
+    held = folder / f"tuning_{target}.json"
+    return Tuning(**json.loads(held.read_text())) if held.exists() else Tuning()
+
+
+def decide(folder: Path, registry: Registry, promote: bool) -> dict[str, Any]:
+    """Registers both challengers and promotes each that beats its champion and the best rule; logs every decision.
+
+    Args:
+        promote: False: the decision is logged, but the champion stays whatever it is.
+    """
+    registry.ensure_baselines()
+    data = dataset.load(folder / DATASET)
+    body = json.loads((folder / "report" / "report.json").read_text())
+    decisions: dict[str, Any] = {}
+    for target in TARGETS:
+        candidate = models.load(folder / target)
+        figures = {f"ratio_{h}": float(f["ratio"]) for h, f in body[target].items()}
+        version = registry.register(candidate, asdict(read_tuning(folder, target)), figures, folder / "report")
+        registry.challenge(target, version)
+        with tempfile.TemporaryDirectory(prefix="tradelake-champion-") as scratch:
+            before = registry.champion(target) or version
+            registry.fetch(target, before, Path(scratch))
+            newest = Recent.load(folder / f"recent_{target}.npz", target)
+            verdict = challenger.judge(data, newest, models.load(Path(scratch)))
+        if verdict.promote and promote:
+            registry.promote(target, version, verdict.reason, verdict.figures)
+        else:
+            reason = verdict.reason if not verdict.promote else f"{verdict.reason}, but --promote was not given"
+            registry.refuse(target, version, reason, verdict.figures)
+        decisions[target] = {"version": version, "champion": registry.champion(target), "reason": verdict.reason}
+    return decisions
+
+
+def run_step(step: str, folder: Path, chosen: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+    """One step by name; builds only the clients it needs."""
+    if step == "prepare":
+        questdb = QuestDB(settings)
+        try:
+            return prepare(settings, questdb, folder, chosen.symbols or settings.symbols, chosen.days)
+        finally:
+            questdb.close()
+    if step == "decide":
+        return decide(folder, Registry(settings), chosen.promote)
+    if step == "tune":
+        return search(folder, chosen.tuning_budget)
+    return leaks(folder) if step == "leaks" else assess(folder)
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m forecast.train", description=__doc__)
+    parser.add_argument("--symbols", type=lambda text: text.split(","), help="comma-separated; default: the lake's")
+    parser.add_argument("--days", type=float, default=DEFAULT_DAYS, help="newest days to learn from (%(default)s)")
+    parser.add_argument("--tuning-budget", default="0", help="trials (20) or seconds (90s) per target; 0: no tuning")
+    parser.add_argument("--promote", action="store_true", help="let a challenger that wins become champion")
+    parser.add_argument("--folder", type=Path, help="where the steps keep their work; default: a temporary one")
+    parser.add_argument("--step", choices=STEPS, help="run one step only; needs --folder")
+    chosen = parser.parse_args(arguments)
+    if chosen.step and not chosen.folder:
+        parser.error("--step needs --folder")
+    return chosen
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one step or all; 0 when it went well, 99 with too little history, 1 on an error (said on stderr)."""
+    chosen = parse(sys.argv[1:] if arguments is None else arguments)
+    settings = load_settings()
+    set_up_logging(settings.log_level)
+    with tempfile.TemporaryDirectory(prefix="tradelake-train-") as scratch:
+        folder = chosen.folder or Path(scratch)
+        try:
+            done = {s: run_step(s, folder, chosen, settings) for s in ([chosen.step] if chosen.step else STEPS)}
+        except TooLittleHistoryError as error:
+            log.warning("%s", error)
+            return NOTHING_TO_DO
+        except LakeError as error:
+            log.error("%s", error)
+            return 1
+    sys.stdout.write(json.dumps(done) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
