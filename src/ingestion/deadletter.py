@@ -8,6 +8,7 @@ of Kraken's WebSocket or a row of its REST API; all are read as they would be to
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -180,9 +181,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     set_up_logging()
     try:
         settings = load_settings()
-        consumer = kafka.consumer(settings, group="tradelake-deadletter")
-        found = read(consumer)
-        consumer.close()
+        with closing(kafka.consumer(settings, group="tradelake-deadletter")) as consumer:
+            found = read(consumer)
         if asked.command == "list":
             for letter in found[: asked.limit] if not asked.id else _chosen(found, asked.id, asked.limit):
                 print(letter.line())

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,17 +43,16 @@ class Feeds:
 
 def read_topic(settings: Settings, topic: str) -> list[tuple[bytes, dict[str, bytes]]]:
     """Values and headers of a topic as it is now."""
-    consumer = kafka.consumer(settings, group="tests-feeds")
     found: list[tuple[bytes, dict[str, bytes]]] = []
-    for partition in consumer.list_topics(topic, timeout=10).topics[topic].partitions:
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
-        consumer.assign([TopicPartition(topic, partition, low)])
-        while low < high:
-            for message in consumer.consume(min(high - low, 10_000), timeout=5.0):
-                assert message.error() is None, message.error()
-                low = message.offset() + 1
-                found.append((message.value() or b"", dict(message.headers() or ())))
-    consumer.close()
+    with closing(kafka.consumer(settings, group="tests-feeds")) as consumer:
+        for partition in consumer.list_topics(topic, timeout=10).topics[topic].partitions:
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+            consumer.assign([TopicPartition(topic, partition, low)])
+            while low < high:
+                for message in consumer.consume(min(high - low, 10_000), timeout=5.0):
+                    assert message.error() is None, message.error()
+                    low = message.offset() + 1
+                    found.append((message.value() or b"", dict(message.headers() or ())))
     return found
 
 

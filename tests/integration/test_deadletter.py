@@ -1,5 +1,8 @@
 """Dead letters in a real topic: listed with reason and origin, sent again once they pass, never twice."""
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -27,15 +30,21 @@ def trade(trade_id: int, ahead_s: float = 0.0) -> Trade:
 
 
 @pytest.fixture
-def run(fresh_lake: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(fresh_lake: Settings) -> Run:
     """The command, as a person would call it: exit status and lines."""
     kafka.ensure_topics(kafka.admin(fresh_lake), fresh_lake.kafka_partitions)
-    for name, value in child_environment(fresh_lake).items():
-        monkeypatch.setenv(name, value)
 
     def command(*arguments: str) -> tuple[int, list[str]]:
-        status = deadletter.main(arguments)
-        return status, capsys.readouterr().out.splitlines()
+        line = [sys.executable, "-m", "ingestion.deadletter", *arguments]
+        done = subprocess.run(
+            line,
+            env=os.environ | child_environment(fresh_lake),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return done.returncode, done.stdout.splitlines()
 
     return command
 
