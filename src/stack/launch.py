@@ -11,7 +11,7 @@ from stack.process import Process
 from stack.report import probe_error
 from stack.supervisor import Supervisor
 
-HEALTHY_S = 180.0
+HEALTHY_S = 300.0
 MOST_TRIES = 5
 
 

@@ -21,7 +21,7 @@ from stack.process import Process
 from stack.table import processes
 
 SERVERS = ("questdb", "kafka", "redis")
-START_S = 90.0
+START_S = 240.0
 STOP_S = 20.0
 
 

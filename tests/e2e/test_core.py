@@ -21,7 +21,7 @@ from stack.envfile import child_environment, secret_names
 from stack.local import scratch_settings
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Lake:
         }
         return load_settings(_env_file=self.env_file, **ours)
 
-    def run(self, script: str, *arguments: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
+    def run(self, script: str, *arguments: str, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [ROOT / "scripts" / script, *arguments],
             env=self.environment,
