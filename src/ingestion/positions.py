@@ -69,7 +69,7 @@ def start_positions(
     found: Places = {}
     for part in partitions:
         key = (part.topic, part.partition)
-        low, high = _watermarks(client, part)
+        low, high = kafka.watermarks(client, part)
         committed, held = offsets[key], 0
         if committed is None or committed < low:
             held = _held(questdb, epochs[part.topic], ORIGINS[part.topic], part.partition, count)
@@ -94,21 +94,13 @@ def trim(client: Consumer, admin: AdminClient, partitions: Sequence[TopicPartiti
             done = committed[part.topic, part.partition] or 0
             # Without a message that recent the answer is the end of the log, as a negative number.
             until = min(done, part.offset) if part.offset >= 0 else done
-            if until > _watermarks(client, part)[0]:
+            if until > kafka.watermarks(client, part)[0]:
                 below.append(TopicPartition(part.topic, part.partition, until))
         for future in admin.delete_records(below).values() if below else ():
             future.result()
     except KafkaException as error:
         raise kafka.kafka_error(error, "Kafka, trimming the log") from error
     return len(below)
-
-
-def _watermarks(client: Consumer, part: TopicPartition) -> tuple[int, int]:
-    try:
-        low, high = client.get_watermark_offsets(part, timeout=kafka.TIMEOUT_S)
-    except KafkaException as error:
-        raise kafka.kafka_error(error, "Kafka") from error
-    return low, high
 
 
 def _held(questdb: QuestDB, epoch: int, origin: str, partition: int, count: int) -> int:
@@ -139,7 +131,7 @@ def accept_loss() -> list[str]:
         try:
             start_positions(client, questdb, epochs, [part], count)
         except FatalError as error:
-            low, high = _watermarks(client, part)
+            low, high = kafka.watermarks(client, part)
             committed = kafka.committed(client, [part])[part.topic, part.partition]
             place = high if committed is not None and committed > high else low
             client.commit(offsets=[TopicPartition(part.topic, part.partition, place)], asynchronous=False)

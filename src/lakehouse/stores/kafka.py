@@ -138,3 +138,16 @@ def partition_of(key: str, partitions: int) -> int:
         value = (value ^ int.from_bytes(tail, "little")) * mix & mask
     value = (value ^ value >> 13) * mix & mask
     return ((value ^ value >> 15) & 0x7FFFFFFF) % partitions
+
+
+def watermarks(client: Consumer, part: TopicPartition) -> tuple[int, int]:
+    """The oldest offset of a partition, and the one that its next message will get.
+
+    Raises:
+        RetryableError: the broker is away or not ready yet.
+    """
+    try:
+        low, high = client.get_watermark_offsets(part, timeout=TIMEOUT_S)
+    except KafkaException as error:
+        raise kafka_error(error, f"Kafka, {part.topic}/{part.partition}") from error
+    return low, high

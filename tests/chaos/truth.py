@@ -1,0 +1,162 @@
+"""The comparison: bronze and silver against the simulated market's own ledger and against Kafka's log."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+from confluent_kafka import TopicPartition
+
+from features.engine import State, fold
+from features.spec import NAMES
+from ingestion.batch import Raw, read
+from ingestion.restore import engine_config
+from ingestion.simulator.market import Market
+from lakehouse.messages import EVENT_SCHEMA
+from lakehouse.settings import EVENTS_TOPIC, Settings
+from lakehouse.stores import bronze, kafka
+from lakehouse.stores.questdb import QuestDB
+from tests.chaos.storm import Kill
+
+QUOTE_FIELDS = ["symbol", "seq", "ts", "bid", "bid_qty", "ask", "ask_qty", "last", "volume", "vwap"]
+# REST's exchange time of a trade is up to about a microsecond later than the WebSocket's.
+TIME_SKEW = timedelta(microseconds=2)
+
+
+@dataclass
+class Verdict:
+    """What was found; every count but ``events`` should be 0."""
+
+    events: int = 0
+    trades_lost: int = 0
+    trades_doubled: int = 0
+    trades_wrong: int = 0
+    quotes_lost: int = 0
+    quotes_doubled: int = 0
+    quotes_wrong: int = 0
+    gaps_missing: int = 0
+    silver_lost: int = 0
+    silver_doubled: int = 0
+    silver_wrong: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def sums(self) -> dict[str, int]:
+        """Lost, doubled and wrong over all tables."""
+        parts: dict[str, tuple[str, ...]] = {"lost": ("trades_lost", "quotes_lost", "gaps_missing", "silver_lost")}
+        parts |= {kind: tuple(f"{of}_{kind}" for of in ("trades", "quotes", "silver")) for kind in ("doubled", "wrong")}
+        return {kind: sum(getattr(self, name) for name in names) for kind, names in parts.items()}
+
+
+def market_of(settings: Settings) -> Market:
+    """The market that the simulator shows under these settings."""
+    genesis = datetime.fromisoformat(settings.simulator_genesis)
+    return Market(settings.simulator_seed, settings.simulator_events_per_s, genesis)
+
+
+def expected_trades(market: Market, symbol: str, first_id: int, start: datetime, end: datetime) -> pl.DataFrame:
+    """What the market traded from ``first_id`` to ``end``."""
+    columns = market.trades(symbol, start, end).columns(market.pairs[symbol])
+    frame = pl.DataFrame(columns).with_columns(pl.col("ts").dt.replace_time_zone("UTC"))
+    return frame.filter(pl.col("trade_id") >= first_id)
+
+
+def missing_ids(settings: Settings, end: datetime) -> int:
+    """How many trades up to ``end`` bronze still lacks."""
+    questdb, market, missing = QuestDB(settings), market_of(settings), 0
+    for symbol in settings.symbols:
+        held = questdb.frame(f"SELECT trade_id, ts FROM bronze_trades WHERE symbol = {bronze.text(symbol)}")
+        if held.is_empty():
+            return -1
+        first, start = held.sort("trade_id").select("trade_id", pl.col("ts").min()).row(0)
+        wanted = expected_trades(market, symbol, first, start, end).select("trade_id")
+        missing += wanted.join(held, on="trade_id", how="anti").height
+    questdb.close()
+    return missing
+
+
+def judge(settings: Settings, kills: Sequence[Kill], end: datetime) -> Verdict:
+    """Compares everything; the producer and the consumer have stopped, all is committed."""
+    verdict = Verdict()
+    questdb = QuestDB(settings)
+    questdb.wait_applied([*bronze.TABLES, "silver_features"])
+    log = log_events(settings)
+    verdict.events = log.height
+    held = {symbol: bronze.events(questdb, f"symbol = {bronze.text(symbol)}") for symbol in settings.symbols}
+    for symbol, events in held.items():
+        mine = log.filter(pl.col("symbol") == symbol)
+        _trades(verdict, market_of(settings), symbol, events.filter(pl.col("type") == "trade"), end)
+        _quotes(verdict, events.filter(pl.col("type") == "quote"), mine.filter(pl.col("type") == "quote"))
+        _gaps(verdict, symbol, mine, [kill for kill in kills if kill.victim == "producer"])
+    _silver(verdict, settings, questdb, held)
+    questdb.close()
+    return verdict
+
+
+def log_events(settings: Settings) -> pl.DataFrame:
+    """Everything in market.events that the consumer should have taken."""
+    client = kafka.consumer(settings, group="chaos-look")
+    frames = [pl.DataFrame(schema=EVENT_SCHEMA)]
+    for number in range(settings.kafka_partitions):
+        low, high = kafka.watermarks(client, TopicPartition(EVENTS_TOPIC, number))
+        client.assign([TopicPartition(EVENTS_TOPIC, number, low)])
+        while low < high:
+            messages = client.consume(min(50_000, high - low), 10)
+            raws = [Raw(number, m.offset(), m.value() or b"") for m in messages]
+            frames.append(read(EVENTS_TOPIC, 1, raws, settings.future_tolerance_s)[0].events.select(list(EVENT_SCHEMA)))
+            low += len(messages)
+    client.close()
+    return pl.concat(frames)
+
+
+def _trades(verdict: Verdict, market: Market, symbol: str, held: pl.DataFrame, end: datetime) -> None:
+    first, start, newest = held.select(
+        pl.col("trade_id").min(), pl.col("ts").min(), pl.col("ts").max().alias("to")
+    ).row(0)
+    truth = expected_trades(market, symbol, first, start, max(end, newest + TIME_SKEW))
+    due = truth.filter(pl.col("ts") <= end)
+    verdict.trades_lost += due.join(held, on="trade_id", how="anti").height
+    verdict.trades_doubled += held.height - held["trade_id"].n_unique()
+    both = held.join(truth, on="trade_id", how="left", suffix="_true")
+    close = (pl.col("ts") - pl.col("ts_true")).is_between(-TIME_SKEW, TIME_SKEW)
+    equal = pl.all_horizontal(pl.col(name) == pl.col(f"{name}_true") for name in ("price", "qty", "side"))
+    wrong = both.filter(~(close & equal).fill_null(False))
+    verdict.trades_wrong += wrong.height
+    verdict.notes += [str(row) for row in wrong.select("symbol", "trade_id", "ts", "ts_true", "price").head(3).rows()]
+
+
+def _quotes(verdict: Verdict, held: pl.DataFrame, log: pl.DataFrame) -> None:
+    verdict.quotes_doubled += held.height - held["seq"].n_unique()
+    verdict.quotes_lost += log.join(held, on="seq", how="anti").height
+    extra = held.select(QUOTE_FIELDS).join(log.select(QUOTE_FIELDS), on=QUOTE_FIELDS, how="anti", nulls_equal=True)
+    verdict.quotes_wrong += extra.height
+    verdict.notes += [str(row) for row in extra.head(3).rows()]
+
+
+def _gaps(verdict: Verdict, symbol: str, log: pl.DataFrame, kills: Sequence[Kill]) -> None:
+    """After each kill of the producer, the first quote must come after a gap in the log."""
+    ticker = log.filter((pl.col("type") == "quote") | (pl.col("stream") == "ticker")).sort("seq")
+    for kill in kills:
+        after = ticker.filter(pl.col("received_at") > kill.at)
+        if after.height and after.item(0, "type") != "gap":
+            verdict.gaps_missing += 1
+            verdict.notes.append(f"{symbol}: no gap after {kill.at}, but {after.row(0, named=True)['received_at']}")
+
+
+def _silver(verdict: Verdict, settings: Settings, questdb: QuestDB, held: dict[str, pl.DataFrame]) -> None:
+    """Live rows against one offline fold of bronze in log order."""
+    config = engine_config(settings, questdb)
+    for symbol, events in held.items():
+        rows = questdb.frame(f"SELECT * FROM silver_features WHERE symbol = {bronze.text(symbol)} AND origin = 'live'")
+        expected = fold(State.empty(config), events.sort("epoch", "seq"))[1]
+        keys = ["epoch", "seq"]
+        verdict.silver_doubled += rows.height - rows.select(keys).n_unique()
+        verdict.silver_lost += expected.join(rows, on=keys, how="anti").height
+        verdict.silver_wrong += rows.join(expected, on=keys, how="anti").height
+        both = rows.unique(keys).join(expected, on=keys, how="inner", suffix="_true")
+        ours = both.select(NAMES).fill_null(float("nan")).to_numpy()
+        theirs = both.select(f"{name}_true" for name in NAMES).to_numpy()
+        close = np.isclose(ours, theirs, rtol=1e-9, atol=0.0, equal_nan=True).all(axis=1)
+        wrong = both.filter(pl.Series(~close) | (pl.col("complete") != pl.col("complete_true")))
+        verdict.silver_wrong += wrong.height
+        verdict.notes += [f"silver {symbol} {row}" for row in wrong.select("ts", *keys).head(3).rows()]
