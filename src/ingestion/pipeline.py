@@ -20,10 +20,12 @@ from ingestion import deadletter, restore
 from ingestion.batch import ORIGINS, Dead, Part
 from ingestion.held import Held, by_symbol, first_deliveries
 from ingestion.migrate import SILVER
+from ingestion.refusal import Refusal
 from ingestion.restore import Position
 from lakehouse import process
 from lakehouse.errors import PoisonError, RetryableError
 from lakehouse.messages import EVENT_SCHEMA
+from lakehouse.retention import dropped_days
 from lakehouse.schema import BRONZE_GAPS, BRONZE_QUOTES, BRONZE_TRADES, Table
 from lakehouse.settings import EVENTS_TOPIC
 from lakehouse.stores.questdb import QuestDB
@@ -62,6 +64,7 @@ class Pipeline:
         self._partition: dict[str, int] = {}
         self._positions: dict[tuple[str, int], Position] = {}
         self._writers = ThreadPoolExecutor(len(BRONZE), "bronze")
+        self._refusal = Refusal(lambda: self._retry("questdb", lambda: dropped_days(stores.questdb)))
 
     def close(self) -> None:
         """Ends the helper threads."""
@@ -87,7 +90,9 @@ class Pipeline:
             for part in parts:
                 self._restore(part)
         self._set_aside(list(dead))
-        for part in parts:
+        for whole in parts:
+            part, late = self._refusal.split(whole)
+            self._set_aside(late)
             events = self._bronze(part, self._fresh(part))
             if part.origin == "live" and events.height:
                 self._live(part, events)
