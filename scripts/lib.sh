@@ -103,6 +103,7 @@ fetch_minio() {
     local to=${SERVERS_DIR:-var/servers} version
     version=$(sed -n 's/^ARG MINIO_VERSION=//p' docker/minio/Dockerfile)
     [[ -x $to/minio && -f $to/.minio-version && $(<"$to/.minio-version") == "$version" ]] && return
+    PATH=$PATH:/usr/local/go/bin
     command -v go >/dev/null || die "Go 1.24 or newer is needed to build MinIO (https://go.dev/dl)," \
         "or an object store of yours: set S3_ENDPOINT"
     say "building MinIO $version (about four minutes, once)"
