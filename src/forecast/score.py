@@ -10,9 +10,10 @@ from prometheus_client import Counter, Gauge
 
 from forecast.judge import scores
 from forecast.prices import read_path
+from forecast.told import tell_findings
 from lakehouse import process
 from lakehouse.errors import RetryableError
-from lakehouse.schema import GOLD_FORECAST_SCORES, GOLD_FORECASTS
+from lakehouse.schema import GOLD_FORECAST_SCORES, GOLD_FORECASTS, GOLD_QUALITY
 from lakehouse.settings import HORIZONS_S, Settings
 from lakehouse.stores.bronze import instant, text
 from lakehouse.stores.questdb import QuestDB
@@ -115,6 +116,7 @@ def score_all(database: QuestDB, scorer: Scorer, symbols: tuple[str, ...]) -> in
     judged = sum(scorer.score(symbol) for symbol in symbols)
     database.wait_applied([GOLD_FORECAST_SCORES.name])
     tell_skill(database)
+    tell_findings(database)
     return judged
 
 
@@ -123,7 +125,9 @@ def main(settings: Settings, stop: threading.Event, once: bool = False) -> None:
     database = QuestDB(settings)
     scorer = Scorer(database, settings.vol_step_s)
     try:
-        process.retrying(lambda: database.migrate([GOLD_FORECASTS, GOLD_FORECAST_SCORES], ()), stop, "migrating")
+        process.retrying(
+            lambda: database.migrate([GOLD_FORECASTS, GOLD_FORECAST_SCORES, GOLD_QUALITY], ()), stop, "migrating"
+        )
         while not stop.is_set():
             judged = process.retrying(lambda: score_all(database, scorer, settings.symbols), stop, "scoring")
             log.log(logging.INFO if once else logging.DEBUG, "judged %d forecasts", judged)
