@@ -1,6 +1,7 @@
 """Backfills through real servers and the real consumer: every row once, however often and whenever killed."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,9 +28,10 @@ BTC = "BTC/USD"
 
 @pytest.fixture
 def feed(fresh_lake: Settings, tmp_path: Path) -> Iterator[Feeds]:
-    """A lake with a running consumer, its own state folder, and a simulator that can be started."""
-    with feeds(fresh_lake, tmp_path, var_dir=tmp_path) as made:
-        (made.settings.state_dir / "logs").mkdir(parents=True)
+    """A lake that remembers no backfill, with a running consumer, and a simulator that can be started."""
+    for folder in ("backfill", "cache"):
+        shutil.rmtree(fresh_lake.state_dir / folder, ignore_errors=True)
+    with feeds(fresh_lake, tmp_path) as made:
         made.processes.start("consumer")
         yield made
 
