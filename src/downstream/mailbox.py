@@ -39,9 +39,10 @@ class Mailbox:
             self._waiting.append(row)
             skipped = 0
             if len(self._waiting) > self._most:
-                newest = {waiting["symbol"]: waiting for waiting in self._waiting}
-                skipped = len(self._waiting) - len(newest)
-                self._waiting = list(newest.values())
+                newest = {waiting["symbol"]: waiting["seq"] for waiting in self._waiting}
+                kept = [waiting for waiting in self._waiting if waiting["seq"] == newest[waiting["symbol"]]]
+                skipped = len(self._waiting) - len(kept)
+                self._waiting = kept
             self._changed.notify()
             return skipped
 
