@@ -47,10 +47,11 @@ make_venv() {
     local python wanted stamp=.venv/.made-from
     wanted=$(cat requirements.txt pyproject.toml scripts/lib.sh | sha256sum)
     [[ -f $stamp && $(<"$stamp") == "$wanted" ]] && is_python311 .venv/bin/python && return
-    python=$(find_python) || {
+    if ! python=$(find_python); then
+        say "Python 3.11 is needed (pyenv, uv or your distribution bring it); looking for a system package"
         apt_install python3.11 python3.11-venv
-        python=$(find_python)
-    } || die "Python 3.11 is needed: install it so that python3.11 is on the PATH"
+        python=$(find_python) || die "Python 3.11 is needed: install it so that python3.11 is on the PATH"
+    fi
     if ! is_python311 .venv/bin/python; then
         "$python" -c 'import ensurepip' 2>/dev/null || apt_install python3.11-venv
         say "making .venv with $("$python" --version)"

@@ -59,17 +59,17 @@ class Report:
 
 
 def gather(settings: Settings, table: Sequence[Process], states: dict[str, ProcessState]) -> Report:
-    """Asks every process, side by side."""
-    with ThreadPoolExecutor(len(table) + 2) as pool:
-        lag = pool.submit(consumer_lag, settings)
-        tables = pool.submit(table_reports, settings)
+    """Asks every process, side by side; then those that answered for lag and tables: a hung one hangs nobody."""
+    with ThreadPoolExecutor(len(table)) as pool:
         errors = list(pool.map(lambda process: probe_error(process.probe, settings), table))
-    reports = {p.name: _report(p, settings, states.get(p.name), e) for p, e in zip(table, errors, strict=True)}
-    if "consumer" in reports:
+        reports = {p.name: _report(p, settings, states.get(p.name), e) for p, e in zip(table, errors, strict=True)}
+        well = {name for name, report in reports.items() if report.healthy}
+        lag = pool.submit(consumer_lag, settings) if {"kafka", "consumer"} <= set(reports) and "kafka" in well else None
+        tables = table_reports(settings) if "questdb" in well else {}
+    if lag is not None:
         reports["consumer"] = replace(reports["consumer"], lag=lag.result())
     memory = sum(report.memory_mb for report in reports.values())
-    healthy = all(report.healthy for report in reports.values())
-    return Report(settings.source, healthy, round(memory, 1), reports, tables.result())
+    return Report(settings.source, len(well) == len(reports), round(memory, 1), reports, tables)
 
 
 def probe_error(probe: Probe, settings: Settings) -> str | None:
