@@ -1,6 +1,6 @@
 """Turns reports into the tables people read; pure."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from lakehouse.settings import Settings
 from stack.envfile import secret_names
@@ -23,16 +23,20 @@ def where_things_are(settings: Settings, table: Sequence[Process], report: Repor
         port = str(next(iter(found.ports.values()), ""))
         health = "healthy" if found.healthy else "UNHEALTHY"
         rows.append((process.name, health, port, f"{found.memory_mb:.0f} MB", process.about))
-    return f"\n{columns(rows)}\n\n{addresses(settings)}\nmemory in all: {report.memory_mb:.0f} MB (PSS)\n"
+    return f"\n{columns(rows)}\n\n{addresses(settings, report.processes)}\nmemory in all: {report.memory_mb:.0f} MB (PSS)\n"
 
 
-def addresses(settings: Settings) -> str:
-    """The pages a person opens, and where the passwords are."""
+def addresses(settings: Settings, running: Container[str]) -> str:
+    """The pages a person opens, of what runs, and where the passwords are."""
     rows = [
         ("live page and API", settings.api_url),
         ("QuestDB console", f"http://{settings.questdb_host}:{settings.questdb_http_port}"),
         ("MLflow", settings.mlflow_uri),
     ]
+    if "airflow" in running:
+        rows.append(("Airflow", f"http://{settings.airflow_host}:{settings.airflow_port}"))
+    if "minio" in running:
+        rows.append(("MinIO console", f"http://{settings.bind_host}:{settings.minio_console_port}"))
     lines = [f"{name:<18} {url}" for name, url in rows]
     return "\n".join((*lines, "passwords: scripts/status.sh --secrets"))
 
