@@ -12,7 +12,7 @@ from features.engine import EngineConfig, State, fold
 from features.spec import NAMES as FEATURES
 from forecast import baselines, inputs, walkforward
 from forecast.dataset import Dataset
-from forecast.fitting import best_rules, fit_rules, labels
+from forecast.fitting import labels
 from forecast.inputs import Inputs
 from forecast.targets import MICROS, TARGETS, Array, Target, Times
 from forecast.walkforward import Plan
@@ -76,10 +76,14 @@ def assert_purged(ts: Times, plan: Plan) -> int:
 
 
 def future_labels(data: Dataset, target: Target) -> Array:
-    """What the models learn, shape (rows, horizons): scaled returns, or log variance over the rule's."""
-    truth, features = data.truth[target], data.rows()
-    rules = best_rules(target, fit_rules(target, features, truth), features, truth)
-    label = labels(target, truth, baselines.predict(rules, target, features), baselines.row_scale(features))
+    """What is yet to happen, shape (rows, horizons): scaled log returns, or log variance over the row's EWMA.
+
+    Over one fixed rule, not the best one: a rule that a leak has made perfect would hide it.
+    """
+    features = data.rows()
+    scale = baselines.row_scale(features)
+    rule = scale if target == "vol" else baselines.reference_price(features)[:, None]
+    label = labels(target, data.truth[target], np.broadcast_to(rule, scale.shape), scale)
     return np.asarray(np.log(label)) if target == "vol" else label
 
 

@@ -1,0 +1,91 @@
+"""A stranger's files: what is taken, and that an error names line, column and what was expected."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from forecast import files
+from lakehouse.errors import FatalError
+
+
+def csv(folder: Path, text: str) -> Path:
+    path = folder / "file.csv"
+    path.write_text(text)
+    return path
+
+
+def test_kraken_trades_are_read_from_every_recorded_shape(shared_data: Path) -> None:
+    found = {p.name: files.read_trades(p, "BTC/USD") for p in sorted((shared_data / "kraken").glob("*trades*.csv"))}
+    assert {name: len(frame) for name, frame in found.items()}["kraken_btcusd_trades_2019-07-01.csv"] == 2672
+    assert all(frame["ts"].is_sorted() and frame["price"].min() > 0 for frame in found.values())  # type: ignore[operator]
+    assert set(found["kraken_xbtusdt_trades_2025-11-10.csv"]["side"]) == {"buy", "sell"}
+
+
+def test_trades_without_ids_are_numbered_by_line(tmp_path: Path) -> None:
+    path = csv(tmp_path, "ts,price,qty\n2026-01-01T00:00:00Z,1.5,2\n2026-01-01T00:00:01Z,1.6,1\n")
+    assert files.read_trades(path)["trade_id"].to_list() == [-1, -2]
+
+
+def test_a_repeated_trade_counts_once(tmp_path: Path) -> None:
+    line = "2026-01-01T00:00:00Z,1.5,2,7\n"
+    assert len(files.read_trades(csv(tmp_path, "ts,price,qty,trade_id\n" + line * 2))) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("ts,price,qty\n2026-01-01T00:00:00Z,1.5,2\n2026-01-01T00:00:01Z,abc,1\n", r"line 3, column price.*'abc'"),
+        ("ts,price,qty\n2026-01-01T00:00:00Z,-1,2\n", r"line 2, column price: want a number above 0"),
+        ("ts,price,qty\nyesterday,1,2\n", r"line 2, column ts: want a UTC time.*'yesterday'"),
+        ("ts,price,qty,side\n2026-01-01T00:00:00Z,1,2,up\n", r"line 2, column side: want buy or sell"),
+        ("ts,cost,qty\n2026-01-01T00:00:00Z,1,2\n", r"no column price.*ts, cost, qty"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(FatalError, match=said):
+        files.read_trades(csv(tmp_path, text))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FatalError, match="no such file"):
+        files.read_quotes(tmp_path / "none.parquet")
+
+
+def test_a_crossed_quote_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FatalError, match="line 2, column bid: want a bid not above the ask"):
+        files.read_quotes(csv(tmp_path, "ts,bid,ask\n2026-01-01T00:00:00Z,101,100\n"))
+
+
+def test_several_symbols_must_be_chosen_from(tmp_path: Path) -> None:
+    text = "ts,symbol,bid,ask\n2026-01-01T00:00:00Z,A/B,1,2\n2026-01-01T00:00:01Z,C/D,3,4\n"
+    with pytest.raises(FatalError, match="--symbol"):
+        files.read_quotes(csv(tmp_path, text))
+    assert files.read_quotes(csv(tmp_path, text), "C/D")["bid"].to_list() == [3.0]
+
+
+def test_krakens_ohlcvt_has_no_header_and_counts_seconds(tmp_path: Path) -> None:
+    bars = files.read_bars(csv(tmp_path, "1561939200,10,12,9,11,3.5,7\n1561939260,11,11,10,10.5,1,2\n"), "BTC/USD")
+    assert bars["ts"].dt.to_string("%Y-%m-%dT%H:%M").to_list() == ["2019-07-01T00:00", "2019-07-01T00:01"]
+    assert bars["close"].to_list() == [11.0, 10.5]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("1561939260,11,10,9,11,1,2", "line 2, column high: want at least low and close"),
+        ("1561939261,11,11,10,10.5,1,2", "line 2, column ts: want the start of a minute"),
+        ("1561939200,11,11,10,10.5,1,2", "column ts: want each minute once"),
+    ],
+)
+def test_a_bad_bar_is_named(tmp_path: Path, line: str, said: str) -> None:
+    with pytest.raises(FatalError, match=said):
+        files.read_bars(csv(tmp_path, f"1561939200,10,12,9,11,3.5,7\n{line}\n"))
+
+
+def test_a_bar_arrives_at_its_close(tmp_path: Path) -> None:
+    bars = files.read_bars(csv(tmp_path, "1561939200,10,12,9,11,3.5,7\n"), "BTC/USD")
+    events, closes = files.bar_events(bars)
+    assert events["price"].to_list() == [12.0, 9.0, 11.0]
+    assert events["ts"].is_sorted() and events["ts"][-1] == bars["ts"][0] + timedelta(minutes=1)
+    assert closes["price"].to_list() == [11.0] and events["qty"].sum() == 3.5

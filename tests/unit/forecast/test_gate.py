@@ -1,0 +1,70 @@
+"""The gate: it says no without evidence, yes to what is clearly better, and never looks ahead."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from forecast import backtest, gate
+from forecast.dataset import Dataset
+from forecast.fitting import Tuning
+from forecast.gate import Candidate, Evidence
+from forecast.walkforward import Plan
+
+QUICK = Tuning(trees=15, depth=3, patience=5)
+
+
+def evidence(gain: float, rows: int, seed: int = 0) -> Evidence:
+    """A fold on which the full XGBoost correction is better than the EWMA by ``gain``, up to noise."""
+    rng = np.random.default_rng(seed)
+    rule = rng.gamma(1.0, 1.0, (rows, 5))
+    full = Candidate("xgboost", (1.0, 1.0))
+    better = rule * (1 - gain) + rng.normal(0, 0.5, (rows, 5))
+    return Evidence({"ewma": rule, "har": rule * 1.2}, {full: better, Candidate("linear", (1.0, 0.0)): rule * 1.01})
+
+
+def test_without_an_earlier_fold_the_best_rule_by_training_serves() -> None:
+    assert gate.decide("vol", [], 0, 1, "har", "xgboost").candidate == Candidate("har")
+
+
+def test_a_clear_winner_is_served() -> None:
+    decision = gate.decide("vol", [evidence(0.1, 5000)], 0, 5, "ewma", "xgboost")
+    assert decision.candidate == Candidate("xgboost", (1.0, 1.0))
+    assert decision.gain == pytest.approx(0.1, abs=0.03) and decision.p < 0.01
+
+
+def test_a_lucky_short_history_is_not_enough() -> None:
+    refused = [gate.decide("vol", [evidence(0.03, 60, s)], 0, 20, "ewma", "xgboost").candidate.model for s in range(20)]
+    assert refused.count("ewma") >= 15
+
+
+def test_a_rule_gives_way_only_to_a_clearly_better_rule() -> None:
+    same = evidence(-0.5, 3000)
+    assert gate.decide("vol", [same], 0, 1, "har", "xgboost").candidate == Candidate("ewma")
+    assert gate.decide("vol", [same], 0, 1, "ewma", "xgboost").candidate == Candidate("ewma")
+
+
+def test_the_rival_library_must_be_clearly_better() -> None:
+    base = evidence(0.1, 4000)
+    xgboost = base.corrections[Candidate("xgboost", (1.0, 1.0))]
+    near = replace(base, corrections={**base.corrections, Candidate("lightgbm", (1.0, 1.0)): xgboost * 0.999})
+    far = replace(base, corrections={**base.corrections, Candidate("lightgbm", (1.0, 1.0)): xgboost * 0.9})
+    assert gate.pick_library([near]) == "xgboost"
+    assert gate.pick_library([far]) == "lightgbm"
+    assert gate.pick_library([]) == "xgboost"
+
+
+def test_decisions_use_earlier_folds_only(markets: Callable[[int, int], Dataset]) -> None:
+    data = markets(2600, 5)
+    plan = Plan(folds=2, burn_in=1, start=0.4)
+    honest = backtest.run(data, "vol", plan, QUICK, libraries=("xgboost",))
+    cut = honest.folds[2].index[0]
+    truth = data.truth["vol"].copy()
+    truth[cut:] = np.random.default_rng(0).permutation(truth[cut:]) * 3
+    other = backtest.run(replace(data, truth={**data.truth, "vol": truth}), "vol", plan, QUICK, libraries=("xgboost",))
+    assert [d.candidate for fold in honest.decisions for d in fold] == [
+        d.candidate for fold in other.decisions for d in fold
+    ]
+    assert np.array_equal(honest.served, other.served)
+    assert not np.array_equal(honest.ends[0], other.ends[0])
