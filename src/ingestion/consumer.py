@@ -26,6 +26,8 @@ from lakehouse.stores.redis import Redis
 
 log = logging.getLogger(__name__)
 TOPICS = (EVENTS_TOPIC, HISTORY_TOPIC)
+# Per topic and partition, one past the last message of a batch.
+Ends = dict[tuple[str, int], int]
 # A batch that takes longer than this makes fetching pause; one that is not done when its partitions are taken away
 # is given up, and whoever gets them repeats it.
 PATIENCE_S = 1.0
@@ -55,8 +57,8 @@ class Feed:
         ids = kafka.topic_ids(admin, TOPICS)
         self._epochs = {topic: epoch_of(stores.questdb, topic, ids[topic]) for topic in TOPICS}
         self._worker = ThreadPoolExecutor(1, "pipeline")
-        self._job: Future[None] | None = None
-        self._ends: dict[tuple[str, int], int] = {}
+        self._job: Future[Ends] | None = None
+        self._ends: Ends = {}
         self._assigned: set[int] = set()
         self._rebalances = 0
         self._early: list[Message] = []
@@ -73,6 +75,7 @@ class Feed:
                 self._turn()
         finally:
             self._end_job(FINISH_S)
+            self._commit()
             self._client.close()
             self._worker.shutdown()
             self._pipeline.close()
@@ -92,6 +95,7 @@ class Feed:
             self._trim()
         if self._job is not None and self._job.done():
             self._end_job(0)
+        self._commit()
 
     def _fetch(self) -> list[Message]:
         """Waits for a message, then takes what is there; while a batch is at work, collects up to a whole one."""
@@ -126,10 +130,10 @@ class Feed:
         log.warning("%s: %s", where, error)
         return False
 
-    def _read(self, messages: Sequence[Message]) -> tuple[list[Part], list[Dead], dict[tuple[str, int], int]]:
+    def _read(self, messages: Sequence[Message]) -> tuple[list[Part], list[Dead], Ends]:
         with metrics.timed("read"):
             raws: dict[str, list[Raw]] = {}
-            ends: dict[tuple[str, int], int] = {}
+            ends: Ends = {}
             for message in messages:
                 topic, partition, offset = message.topic(), message.partition(), message.offset()
                 raws.setdefault(topic, []).append(Raw(partition, offset, message.value() or b""))
@@ -139,15 +143,15 @@ class Feed:
         dead = [letter for _, letters in found for letter in letters]
         return [part for part, _ in found], dead, ends
 
-    def _process(self, parts: list[Part], dead: list[Dead], ends: dict[tuple[str, int], int]) -> None:
-        """One batch up to Redis, on the second thread; then its ends may be committed."""
+    def _process(self, parts: list[Part], dead: list[Dead], ends: Ends) -> Ends:
+        """One batch up to Redis, on the second thread; gives its ends, which may be committed then."""
         self._pipeline.process(parts, dead)
         self._pipeline.place({key: Position(self._epochs[key[0]], end) for key, end in ends.items()})
-        self._ends |= ends
         metrics.BATCH.observe(sum(len(part.raws) for part in parts))
+        return ends
 
     def _commit(self) -> None:
-        """Commits what is stored; when that fails, the next commit covers it, and a repeated batch does no harm."""
+        """Commits what is done; when that fails, the next commit covers it, and a repeated batch does no harm."""
         ends = [TopicPartition(*key, end) for key, end in self._ends.items()]
         if not ends:
             return
@@ -197,22 +201,25 @@ class Feed:
         if given_up:
             self._halt.set()
         try:
-            job.result()
+            self._ends |= job.result()
         except RetryableError as error:
             log.warning("batch given up, it will be repeated: %s", error)
             self._pipeline.forget(self._assigned)
             return False
         finally:
             self._halt.clear()
-        self._commit()
         return True
 
     def _on_assign(self, _client: Consumer, partitions: list[TopicPartition]) -> None:
         self._rebalances += 1
         numbers = {part.partition for part in partitions}
-        self._pipeline.forget(self._assigned - numbers)
-        self._assigned = numbers
         places = process.retrying(lambda: self._places(partitions), self._stop, "finding positions")
+        # What is kept must stand exactly where fetching goes on, or events would be folded twice.
+        moved = {
+            number for (topic, number), place in places.items() if not self._pipeline.stands_at(topic, number, place)
+        }
+        self._pipeline.forget((self._assigned - numbers) | moved)
+        self._assigned = numbers
         self._pipeline.place(places)
         self._next = {key: place.offset for key, place in places.items()}
         self._early = []
@@ -231,6 +238,7 @@ class Feed:
         self._rebalances += 1
         log.info("giving back %d partitions", len(partitions))
         self._end_job(FINISH_S)
+        self._commit()
 
     def _on_lost(self, _client: Consumer, partitions: list[TopicPartition]) -> None:
         """Others may have gone on meanwhile: nothing that is known here counts any more."""

@@ -74,6 +74,10 @@ class Pipeline:
         """Tells where (topic, partition) stand; symbols of partitions that are new here are restored on first sight."""
         self._positions.update(positions)
 
+    def stands_at(self, topic: str, partition: int, place: Position) -> bool:
+        """Whether what is known here of a partition ends exactly at ``place``."""
+        return self._positions.get((topic, partition)) == place
+
     def forget(self, partitions: set[int]) -> None:
         """Drops all that is known of these partitions' symbols."""
         for symbol in [s for s, partition in self._partition.items() if partition in partitions]:
