@@ -126,15 +126,20 @@ def fit_booster(library: Library, target: Target, fit: Sample, stop: Sample, tun
     return (_fit_xgboost if library == "xgboost" else _fit_lightgbm)(target, fit, stop, tuning)
 
 
-def _residual(target: Target, sample: Sample) -> Array:
-    """The label left to the booster: it starts from margin 0."""
+def residual(target: Target, label: Array, start: Array) -> Array:
+    """The label left to the booster once ``start`` is taken: it begins at margin 0."""
     if target == "vol":
-        return np.clip(sample.label * np.exp(-sample.start), _LEAST_RATIO, _MOST_RATIO)
-    return np.asarray(sample.label - sample.start)
+        return np.clip(label * np.exp(-start), _LEAST_RATIO, _MOST_RATIO)
+    return np.asarray(label - start)
 
 
-def _fit_xgboost(target: Target, fit: Sample, stop: Sample, tuning: Tuning) -> xgboost.Booster:
-    parameters = {
+def _residual(target: Target, sample: Sample) -> Array:
+    return residual(target, sample.label, sample.start)
+
+
+def xgboost_parameters(target: Target, tuning: Tuning) -> dict[str, Any]:
+    """XGBoost's settings for a booster of one horizon."""
+    return {
         "objective": "reg:gamma" if target == "vol" else "reg:squarederror",
         "eval_metric": "gamma-deviance" if target == "vol" else "rmse",
         "base_score": 1.0 if target == "vol" else 0.0,
@@ -148,6 +153,10 @@ def _fit_xgboost(target: Target, fit: Sample, stop: Sample, tuning: Tuning) -> x
         "nthread": 1,
         "seed": tuning.seed,
     }
+
+
+def _fit_xgboost(target: Target, fit: Sample, stop: Sample, tuning: Tuning) -> xgboost.Booster:
+    parameters = xgboost_parameters(target, tuning)
     data = xgboost.QuantileDMatrix(fit.table, _residual(target, fit), max_bin=128, nthread=1)
     held = xgboost.QuantileDMatrix(stop.table, _residual(target, stop), ref=data, max_bin=128, nthread=1)
     booster = xgboost.train(
