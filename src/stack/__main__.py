@@ -8,6 +8,7 @@ import sys
 
 from lakehouse.errors import FatalError, LakeError
 from lakehouse.settings import Settings, load_settings
+from lakehouse.stores.questdb import QuestDB
 from stack import envfile, show
 from stack.down import down
 from stack.layout import Layout, layout
@@ -47,6 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
     logs.add_argument("-n", "--lines", type=int, default=100, help="how many lines from the end (default 100)")
     logs.set_defaults(run=_logs)
+    query = commands.add_parser("sql", help="run one query as the user that can only read")
+    query.add_argument("query", help="SQL, e.g. \"SELECT * FROM gold_ohlc_1m LIMIT -5\"")
+    query.set_defaults(run=_sql)
     commands.add_parser("env-example", help="print .env.example").set_defaults(run=_env_example)
     return parser
 
@@ -95,6 +99,16 @@ def _logs(arguments: argparse.Namespace) -> int:
         raise FatalError(f"{arguments.name} has no log yet: scripts/up.sh starts it")
     follow = ["-F"] if arguments.follow else []
     os.execvp("tail", ["tail", "-n", str(arguments.lines), *follow, str(path)])  # noqa: S606
+
+
+def _sql(arguments: argparse.Namespace) -> int:
+    database = QuestDB(load_settings(), readonly=True)
+    try:
+        names, rows = database.table(arguments.query)
+    finally:
+        database.close()
+    print(show.columns([names, *([show.cell(value) for value in row] for row in rows)]) if names else "done")
+    return 0
 
 
 def _env_example(_: argparse.Namespace) -> int:

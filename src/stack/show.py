@@ -15,6 +15,11 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
 
 
+def cell(value: object) -> str:
+    """One value of a query's result; NULL is empty, times are UTC."""
+    return "" if value is None else str(value)
+
+
 def where_things_are(settings: Settings, table: Sequence[Process], report: Report) -> str:
     """What runs where, with the addresses to open."""
     rows = [("PROCESS", "HEALTH", "PORT", "MEMORY", "WHAT")]

@@ -85,14 +85,20 @@ class QuestDB:
         Raises:
             RetryableError: the server is away. FatalError: the query is wrong.
         """
+        return self.table(sql, parameters)[1]
+
+    def table(self, sql: str, parameters: Sequence[object] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Like `rows`, with the names of the columns before them."""
         with self._pg_lock:
             try:
                 if self._pg is None:
                     self._pg = psycopg2.connect(**self._pg_args)
                     self._pg.autocommit = True
                 with self._pg.cursor() as cursor:
-                    cursor.execute(sql, tuple(parameters))
-                    return cursor.fetchall() if cursor.description else []
+                    # Without parameters a % in the query is just a %.
+                    cursor.execute(sql, tuple(parameters) or None)
+                    names = [column.name for column in cursor.description or ()]
+                    return names, cursor.fetchall() if names else []
             except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
                 self._drop_pg()
                 raise RetryableError(f"{self._where}: {str(error).strip()}") from error
