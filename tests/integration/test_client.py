@@ -1,0 +1,72 @@
+"""The client and its page: every example in docs/client.md runs against a real QuestDB, and reads what was written."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from downstream import client
+from downstream.client import Client
+from features.spec import COLUMNS
+from lakehouse.errors import FatalError
+from lakehouse.schema import BRONZE_TRADES, TABLES, silver_features
+from lakehouse.settings import Settings
+from lakehouse.stores.questdb import QuestDB
+from lakehouse.views import views
+from stack.local import environment
+
+DOCS = Path(__file__).parents[2] / "docs" / "client.md"
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+@pytest.fixture
+def filled(fresh_lake: Settings) -> Settings:
+    """A lake with twenty minutes of trades."""
+    database = QuestDB(fresh_lake)
+    database.migrate([*TABLES, silver_features(COLUMNS)], views(fresh_lake.feature_interval_ms))
+    ts = [NOW - timedelta(seconds=s) for s in range(1200, 0, -1)]
+    columns = {"ts": ts, "received_at": ts, "symbol": "BTC/USD", "trade_id": range(1200), "price": 100.0, "qty": 1.0}
+    frame = pl.DataFrame(columns | {"source": "sim", "origin": "live", "epoch": 1, "seq": range(1200)})
+    database.write(BRONZE_TRADES, frame)
+    database.wait_applied([BRONZE_TRADES.name, "gold_ohlc_1m", "gold_ohlc_5m"])
+    return fresh_lake
+
+
+def _examples(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", DOCS.read_text(), re.DOTALL)
+
+
+def test_the_python_examples_run(filled: Settings) -> None:
+    code = "\n".join(_examples("python")) + "\nassert candles.height >= 4 and candles['volume'].sum() == 1200\n"
+    subprocess.run([sys.executable, "-c", code], env=os.environ | environment(filled), check=True, timeout=120)
+
+
+def test_the_shell_examples_run(filled: Settings, tmp_path: Path) -> None:
+    for line in _examples("sh")[0].splitlines():
+        command = [sys.executable, *shlex.split(line)[1:]]
+        subprocess.run(command, env=os.environ | environment(filled), cwd=tmp_path, check=True, timeout=120)
+    assert pl.read_parquet(tmp_path / "forecasts.parquet").columns[:2] == ["ts", "symbol"]
+
+
+def test_spans_include_their_start_and_not_their_end(filled: Settings) -> None:
+    start = (NOW - timedelta(minutes=10)).replace(second=0)
+    with Client(filled) as lake:
+        found = lake.ohlc("BTC/USD", start, start + timedelta(minutes=3))
+        assert found["ts"].to_list() == [start + timedelta(minutes=m) for m in range(3)]
+        naive = lake.ohlc("BTC/USD", start.replace(tzinfo=None), (start + timedelta(minutes=3)).replace(tzinfo=None))
+        assert naive.equals(found)
+        assert lake.features("NO'/SUCH", start, NOW).is_empty()
+        with pytest.raises(FatalError, match="1m, 5m"):
+            lake.ohlc("BTC/USD", start, NOW, interval="2m")
+
+
+def test_a_wrong_time_is_an_error_that_shows_the_form(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        client.main(["ohlc", "--symbol", "BTC/USD", "--from", "yesterday"])
+    assert "RFC 3339" in capsys.readouterr().err
