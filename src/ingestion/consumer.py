@@ -9,6 +9,7 @@ from concurrent.futures import wait as wait_for
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
+from prometheus_client import REGISTRY
 
 from ingestion import consumer_metrics as metrics
 from ingestion.batch import Dead, Part, Raw, read
@@ -18,6 +19,7 @@ from ingestion.pipeline import Pipeline, Stores
 from ingestion.positions import Places, start_positions, trim
 from ingestion.restore import Position, engine_config
 from lakehouse import process
+from lakehouse.collectors import DiskCollector, RedisCollector
 from lakehouse.errors import FatalError, RetryableError
 from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC, Settings
 from lakehouse.stores import kafka
@@ -253,6 +255,8 @@ class Feed:
 def main(settings: Settings, stop: threading.Event) -> None:
     """Migrates, then consumes until stopped."""
     questdb, redis = QuestDB(settings), Redis(settings)
+    REGISTRY.register(RedisCollector(redis))
+    REGISTRY.register(DiskCollector(settings.var_dir))
     admin = kafka.admin(settings)
     process.retrying(lambda: migrate(settings, questdb, admin), stop, "migrating")
     stores = Stores(questdb, redis, kafka.producer(settings))

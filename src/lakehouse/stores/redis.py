@@ -61,6 +61,13 @@ class Redis:
         except RedisError as error:
             raise self._error(error) from error
 
+    def info(self) -> dict[str, Any]:
+        """Redis' own figures, as its INFO command names them."""
+        try:
+            return dict(self._client.info())
+        except RedisError as error:
+            raise self._error(error) from error
+
     def publish(self, kind: Kind, rows: Sequence[Mapping[str, Any]]) -> None:
         """Sets the key ``kind:symbol`` and publishes on the channel of that name, in order, never older over newer.
 

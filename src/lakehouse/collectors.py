@@ -1,0 +1,49 @@
+"""Prometheus collectors for what has no /metrics of its own: Redis, and the disk under the lake."""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from lakehouse.errors import LakeError
+from lakehouse.stores.redis import Redis
+
+# Name as redis_exporter has it: (field of Redis' INFO, what it is).
+REDIS_FIGURES = {
+    "redis_memory_used_bytes": ("used_memory", "Memory that Redis has in use."),
+    "redis_connected_clients": ("connected_clients", "Open connections to Redis."),
+    "redis_commands_processed_total": ("total_commands_processed", "Commands since Redis started."),
+    "redis_uptime_in_seconds": ("uptime_in_seconds", "Seconds since Redis started."),
+}
+
+
+class RedisCollector(Collector):
+    """Redis' own figures, read at each scrape; ``redis_up`` is 0 while it does not answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def collect(self) -> Iterable[Metric]:
+        """The figures of one moment."""
+        try:
+            info = self._redis.info()
+        except LakeError:
+            yield GaugeMetricFamily("redis_up", "Whether Redis answers.", 0)
+            return
+        yield GaugeMetricFamily("redis_up", "Whether Redis answers.", 1)
+        for name, (field, about) in REDIS_FIGURES.items():
+            yield GaugeMetricFamily(name, about, float(info[field]))
+
+
+class DiskCollector(Collector):
+    """How much of the disk under ``folder`` is free, between 0 and 1."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterable[Metric]:
+        """The figure of one moment."""
+        usage = shutil.disk_usage(self._folder)
+        yield GaugeMetricFamily("disk_free_ratio", "Free share of the disk under the lake.", usage.free / usage.total)
