@@ -27,7 +27,8 @@ then in log order, the event included, and nothing later. `features.engine.fold`
   point k - 1 to k; where no new price came it is 0. Between a mid and a trade price lies half a spread, which is no
   return: `r_k` is 0 where the kind of price changes. `features.volatility` says the same in numpy, for the target too.
 - **Gaps.** A `gap` of the ticker voids the quote: quote columns are NULL and the grid goes on with trade prices until
-  the next quote. It takes effect at the newest event time seen when it arrives, since its own stamp is our clock.
+  the next quote. It takes effect at the newest event time seen when it arrives, since its own stamp is our clock. The
+  first quote after it holds from then on, even if stamped earlier; one stamped 4 h before the newest event is void.
 - **complete** is true when nothing is known to be missing in the windows up to {COMPLETE_S // 60} min and the grid step
   before them: no open hole in the trade ids (a refill closes it), no quote gap, no beginning of a stream; for symbols
   without dense ids also no gap of the trades and no silence longer than `SILENCE_S`. A hole lies before the trade that

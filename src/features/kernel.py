@@ -127,6 +127,8 @@ def _trade(book: Book, batch: Batch, i: int, rules: Rules) -> None:
 def _quote(book: Book, ts: int, quote: Floats, step: int) -> None:
     """Takes a quote in; the first one after a gap tells what holds from the gap on, even if stamped earlier."""
     clock = book.clock[0]
+    if clock.newest - ts > _STALE:
+        return
     holds = max(ts, clock.ticker_gap)
     if ts - clock.quote_seen > _STALE:
         clock.quote_since = ts

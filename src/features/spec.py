@@ -17,8 +17,9 @@ COMPLETE_S = 3600
 # A stream silent for longer is not known any more: its values are void and its clock starts anew with the next event.
 STALE_S = 4 * 3600
 # Folding from t - LEAD_IN on gives the rows from t on that folding everything gives: the longest window, the silence
-# after which nothing is known, and room for minutes and grid steps that stick out of the window.
-LEAD_IN = timedelta(seconds=LONG_WINDOWS["24h"] + STALE_S + 600)
+# after which nothing is known, as much again for what holds later than it is stamped (the first quote after a gap),
+# and room for minutes and grid steps that stick out of the window.
+LEAD_IN = timedelta(seconds=LONG_WINDOWS["24h"] + 2 * STALE_S + 600)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,11 @@ SYMBOLS = ("BTC/USD", "ETH/USD", "OLD/USD")
 SPARSE = frozenset({"OLD/USD"})
 # Microseconds between events: ties, bursts, exact grid times, quiet minutes, and silences that make streams stale.
 STEPS = (0, 0, 1, 700, 250_000, 1_000_000, 5_000_000, 61_000_000, 900_000_001, 3_600_000_000)
-HOURS = 3_600_000_000
-# Days without a silence that makes a stream stale, days with some, and minutes.
-PACES = ((*STEPS, 2 * HOURS, 3 * HOURS), (*STEPS, 3 * HOURS, 4 * HOURS + 1, 6 * HOURS), STEPS[:8])
+HOUR = 3_600_000_000
+# Days in which each stream speaks often enough to stay known.
+DAYS = (0, 61_000_000, 900_000_001, HOUR // 2, HOUR, HOUR)
+# Days with silences that make streams stale, and minutes.
+PACES = ((*STEPS, 3 * HOUR, 4 * HOUR + 1, 6 * HOUR), STEPS[:8])
 
 
 def frame(events: list[dict[str, Any]]) -> pl.DataFrame:
@@ -63,12 +65,30 @@ def logs(draw: st.DrawFn, size: int = 80, paces: tuple[tuple[int, ...], ...] = P
                 st.integers(-3, 3),
                 st.booleans(),
             ),
-            min_size=size // 2 if draw(st.booleans()) else 0,
+            min_size=draw(st.sampled_from((0, size // 2, size - 5))),
             max_size=size,
         )
     )
     lost = draw(st.sets(st.integers(0, size)))
     return frame(_log(moves, lost, random.Random(draw(st.integers(0, 99)))))
+
+
+def days(seed: int, size: int = 160) -> pl.DataFrame:
+    """Some days of one symbol and one other now and then, with late events and gaps, evenly drawn."""
+    rng = random.Random(seed)
+    kinds, delays = ("trade",) * 4 + ("quote",) * 3 + ("gap",), (0,) * 8 + (1, 3, 12)
+    moves = [
+        (
+            SYMBOLS[rng.random() < 0.1],
+            rng.choice(kinds),
+            rng.choice(DAYS),
+            rng.choice(delays),
+            rng.randint(-3, 3),
+            rng.random() < 0.5,
+        )
+        for _ in range(size)
+    ]
+    return frame(_log(moves, set(rng.sample(range(size), 3)), rng))
 
 
 def _log(moves: list[Any], lost: set[int], rng: random.Random) -> list[dict[str, Any]]:
@@ -86,7 +106,7 @@ def _log(moves: list[Any], lost: set[int], rng: random.Random) -> list[dict[str,
         else:
             event = gap(ts, "ticker" if flag else "trade")
         if i not in lost:
-            arriving.append((i + delay, i, event | {"symbol": symbol}))
+            arriving.append((i + (0 if kind == "gap" else delay), i, event | {"symbol": symbol}))
     return [event for _, _, event in sorted(arriving, key=lambda x: x[:2])]
 
 

@@ -99,6 +99,9 @@ class Market:
         self.newest_id = max(self.newest_id, event["trade_id"])
 
     def _quote(self, ts: int, event: Row) -> None:
+        assert self.newest is not None
+        if self.newest - ts > STALE:
+            return
         lost = self._found("ticker", ts, proven=False)
         insort(self.quotes, (max(ts, lost), self.arrivals, event), key=lambda q: q[:2])
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from features.engine import EngineConfig, State, fold
 from features.spec import LEAD_IN, NAMES, ROW_COLUMNS
-from tests.unit.features.frames import PACES, SPARSE, START, differences, logs, numbered, recorded
+from tests.unit.features.frames import PACES, SPARSE, START, days, differences, logs, numbered, recorded
 from tests.unit.features.oracle import oracle_rows
 
 CONFIGS = st.sampled_from([EngineConfig(i, step, 900.0, SPARSE) for i in (0, 1000, 60_000) for step in (60, 30)])
@@ -38,7 +38,7 @@ def test_rows_are_the_oracles(events: pl.DataFrame, config: EngineConfig) -> Non
 
 
 @settings(max_examples=15, deadline=None)
-@given(logs(size=60, paces=PACES[2:]), st.sampled_from((1, 2, 5, 12)))
+@given(logs(size=60, paces=PACES[1:]), st.sampled_from((1, 2, 5, 12)))
 def test_rows_are_the_oracles_on_fine_grids(events: pl.DataFrame, step: int) -> None:
     compare(events, EngineConfig(1000, step, 900.0, SPARSE), every=10)
 
@@ -60,6 +60,22 @@ def test_the_tail_gives_the_rows_of_the_whole(events: pl.DataFrame, config: Engi
     rows = rows_of(events, config).filter(pl.col("ts") >= start)
     tail = rows_of(events.filter(pl.col("ts") >= start - LEAD_IN), config).filter(pl.col("ts") >= start)
     assert differences(tail, rows) == []
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rows_of_many_days_are_the_oracles(seed: int) -> None:
+    compare(days(seed), EngineConfig(0, 60, 900.0, SPARSE), every=4)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_tail_of_many_days_gives_the_rows_of_the_whole(seed: int) -> None:
+    config, events = EngineConfig(0, 60, 900.0, SPARSE), days(seed)
+    rows = rows_of(events, config).filter(pl.col("symbol") == "BTC/USD")
+    assert rows["rv_24h"].is_not_nan().any()
+    for start in rows["ts"][-30::5]:
+        tail = rows_of(events.filter(pl.col("ts") >= start - LEAD_IN), config)
+        known = pl.col("ts") >= start
+        assert differences(tail.filter(known, pl.col("symbol") == "BTC/USD"), rows.filter(known)) == []
 
 
 @settings(max_examples=60, deadline=None)

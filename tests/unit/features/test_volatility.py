@@ -46,7 +46,7 @@ def test_spans_add_up() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(logs(size=60, paces=PACES[2:]))
+@given(logs(size=60, paces=PACES[1:]))
 def test_the_engine_follows_the_definition(events: pl.DataFrame) -> None:
     events = events.filter(pl.col("type") != "gap", pl.col("symbol") == "BTC/USD")
     rows = fold(State.empty(EngineConfig()), events)[1]
