@@ -220,15 +220,15 @@ def compare(ours: int, bare: int, one: bytes, seconds: float) -> dict[str, float
             rates[name].append(rate)
             errors += wrong + more
     p50 = {name: milliseconds(all_taken, 50) for name, all_taken in taken.items()}
-    rate = {name: float(np.median(all_rates)) for name, all_rates in rates.items()}
+    per_s = {name: float(np.median(all_rates)) for name, all_rates in rates.items()}
     return {
         "bare_p50_ms": p50["bare"],
         "ours_p50_ms": p50["ours"],
         "ours_p99_ms": milliseconds(taken["ours"], 99),
         "latency_ratio": round(p50["ours"] / p50["bare"], 3),
-        "bare_per_s": round(rate["bare"]),
-        "ours_per_s": round(rate["ours"]),
-        "throughput_ratio": round(rate["ours"] / rate["bare"], 3),
+        "bare_per_s": round(per_s["bare"]),
+        "ours_per_s": round(per_s["ours"]),
+        "throughput_ratio": round(per_s["ours"] / per_s["bare"], 3),
         "errors": errors,
     }
 

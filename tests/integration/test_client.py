@@ -19,7 +19,7 @@ from lakehouse.schema import BRONZE_TRADES, TABLES, silver_features
 from lakehouse.settings import Settings
 from lakehouse.stores.questdb import QuestDB
 from lakehouse.views import views
-from stack.local import environment
+from stack.envfile import child_environment
 
 DOCS = Path(__file__).parents[2] / "docs" / "client.md"
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -44,13 +44,13 @@ def _examples(language: str) -> list[str]:
 
 def test_the_python_examples_run(filled: Settings) -> None:
     code = "\n".join(_examples("python")) + "\nassert candles.height >= 4 and candles['volume'].sum() == 1200\n"
-    subprocess.run([sys.executable, "-c", code], env=os.environ | environment(filled), check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], env=os.environ | child_environment(filled), check=True, timeout=120)
 
 
 def test_the_shell_examples_run(filled: Settings, tmp_path: Path) -> None:
     for line in _examples("sh")[0].splitlines():
         command = [sys.executable, *shlex.split(line)[1:]]
-        subprocess.run(command, env=os.environ | environment(filled), cwd=tmp_path, check=True, timeout=120)
+        subprocess.run(command, env=os.environ | child_environment(filled), cwd=tmp_path, check=True, timeout=120)
     assert pl.read_parquet(tmp_path / "forecasts.parquet").columns[:2] == ["ts", "symbol"]
 
 
