@@ -11,21 +11,22 @@ die() {
     exit 1
 }
 
+as_root() {
+    ((EUID == 0)) || command -v sudo >/dev/null || die "root or sudo is needed for: $*"
+    if ((EUID == 0)); then "$@"; else sudo "$@"; fi
+}
+
 # apt_install PACKAGE...: installs what is missing; asks for sudo only then.
 apt_install() {
-    local missing=() package sudo=()
+    local missing=() package
     for package in "$@"; do
         [[ $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) == *"ok installed"* ]] || missing+=("$package")
     done
     ((${#missing[@]})) || return 0
     command -v apt-get >/dev/null || die "install these by hand, there is no apt-get here: ${missing[*]}"
-    if ((EUID != 0)); then
-        command -v sudo >/dev/null || die "install these as root first: apt-get install ${missing[*]}"
-        sudo=(sudo)
-    fi
     say "installing system packages: ${missing[*]}"
-    "${sudo[@]}" apt-get update -qq >/dev/null || say "apt-get update failed; trying with the lists at hand"
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" \
+    as_root apt-get update -qq >/dev/null || say "apt-get update failed; trying with the lists at hand"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" \
         >/dev/null || die "apt-get could not install: ${missing[*]}"
 }
 
@@ -116,3 +117,20 @@ fetch_minio() {
 
 # own_minio: whether the object store is ours to run: no S3_ENDPOINT names another.
 own_minio() { [[ -z ${S3_ENDPOINT:-$(sed -n 's/^S3_ENDPOINT=//p' .env 2>/dev/null | tail -n 1)} ]]; }
+
+# Prometheus, for the tests of what it scrapes: unpacked from Debian's package, so that no service starts and takes a port.
+fetch_prometheus() {
+    local to=${SERVERS_DIR:-var/servers} folder
+    [[ -x $to/prometheus ]] && return
+    mkdir -p "$to"
+    if command -v prometheus >/dev/null; then
+        ln -sfn "$(command -v prometheus)" "$to/prometheus"
+        return
+    fi
+    folder=$(mktemp -d)
+    (cd "$folder" && { apt-get download -qq prometheus || { as_root apt-get update -qq && apt-get download -qq prometheus; }; }) \
+        >/dev/null 2>&1 || die "apt-get could not download Prometheus"
+    dpkg -x "$folder"/prometheus_*.deb "$folder"
+    mv "$folder/usr/bin/prometheus" "$to/prometheus"
+    rm -rf "$folder"
+}

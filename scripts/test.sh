@@ -10,6 +10,7 @@ need_chromium() { command -v chromium >/dev/null || command -v chromium-browser 
 make_venv
 fetch_servers
 fetch_minio
+fetch_prometheus
 need_chromium
 scripts/lint.sh
 say "tests: unit, then integration and end to end on real servers of their own"

@@ -1,85 +1,17 @@
 """The whole core as a user runs it: up.sh on the simulated market, a stored forecast, the API, a crash, down, up."""
 
-import json
-import os
 import re
 import signal
-import subprocess
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
 import pytest
 
-from lakehouse.settings import HORIZONS_S, Settings, load_settings
-from lakehouse.stores.questdb import QuestDB
-from stack.envfile import child_environment, secret_names
-from stack.local import scratch_settings
+from lakehouse.settings import HORIZONS_S
+from tests.e2e.lakes import Lake
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.timeout(1200)
-
-
-@dataclass(frozen=True)
-class Lake:
-    """A lake started by the scripts, with an environment (ports, folders) and a `.env` of its own."""
-
-    environment: dict[str, str]
-
-    @property
-    def env_file(self) -> Path:
-        return Path(self.environment["ENV_FILE"])
-
-    @property
-    def settings(self) -> Settings:
-        ours = {
-            name.lower(): value for name, value in self.environment.items() if name.lower() in Settings.model_fields
-        }
-        return load_settings(_env_file=self.env_file, **ours)
-
-    def run(self, script: str, *arguments: str, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [ROOT / "scripts" / script, *arguments],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
-
-    def status(self) -> dict[str, Any]:
-        done = self.run("status.sh", "--json")
-        assert done.returncode == 0, done.stdout + done.stderr
-        return dict(json.loads(done.stdout))
-
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        database = QuestDB(self.settings, readonly=True)
-        try:
-            return database.rows(sql)
-        finally:
-            database.close()
-
-
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
-    folder = tmp_path_factory.mktemp("e2e")
-    left_out = {name.upper() for name in (*secret_names(), "source")}
-    scratch = child_environment(scratch_settings(folder / "var"))
-    ours = {name: value for name, value in scratch.items() if name not in left_out}
-    started = Lake(os.environ | ours | {"ENV_FILE": str(folder / "env")})
-    try:
-        done = started.run("up.sh", "--source", "simulator")
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "all healthy" in done.stdout
-        yield started
-    finally:
-        done = started.run("down.sh")
-        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_everything_is_healthy_and_data_flows(lake: Lake) -> None:

@@ -1,0 +1,27 @@
+"""One lake for all end-to-end tests: started by up.sh on the simulated market, stopped by down.sh."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from stack.envfile import child_environment, secret_names
+from stack.local import scratch_settings
+from tests.e2e.lakes import Lake
+
+
+@pytest.fixture(scope="session")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    folder = tmp_path_factory.mktemp("e2e")
+    left_out = {name.upper() for name in (*secret_names(), "source")}
+    scratch = child_environment(scratch_settings(folder / "var"))
+    ours = {name: value for name, value in scratch.items() if name not in left_out}
+    started = Lake(os.environ | ours | {"ENV_FILE": str(folder / "env")})
+    try:
+        done = started.run("up.sh", "--source", "simulator")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "all healthy" in done.stdout
+        yield started
+    finally:
+        done = started.run("down.sh")
+        assert done.returncode == 0, done.stdout + done.stderr
