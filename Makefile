@@ -20,5 +20,5 @@ test: ## install what is missing, then every check and test
 lint: ## ruff, mypy, import-linter, shellcheck
 	@scripts/lint.sh $(ARGS)
 
-bench: ## run one bench: make bench NAME=serve
-	@.venv/bin/python bench/$(NAME).py $(ARGS)
+bench: ## run one bench: make bench NAME=serving
+	@.venv/bin/python -m bench.$(NAME) $(ARGS)

@@ -13,7 +13,8 @@ BLOCK = re.compile(r"^ *```sh\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 
 
 def commands(page: Path) -> list[str]:
-    """The shell blocks that are meant to be typed as they stand; those of other kinds are fenced as ``text``."""
+    """The shell blocks that are meant to be typed as they stand; ``bash`` fences the two that
+    set everything up, which other tests run."""
     return [match[1] for match in BLOCK.finditer(page.read_text())]
 
 
