@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("-n", "--lines", type=int, default=100, help="how many lines from the end (default 100)")
     logs.set_defaults(run=_logs)
     query = commands.add_parser("sql", help="run one query as the user that can only read")
-    query.add_argument("query", help="SQL, e.g. \"SELECT * FROM gold_ohlc_1m LIMIT -5\"")
+    query.add_argument("query", help='SQL, e.g. "SELECT * FROM gold_ohlc_1m LIMIT -5"')
     query.set_defaults(run=_sql)
     commands.add_parser("env-example", help="print .env.example").set_defaults(run=_env_example)
     return parser

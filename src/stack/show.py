@@ -28,7 +28,8 @@ def where_things_are(settings: Settings, table: Sequence[Process], report: Repor
         port = str(next(iter(found.ports.values()), ""))
         health = "healthy" if found.healthy else "UNHEALTHY"
         rows.append((process.name, health, port, f"{found.memory_mb:.0f} MB", process.about))
-    return f"\n{columns(rows)}\n\n{addresses(settings, report.processes)}\nmemory in all: {report.memory_mb:.0f} MB (PSS)\n"
+    pages = addresses(settings, report.processes)
+    return f"\n{columns(rows)}\n\n{pages}\nmemory in all: {report.memory_mb:.0f} MB (PSS)\n"
 
 
 def addresses(settings: Settings, running: Container[str]) -> str:
