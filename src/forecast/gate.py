@@ -16,7 +16,7 @@ from forecast.walkforward import Fold
 STRAIGHT = ((0.5, 0.0), (1.0, 0.0))
 BOOSTED = ((0.5, 0.5), (1.0, 0.5), (1.0, 1.0))
 LEAST_GAIN = {"vol": 0.005, "bid": 0.0005}
-MOST_P = {"vol": 0.10, "bid": 0.01}
+MOST_P = {"vol": 0.10, "bid": 0.05}
 RIVAL_GAIN = 0.005
 
 

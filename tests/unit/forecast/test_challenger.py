@@ -1,0 +1,38 @@
+"""The verdict on a challenger: promoted when clearly better than champion and best rule, refused on short history."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from features.spec import NAMES
+from forecast import challenger, conformal, models
+from forecast.baselines import Rule
+from forecast.challenger import Recent
+from forecast.dataset import Dataset
+from forecast.losses import qlike
+
+
+def test_a_challenger_is_held_against_the_champion_on_the_same_rows() -> None:
+    data = _walk(4000)
+    truth = data.truth["vol"]
+    champion = models.make_baseline(
+        "ewma", "vol", [Rule("ewma", {"half_life_min": 30})] * 5, "abc", data.columns, conformal.normal(np.ones(5))
+    )
+    index = np.arange(2000, 4000)
+    rule = champion.predict(data.matrix[index])
+    good = Recent("vol", index, np.sqrt(rule * truth[index]), {"ewma": rule})
+    assert challenger.judge(data, good, champion).promote
+    assert (qlike(truth[index], good.served) <= qlike(truth[index], rule)).all()
+    verdict = challenger.judge(data, replace(good, served=rule * 1.2), champion)
+    assert not verdict.promote and "does not clearly beat the best rule" in verdict.reason
+    few = challenger.judge(data, Recent("vol", index[:100], rule[:100] * 0.9, {"ewma": rule[:100]}), champion)
+    assert not few.promote and "too little history" in few.reason
+
+
+def _walk(rows: int) -> Dataset:
+    rng = np.random.default_rng(1)
+    matrix = np.full((rows, len(NAMES)), np.nan)
+    matrix[:, NAMES.index("ewma_rv_30m")] = 1e-7
+    truth = np.sqrt(1e-7 * np.array([1, 2, 3, 4, 5]) * rng.gamma(2.0, 0.5, (rows, 1)))
+    ts = np.arange(rows, dtype=np.int64) * 60_000_000
+    return Dataset(ts, np.full(rows, "BTC/USD"), matrix, {"vol": truth, "bid": truth}, "abc", 60)

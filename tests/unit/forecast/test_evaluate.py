@@ -1,0 +1,100 @@
+"""Evaluation of a stranger's file, end to end without servers: the report's shape, and what a bar cannot tell."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from features.spec import NAMES
+from forecast import backtest, evaluate, files
+from forecast.dataset import Dataset
+from forecast.evaluate import UNTOLD_BY_BARS
+from forecast.fitting import Tuning
+from forecast.walkforward import Plan
+
+PER_HORIZON = {"n", "models", "best_baseline", "champion", "ratio", "dm_p", "coverage_80", "coverage_95"}
+
+
+def write_bars(path: Path, minutes: int) -> Path:
+    rng = np.random.default_rng(8)
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 5e-4, minutes)))
+    open_ = np.concatenate([[100.0], close[:-1]])
+    start = np.datetime64("2026-01-01T00:00", "us")
+    frame = pl.DataFrame(
+        {
+            "ts": pl.Series(start + np.arange(minutes) * np.timedelta64(1, "m")).dt.replace_time_zone("UTC"),
+            "open": open_,
+            "high": np.maximum(open_, close) * 1.0002,
+            "low": np.minimum(open_, close) * 0.9998,
+            "close": close,
+            "volume": rng.uniform(1, 5, minutes),
+        }
+    )
+    frame.filter(pl.int_range(pl.len()) % 97 != 5).write_parquet(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two days of minute bars, one in 97 missing."""
+    return write_bars(tmp_path_factory.mktemp("bars") / "bars.parquet", 2900)
+
+
+@pytest.fixture(scope="module")
+def data(bars: Path) -> Dataset:
+    """Their rows and truths."""
+    return evaluate.from_bars(files.read_bars(bars))
+
+
+def test_a_row_is_as_of_a_close_and_knows_what_a_bar_tells(bars: Path, data: Dataset) -> None:
+    held = files.read_bars(bars)
+    close = dict(zip((held["ts"].to_physical() + 60_000_000).to_list(), held["close"].to_list(), strict=True))
+    rows = data.rows()
+    assert [close[ts] for ts in data.ts.tolist()] == rows["bid"].tolist()
+    assert np.isfinite(rows["range_bps_1m"]).all() and np.isfinite(rows["rv_5m"]).all()
+    for name in UNTOLD_BY_BARS:
+        assert np.isnan(rows[name]).all(), name
+    assert {"rv_5m", "range_bps_1m", "volume_5m", "ret_1m"}.isdisjoint(UNTOLD_BY_BARS) and set(UNTOLD_BY_BARS) < set(
+        NAMES
+    )
+
+
+def test_the_report_has_every_figure_and_is_json(
+    bars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate.main(["--bars", str(bars), "--folds", "2", "--report", str(tmp_path / "out.json")]) == 0
+    body = json.loads((tmp_path / "out.json").read_text())
+    for target in ("vol", "bid"):
+        assert list(body[target]) == ["60", "120", "180", "240", "300"]
+        for figures in body[target].values():
+            assert set(figures) >= PER_HORIZON and figures["n"] > 1000
+            assert figures["best_baseline"] in figures["models"] and "champion" in figures["models"]
+            assert len(figures["served"]) == 2
+    assert set(body["vol"]["300"]["models"]) >= {"ewma", "har", "last", "tod", "linear", "xgboost", "lightgbm"}
+    assert body["bid"]["60"]["models"]["persistence"]["ratio"] == 1.0
+    assert "QLIKE" in capsys.readouterr().out
+
+
+def test_a_random_walk_is_not_forecast(data: Dataset) -> None:
+    result = backtest.run(data, "bid", Plan(folds=2), Tuning(trees=20), libraries=("xgboost",))
+    assert all(f["ratio"] <= 1.001 for f in backtest.report(data, result).values())
+
+
+def test_too_little_data_is_said_with_the_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate.main(["--bars", str(write_bars(tmp_path / "short.parquet", 300))]) == 2
+    assert "usable rows" in capsys.readouterr().err
+
+
+def test_a_bad_file_ends_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "trades.csv"
+    path.write_text("ts,price,qty\n2026-01-01T00:00:00Z,oops,1\n")
+    assert evaluate.main(["--trades", str(path)]) == 2
+    assert "line 2, column price" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["--trades", "a", "--bars", "b"]])
+def test_either_ticks_or_bars(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        evaluate.parse(arguments)
