@@ -107,6 +107,6 @@ def _wait_for_data(settings: Settings, say: Say) -> None:
     for table, what in (("bronze_trades", "trades"), ("gold_forecasts", "forecasts")):
         while table_reports(settings).get(table) == before.get(table):
             if time.monotonic() - begun > FLOW_S:
-                raise FatalError(f"no new {what} in {FLOW_S:g} s: see scripts/status.sh and scripts/logs.sh producer")
+                raise FatalError(f"no new {what} in {FLOW_S:g} s: see scripts/logs.sh consumer, and producer")
             time.sleep(0.5)
         say(f"  {what} flow after {time.monotonic() - begun:.1f} s")
