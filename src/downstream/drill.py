@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import orjson
 import polars as pl
 
-from downstream.backup import held_tables, parts, read_manifest, record
+from downstream.backup import NOTHING_TO_DO, held_tables, parts, read_manifest, record
 from downstream.lakefiles import Part, canonical, encode
 from downstream.restore import backed_up, restore
 from downstream.tables import LAKE_TABLES
@@ -32,6 +32,10 @@ PREFIX = "scratch_"
 # Not the last hour of the day: a row there may follow on an event of the next day.
 WINDOW = (timedelta(hours=22), timedelta(hours=23))
 CANDLES = next(view for view in GOLD_VIEWS if view.name == "gold_ohlc_1m")
+
+
+class NothingToDrillError(LakeError):
+    """The lake is younger than its first whole day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +75,12 @@ def choose_day(questdb: QuestDB, objects: Objects, seed: int | None = None) -> d
     """A random day whose trades are backed up and still live.
 
     Raises:
-        FatalError: there is none.
+        NothingToDrillError: there is none.
     """
     gone = dropped_days(questdb).get("bronze_trades", frozenset())
     days = {part.day for part in backed_up(objects) if part.table == "bronze_trades"} - gone
     if not days:
-        raise FatalError("no day of trades is both backed up and live: run python -m downstream.backup first")
+        raise NothingToDrillError("no day of trades is both backed up and live yet: run python -m downstream.backup")
     return random.Random(seed).choice(sorted(days))  # noqa: S311 - a sample, no secret
 
 
@@ -168,6 +172,9 @@ def main() -> None:
         settings = load_settings()
         set_up_logging(settings.log_level)
         print(orjson.dumps(asdict(run_drill(settings, arguments.day))).decode())
+    except NothingToDrillError as error:
+        log.warning("%s", error)
+        sys.exit(NOTHING_TO_DO)
     except LakeError as error:
         sys.exit(f"restore drill failed: {error}")
 

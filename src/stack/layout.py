@@ -39,7 +39,7 @@ class Layout:
 
     @property
     def full_record(self) -> Path:
-        """There once ``--full`` was asked for: from then on the models live in PostgreSQL and the object store."""
+        """There once ``--full`` was asked for: from then on every start is a full one."""
         return self.state / "full"
 
 

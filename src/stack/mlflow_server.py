@@ -56,7 +56,7 @@ def server_environment(settings: Settings, backend: str, artifacts: str) -> dict
 
 def full_backend(settings: Settings, home: Path) -> str:
     """PostgreSQL's address where it is installed; else a SQLite file beside the artifacts in the object store."""
-    return postgres.uri(settings, "mlflow") if postgres.in_use(settings) else f"sqlite:///{home / 'mlflow.db'}"
+    return postgres.uri(settings, "mlflow") if postgres.in_use(settings) else f"sqlite:///{home / 'full.db'}"
 
 
 def s3_environment(settings: Settings) -> dict[str, str]:

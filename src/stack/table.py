@@ -61,8 +61,11 @@ def _servers(paths: Layout) -> tuple[Process, ...]:
 
 
 def _mlflow(paths: Layout) -> Process:
-    """On SQLite and a local folder; on PostgreSQL and the object store once ``--full`` was asked for."""
-    full = paths.full_record.exists()
+    """On SQLite and a local folder; on PostgreSQL and the object store if ``--full`` came before the first model.
+
+    A lake that has models already keeps them where they are: a registry that moved would be an empty one.
+    """
+    full = paths.full_record.exists() and not (paths.state / "mlflow" / "mlflow.db").exists()
     return Process(
         "mlflow",
         "models and runs",
