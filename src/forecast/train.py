@@ -20,7 +20,7 @@ import polars as pl
 
 from features.engine import EngineConfig
 from features.spec import spec_hash
-from forecast import backtest, challenger, dataset, evaluate, lake, leak, models, report, tune
+from forecast import backtest, challenger, dataset, distributed, evaluate, lake, leak, models, report, tune
 from forecast.backtest import Backtest
 from forecast.challenger import Recent
 from forecast.fitting import Tuning
@@ -172,11 +172,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--days", type=float, default=DEFAULT_DAYS, help="newest days to learn from (%(default)s)")
     parser.add_argument("--tuning-budget", default="0", help="trials (20) or seconds (90s) per target; 0: no tuning")
     parser.add_argument("--promote", action="store_true", help="let a challenger that wins become champion")
+    parser.add_argument("--lake", help="s3://BUCKET: only train and judge boosters over the lake's Parquet")
+    parser.add_argument("--dask", metavar="ADDRESS", help="with --lake: on the workers of this Dask scheduler")
     parser.add_argument("--folder", type=Path, help="where the steps keep their work; default: a temporary one")
     parser.add_argument("--step", choices=STEPS, help="run one step only; needs --folder")
     chosen = parser.parse_args(arguments)
     if chosen.step and not chosen.folder:
         parser.error("--step needs --folder")
+    if chosen.dask and not chosen.lake:
+        parser.error("--dask needs --lake")
     return chosen
 
 
@@ -188,6 +192,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="tradelake-train-") as scratch:
         folder = chosen.folder or Path(scratch)
         try:
+            if chosen.lake:
+                ratios = distributed.train(chosen.lake, chosen.dask, chosen.symbols or settings.symbols, Tuning())
+                sys.stdout.write(json.dumps(ratios) + "\n")
+                return 0
             done = {s: run_step(s, folder, chosen, settings) for s in ([chosen.step] if chosen.step else STEPS)}
         except TooLittleHistoryError as error:
             log.warning("%s", error)
