@@ -8,7 +8,7 @@ import pytest
 from features.spec import NAMES
 from forecast.baselines import HALF_LIVES_MIN, WINDOW_MIN
 from forecast.dataset import Dataset
-from forecast.targets import PricePath, truth
+from forecast.targets import PricePath, Target, truth
 
 MINUTE = 60_000_000
 WARM_UP = 1500
@@ -46,7 +46,7 @@ def make_market(minutes: int, seed: int = 3) -> Dataset:
     after = truth(PricePath(ts, price, price), ts, 60)
     keep = slice(WARM_UP, total - 6)
     symbols = np.full(total, "BTC/USD")
-    truths = {"bid": after.bid[keep], "vol": after.vol[keep]}
+    truths: dict[Target, np.ndarray] = {"bid": after.bid[keep], "vol": after.vol[keep]}
     return Dataset(ts[keep], symbols[keep], matrix[keep], truths, "abc", 60, {"kept": minutes - 6})
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from features.engine import EngineConfig
 from features.spec import NAMES
-from forecast import leak
+from forecast import inputs, leak
 from forecast.dataset import Dataset
 from forecast.leak import LeakError
 from forecast.walkforward import Plan, split
@@ -57,7 +57,7 @@ def test_no_training_truth_reaches_into_a_judged_fold(market: Dataset) -> None:
 def test_blindness_of_the_check_is_an_error(markets: Callable[[int, int], Dataset]) -> None:
     few = markets(150, 1)
     with pytest.raises(LeakError, match="unnoticed"):
-        leak._positive_controls(few, leak.inputs.table(few.rows()))
+        leak._positive_controls(few, inputs.table(few.rows()))
 
 
 def events(count: int = 600) -> pl.DataFrame:
