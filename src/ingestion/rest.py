@@ -21,6 +21,7 @@ class Pace:
     """
 
     FIRST_PAUSE_S, LONGEST_S = 5.0, 60.0
+    SLOWEST_S = 3.0
 
     def __init__(self, interval_s: float) -> None:
         self._interval = interval_s
@@ -44,6 +45,10 @@ class Pace:
         """A call failed or was throttled: everyone waits, longer each time."""
         self._all = now + max(self._pause, at_least_s)
         self._pause = min(self._pause * 2, self.LONGEST_S)
+
+    def slow_down(self) -> None:
+        """Kraken throttled us: long downloads want more time between calls than short ones."""
+        self._interval = min(self._interval * 1.5, max(self._interval, self.SLOWEST_S))
 
 
 class KrakenRest:
@@ -87,6 +92,7 @@ class KrakenRest:
         except ThrottledError as error:
             wait = (error.retry_at - self._now()).total_seconds() if error.retry_at else 0.0
             self._pace.failed(self._clock(), wait)
+            self._pace.slow_down()
             metrics.REST_CALLS.labels("throttled").inc()
             raise
         except RetryableError:

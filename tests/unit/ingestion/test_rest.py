@@ -223,3 +223,15 @@ def test_pairs_do_not_wait_for_each_other_but_all_wait_for_a_throttle() -> None:
     pace.answered()
     pace.failed(200.0)
     assert pace.wait_s("A", 200.0) == 5.0
+
+
+def test_each_throttle_makes_the_pace_slower_up_to_a_point() -> None:
+    pace = Pace(1.0)
+    for interval in (1.5, 2.25, 3.0, 3.0):
+        pace.slow_down()
+        pace.asked("A", 10.0)
+        assert pace.wait_s("A", 10.0) == interval
+    hasty = Pace(5.0)
+    hasty.slow_down()
+    hasty.asked("A", 0.0)
+    assert hasty.wait_s("A", 0.0) == 5.0
