@@ -108,6 +108,8 @@ def redis_conf(settings: Settings, data_dir: Path) -> str:
             "maxmemory-policy": "volatile-ttl",
             "daemonize": "no",
             "save": '""',
+            # Keeps its command line, by which a leftover of this lake is told from another Redis.
+            "set-proc-title": "no",
         }.items()
     )
 

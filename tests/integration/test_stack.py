@@ -10,7 +10,10 @@ from questdb import QuestDBError, Sender, TimestampNanos
 from lakehouse.settings import Settings
 from lakehouse.stores.kafka import admin
 from lakehouse.stores.questdb import QuestDB
-from stack.local import LocalServers
+from stack.layout import layout
+from stack.local import SERVERS, LocalServers
+from stack.ports import leftovers
+from stack.table import processes
 
 
 def _sender(lake: Settings) -> Sender:
@@ -93,3 +96,9 @@ def test_killed_servers_come_back_with_their_data(fresh_lake: Settings, servers:
     assert database.rows("SELECT x FROM known") == [(1.0,)]
     assert len(kafka.list_topics(timeout=10).topics["known"].partitions) == 2
     database.close()
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_server_without_its_supervisor_is_known_as_ours(lake: Settings, servers: LocalServers, name: str) -> None:
+    table = processes(lake, layout(lake))
+    assert leftovers(lake, table)[name].pid == servers.pid(name)
