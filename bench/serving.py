@@ -9,6 +9,7 @@ servers run in processes of their own, take the same body over connections that 
 import argparse
 import json
 import multiprocessing
+import sys
 import tempfile
 import threading
 import time
@@ -32,6 +33,7 @@ from forecast.baselines import Rows, Rule
 from forecast.learned import Learned
 from forecast.linear import Linear
 from forecast.models import Forecaster
+from forecast.serve import SWITCH_S
 from forecast.serving.bodies import Parser
 from forecast.serving.served import Models, probe_rows
 from forecast.serving.watch import Watcher, simple_rule
@@ -53,7 +55,7 @@ def train() -> Forecaster:
     wanted = np.nan_to_num(table[:, 1:9]).sum(axis=1) / 10 + rng.normal(0, 0.5, len(table))
     boosters = []
     for seed in range(len(HORIZONS_S)):
-        parameters = {"max_depth": 6, "eta": 0.05, "seed": seed, "subsample": 0.8, "nthread": 2}
+        parameters = {"max_depth": 6, "eta": 0.05, "seed": seed, "subsample": 0.8, "max_bin": 32, "nthread": 1}
         boosters.append(xgboost.train(parameters, xgboost.DMatrix(table, wanted), TREES))
     width = table.shape[1]
     line = Linear(tuple(range(width)), np.zeros(width), np.ones(width), 0.0, np.full(width, 0.001))
@@ -103,6 +105,7 @@ def serve_ours(port: int, folder: Path, swapping: "multiprocessing.synchronize.E
                 watcher.poll()
 
         threading.Thread(target=keep_swapping, daemon=True).start()
+        sys.setswitchinterval(SWITCH_S)
         waitress.serve(app, host="127.0.0.1", port=port, threads=4, _quiet=True)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -76,18 +77,30 @@ def reference_price(rows: Rows) -> Array:
     return rows.first_known("bid", "last", "mid")
 
 
+# Asked for with every row that is served, and always the same few answers.
+@cache
+def _ewma_columns(half_life_min: int) -> tuple[str, ...]:
+    """Columns of all half-lives, the nearest in length first."""
+    nearest = sorted(HALF_LIVES_MIN, key=lambda other: abs(np.log(other / half_life_min)))
+    return tuple(f"ewma_rv_{half_life}m" for half_life in nearest)
+
+
+@cache
+def _half_life_of(window: str) -> int:
+    """The half-life nearest in length to a window."""
+    return min(HALF_LIVES_MIN, key=lambda h: abs(np.log(h / WINDOW_MIN[window] * 2)))
+
+
 def ewma_variance(rows: Rows, half_life_min: int) -> Array:
     """Variance per minute by EWMA; falls back to the other half-lives, nearest first, then to a tiny constant."""
-    nearest = sorted(HALF_LIVES_MIN, key=lambda other: abs(np.log(other / half_life_min)))
-    value = rows.first_known(*(f"ewma_rv_{half_life}m" for half_life in nearest))
+    value = rows.first_known(*_ewma_columns(half_life_min))
     return np.maximum(np.where(np.isfinite(value), value, _TINY), _TINY)
 
 
 def window_log_variance(rows: Rows, name: str) -> Array:
     """Log of a window's variance per minute; of the EWMA nearest in length where it is not yet covered."""
     known = rows[name]
-    half_life = min(HALF_LIVES_MIN, key=lambda h: abs(np.log(h / WINDOW_MIN[name] * 2)))
-    value = np.where(np.isfinite(known), known / WINDOW_MIN[name], ewma_variance(rows, half_life))
+    value = np.where(np.isfinite(known), known / WINDOW_MIN[name], ewma_variance(rows, _half_life_of(name)))
     result: Array = np.log(np.maximum(value, _TINY))
     return result
 

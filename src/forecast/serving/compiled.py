@@ -171,7 +171,7 @@ def _random_rows(learned: Learned, forest: Forest, count: int = 256) -> Inputs:
     return table
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _walk(
     nodes: npt.NDArray[np.void],
     leaves: Floats,

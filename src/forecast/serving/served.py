@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -36,7 +37,7 @@ class Served:
     calibration: Calibration | None = None
     trees: str = "none"
 
-    @property
+    @cached_property
     def calibration_id(self) -> str:
         """Names the state the intervals come from."""
         return (self.calibration or self.forecaster.calibration).id
