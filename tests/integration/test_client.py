@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -20,6 +21,7 @@ from lakehouse.settings import Settings
 from lakehouse.stores.questdb import QuestDB
 from lakehouse.views import views
 from stack.envfile import child_environment
+from tests.integration.lakes import eventually
 
 DOCS = Path(__file__).parents[2] / "docs" / "client.md"
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -34,8 +36,15 @@ def filled(fresh_lake: Settings) -> Settings:
     columns = {"ts": ts, "received_at": ts, "symbol": "BTC/USD", "trade_id": range(1200), "price": 100.0, "qty": 1.0}
     frame = pl.DataFrame(columns | {"source": "sim", "origin": "live", "epoch": 1, "seq": range(1200)})
     database.write(BRONZE_TRADES, frame)
-    database.wait_applied([BRONZE_TRADES.name, "gold_ohlc_1m", "gold_ohlc_5m"])
+    # Materialized views follow their base a moment later.
+    for view in ("gold_ohlc_1m", "gold_ohlc_5m"):
+        count = f"SELECT sum(trades) FROM {view}"
+        eventually(partial(_is, database, count, 1200), timeout_s=60)
     return fresh_lake
+
+
+def _is(database: QuestDB, sql: str, value: int) -> bool:
+    return bool(database.rows(sql)[0][0] == value)
 
 
 def _examples(language: str) -> list[str]:

@@ -13,7 +13,6 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from downstream import gold
 from features.spec import COLUMNS
-from forecast.page.routes import MOST_STREAMS
 from lakehouse.records import Forecast
 from lakehouse.schema import BRONZE_TRADES, GOLD_FORECAST_SCORES, GOLD_FORECASTS, TABLES, silver_features
 from lakehouse.settings import HORIZONS_S, Settings
@@ -226,20 +225,6 @@ def test_it_reconnects_by_itself(lake: Settings, servers: LocalServers, page: Pa
     Redis(lake).publish("features", [row])
     assert row["ts"] <= as_json_time(datetime.now(UTC))
     eventually(lambda: _value(page, "#bid")() == "77.7")
-
-
-def test_more_streams_than_places_poll(lake: Settings, api: httpx.Client, browser: Browser) -> None:
-    with httpx.Client(base_url=lake.api_url, timeout=20) as client:
-        streams = [client.stream("GET", "/live/stream") for _ in range(MOST_STREAMS + 1)]
-        opened = [stream.__enter__() for stream in streams]
-        (refused,) = [answer for answer in opened[-1:] if answer.status_code == 503]
-        assert refused.headers["retry-after"]
-        page = browser.new_page()
-        page.goto(lake.api_url)
-        page.wait_for_selector("#link[data-state=polling]", timeout=20_000)
-        for stream in streams:
-            stream.__exit__(None, None, None)
-        page.close()
 
 
 def _if_has(text: str | None, part: str) -> str | None:
