@@ -9,8 +9,8 @@ from functools import partial
 import polars as pl
 from prometheus_client import Counter, Gauge, Histogram
 
-TRADES = Counter("trades_stored", "Trades written to bronze.", ["symbol", "source"])
-QUOTES = Counter("quotes_stored", "Quotes written to bronze.", ["symbol", "source"])
+TRADES = Counter("trades_ingested", "Trades written to bronze.", ["symbol", "source"])
+QUOTES = Counter("quotes_ingested", "Quotes written to bronze.", ["symbol", "source"])
 ROWS = Counter("feature_rows_written", "Live feature rows written to silver.", ["symbol"])
 DUPLICATES = Counter("duplicates_dropped", "Trades dropped because bronze held their id.", ["symbol"])
 DEAD = Counter("dead_letters", "Messages and rows set aside.", ["reason"])

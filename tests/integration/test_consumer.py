@@ -175,7 +175,7 @@ def test_it_tells_prometheus(settings: Settings, servers: LocalServers) -> None:
     try:
         wait_done(settings)
         text = httpx.get(f"http://127.0.0.1:{settings.consumer_metrics_port}/metrics").text
-        assert 'trades_stored_total{source="sim",symbol="BTC/USD"} 49.0' in text
+        assert 'trades_ingested_total{source="sim",symbol="BTC/USD"} 49.0' in text
         assert "feature_freshness_seconds" in text
         assert "consumer_paused 0.0" in text
         assert f'consumer_lag_records{{partition="{partition_of("BTC/USD", 8)}",topic="market.events"}} 0.0' in text
