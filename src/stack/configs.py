@@ -8,6 +8,14 @@ from lakehouse.settings import Settings
 LOGBACK_MB = 10
 
 
+# QuestDB's idle workers spin and yield 7,000 times before they nap, which at our rates keeps a laptop's cores switching
+# between them without end. Napping (1 ms) after ten turns costs at most that millisecond.
+_POOLS = ("shared", "wal.apply", "mat.view.refresh", "view.compiler", "export", "http.min")
+_RESTING_WORKERS = {
+    f"{pool}.worker.{step}.threshold": turns for pool in _POOLS for step, turns in (("yield", "1"), ("nap", "10"))
+}
+
+
 def questdb_conf(settings: Settings) -> str:
     """QuestDB's ``conf/server.conf``: no schema by ILP, passwords everywhere, small pools and pages.
 
@@ -35,6 +43,7 @@ def questdb_conf(settings: Settings) -> str:
             "metrics.enabled": "true",
             "telemetry.enabled": "false",
             "shared.worker.count": "2",
+            **_RESTING_WORKERS,
             "cairo.o3.column.memory.size": "512k",
             "cairo.writer.data.append.page.size": "1M",
         }
