@@ -34,7 +34,7 @@ from lakehouse.stores.objects import Objects
 
 log = logging.getLogger(__name__)
 EVENTS = {"bronze_trades": "trade", "bronze_quotes": "quote", "bronze_gaps": "gap"}
-# The last fifth of the time judges; the longest horizon twice lies between.
+# The newest fifth of the rows judges; the longest horizon twice lies between.
 JUDGED_SHARE = 0.2
 EMBARGO_US = 2 * HORIZONS_S[-1] * MICROS
 LEAST_ROWS = 1000
@@ -233,12 +233,13 @@ class There:
         return boosters
 
     def _array(self, parts: list[Any]) -> Any:
+        import dask
         import dask.array
 
         sizes = self.gather(self.each(len, parts))
         width = len(inputs.NAMES) + len(HORIZONS_S)
         blocks = [
-            dask.array.from_delayed(part, (size, width), np.float32)
+            dask.array.from_delayed(dask.delayed(part), (size, width), np.float32)
             for part, size in zip(parts, sizes, strict=True)
             if size
         ]
@@ -273,10 +274,10 @@ def _train(where: Here | There, lake: str, found: list[Day], tuning: Tuning) -> 
     sample = dataset.pool(where.gather(where.each(partial(thinned, every=every), parts)))
     if len(sample) < LEAST_ROWS:
         raise FatalError(f"{len(sample)} complete rows in {lake}, want {LEAST_ROWS}: back up more days")
-    first, last = int(sample.ts[0]), int(sample.ts[-1])
-    judged = last - int((last - first) * JUDGED_SHARE)
-    cuts = Cuts(judged - int((judged - first) * tuning.newest), judged)
-    learning = part_of(sample, first, cuts.judged - EMBARGO_US)
+    # By rows, not by time: a lake may have holes of hours.
+    judged = int(len(sample) * (1 - JUDGED_SHARE))
+    cuts = Cuts(int(sample.ts[int(judged * (1 - tuning.newest))]), int(sample.ts[judged]))
+    learning = part_of(sample, 0, cuts.judged - EMBARGO_US)
     ratios: dict[str, dict[str, float]] = {}
     for target in TARGETS:
         prepared = prepare(learning, target, tuning)
