@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 import yaml
 
@@ -83,7 +84,8 @@ def prometheus(lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def happen(lake: Lake) -> None:
-    """What some panels count: an unparsable message, a quality check, a forecast asked for."""
+    """What some panels count: a lost connection, an unparsable message, a quality check, a forecast asked for."""
+    psutil.Process(lake.status()["processes"]["simulator"]["pid"]).kill()
     client = kafka.producer(lake.settings)
     client.produce(EVENTS_TOPIC, b"no json", key=b"BTC/USD")
     assert client.flush(20) == 0
