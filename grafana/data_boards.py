@@ -26,7 +26,8 @@ MARKET = Board(
             (
                 sql(
                     "SELECT symbol, count() AS minutes, 100.0 * sum(CASE WHEN complete THEN 1 ELSE 0 END) / count() AS "
-                    "complete_pct, sum(holes_inside + holes_before) AS holes_open, sum(trades) AS trades FROM bronze_completeness "
+                    "complete_pct, sum(holes_inside + holes_before) AS holes_open, sum(trades) AS trades "
+                    "FROM bronze_completeness "
                     "WHERE $__timeFilter(ts) GROUP BY symbol ORDER BY symbol",
                     "table",
                 ),
