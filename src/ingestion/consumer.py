@@ -9,7 +9,6 @@ from concurrent.futures import wait as wait_for
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
-from prometheus_client import REGISTRY
 
 from ingestion import consumer_metrics as metrics
 from ingestion.batch import Dead, Part, Raw, read
@@ -19,7 +18,7 @@ from ingestion.pipeline import Pipeline, Stores
 from ingestion.positions import Places, start_positions, trim
 from ingestion.restore import Position, engine_config
 from lakehouse import process
-from lakehouse.collectors import DiskCollector, RedisCollector
+from lakehouse.collectors import DiskCollector, RedisCollector, registered
 from lakehouse.errors import FatalError, RetryableError
 from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC, Settings
 from lakehouse.stores import kafka
@@ -255,13 +254,13 @@ class Feed:
 def main(settings: Settings, stop: threading.Event) -> None:
     """Migrates, then consumes until stopped."""
     questdb, redis = QuestDB(settings), Redis(settings)
-    REGISTRY.register(RedisCollector(redis))
-    REGISTRY.register(DiskCollector(settings.var_dir))
     admin = kafka.admin(settings)
-    process.retrying(lambda: migrate(settings, questdb, admin), stop, "migrating")
-    stores = Stores(questdb, redis, kafka.producer(settings))
-    feed = process.retrying(lambda: Feed(settings, kafka.consumer(settings), admin, stores, stop), stop, "starting")
-    feed.run()
+    with registered(RedisCollector(redis), DiskCollector(settings.var_dir)):
+        process.retrying(lambda: migrate(settings, questdb, admin), stop, "migrating")
+        stores = Stores(questdb, redis, kafka.producer(settings))
+        client = kafka.consumer(settings)
+        feed = process.retrying(lambda: Feed(settings, client, admin, stores, stop), stop, "starting")
+        feed.run()
     questdb.close()
     redis.close()
 

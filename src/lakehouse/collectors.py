@@ -1,9 +1,11 @@
 """Prometheus collectors for what has no /metrics of its own: Redis, and the disk under the lake."""
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -47,3 +49,15 @@ class DiskCollector(Collector):
         """The figure of one moment."""
         usage = shutil.disk_usage(self._folder)
         yield GaugeMetricFamily("disk_free_ratio", "Free share of the disk under the lake.", usage.free / usage.total)
+
+
+@contextmanager
+def registered(*collectors: Collector) -> Iterator[None]:
+    """Has the collectors scraped while the block lasts."""
+    for collector in collectors:
+        REGISTRY.register(collector)
+    try:
+        yield
+    finally:
+        for collector in collectors:
+            REGISTRY.unregister(collector)

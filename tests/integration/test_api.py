@@ -9,16 +9,19 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from features.spec import NAMES
 from lakehouse.settings import HORIZONS_S, Settings
 from lakehouse.stores.redis import Redis
 from stack.local import LocalServers
+from tests.integration.consuming import migrated
 from tests.integration.lakes import eventually, feature_row
 
 
 @pytest.fixture(scope="module")
 def api(lake: Settings, servers: LocalServers) -> Iterator[httpx.Client]:
+    migrated(lake)
     servers.start("api")
     with httpx.Client(base_url=lake.api_url, timeout=10) as client:
         yield client
@@ -34,7 +37,9 @@ def test_it_keeps_to_its_description(api: httpx.Client, mode: GenerationMode) ->
         @settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(case=operation.as_strategy(generation_mode=mode))
         def keeps(case: schemathesis.Case) -> None:
-            case.call_and_validate(timeout=10)
+            # That a span must begin before it ends cannot be said in a schema.
+            spans = {"from", "to"} & (case.query or {}).keys()
+            case.call_and_validate(timeout=10, excluded_checks=[positive_data_acceptance] if spans else [])
 
         # An operation without input has nothing that could be wrong.
         with contextlib.suppress(Unsatisfiable):

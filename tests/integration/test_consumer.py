@@ -160,8 +160,9 @@ def test_a_lost_position_is_reported_not_jumped_over(settings: Settings) -> None
         wait_done(settings)
     send(settings, market("BTC/USD", 100, first=100))
     partition = partition_of("BTC/USD", settings.kafka_partitions)
-    for future in kafka.admin(settings).delete_records([TopicPartition(EVENTS_TOPIC, partition, 150)]).values():
-        future.result()
+    client = kafka.admin(settings)
+    for future in client.delete_records([TopicPartition(EVENTS_TOPIC, partition, 150)]).values():
+        future.result(20)
     with consuming(settings) as errors:
         eventually(lambda: errors)
     assert isinstance(errors[0], FatalError)

@@ -15,6 +15,7 @@ from forecast.serving.problems import FieldError, Problem
 MAX_ROWS = 10_000
 # Boosters compare 32-bit floats: what overflows there is as little a number as infinity.
 LARGEST = 3.4e38
+MAX_WHOLE = 2**53
 NUMBERS = frozenset((float, int, type(None)))
 # What a row may say of itself beside its features; it comes back in the answer.
 LABELS: Mapping[str, tuple[type, ...]] = {
@@ -96,7 +97,7 @@ class Parser:
         return values
 
     def _labels(self, row: dict[str, Any], pointer: str) -> dict[str, Any]:
-        labels = {name: row[name] for name in LABELS if row.get(name) is not None}
+        labels = {name: _whole(row[name]) for name in LABELS if row.get(name) is not None}
         for name, value in labels.items():
             if type(value) not in LABELS[name]:
                 raise invalid(f"{pointer}/{name}", f"want {LABELS[name][0].__name__}, got {_kind(value)}")
@@ -155,6 +156,11 @@ def invalid(pointer: str, detail: str) -> Problem:
 
 def _problem(detail: str, errors: Sequence[FieldError]) -> Problem:
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-body", detail, errors)
+
+
+def _whole(value: object) -> object:
+    """JSON does not tell 1.0 from 1: a whole number that a float holds exactly is an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_WHOLE else value
 
 
 def _kind(value: object) -> str:

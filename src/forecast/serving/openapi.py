@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from forecast.serving.bodies import LARGEST, MAX_ROWS, Parser
+from forecast.serving.bodies import LARGEST, MAX_ROWS, MAX_WHOLE, Parser
 from forecast.serving.problems import MEDIA_TYPE
 from lakehouse.settings import HORIZONS_S
 
@@ -139,8 +139,8 @@ def _schemas(parser: Parser) -> Json:
         "symbol": {"type": "string"},
         "as_of": {"type": "string"},
         "spec": {"const": parser.spec},
-        "epoch": {"type": "integer"},
-        "seq": {"type": "integer"},
+        "epoch": {"type": "integer", "minimum": -MAX_WHOLE, "maximum": MAX_WHOLE},
+        "seq": {"type": "integer", "minimum": -MAX_WHOLE, "maximum": MAX_WHOLE},
     }
     named = {
         "type": "object",
