@@ -14,4 +14,5 @@ fetch_prometheus
 need_chromium
 scripts/lint.sh
 say "tests: unit, then integration and end to end on real servers of their own"
-exec .venv/bin/python -m pytest --durations=10 "${@:-tests}"
+(($#)) || set -- tests/unit tests/dags tests/integration tests/e2e
+exec .venv/bin/python -m pytest --durations=10 "$@"

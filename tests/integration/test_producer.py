@@ -13,9 +13,9 @@ from ingestion.kraken_rest import ThrottledError
 from ingestion.refill import since_ns
 from ingestion.rest import PAGE, KrakenRest
 from lakehouse.records import Trade
-from lakehouse.settings import DEADLETTER_TOPIC, Settings
+from lakehouse.settings import Settings
 from stack.local import LocalServers
-from tests.integration.feeds import SYMBOLS, Feeds, after, feeds, holes_in, read_topic, trades_of
+from tests.integration.feeds import SYMBOLS, Feeds, after, feeds, holes_in, trades_of
 from tests.integration.lakes import eventually
 
 pytestmark = pytest.mark.timeout(400)
@@ -53,58 +53,6 @@ def truth(feed: Feeds, symbol: str, since: datetime) -> dict[int, Trade]:
         if len(page.trades) < PAGE or page.last is None:
             return found
         at = page.last
-
-
-def test_under_every_fault_of_the_connection_each_trade_comes_once_and_true(
-    fresh_lake: Settings, tmp_path: Path
-) -> None:
-    faults: list[dict[str, Any]] = [
-        {"kind": "close", "code": 1001, "at": 10, "every": 40},
-        {"kind": "close", "code": 1012, "at": 20, "every": 40},
-        {"kind": "refuse_handshake", "status": 503, "from": 20, "until": 28, "every": 40},
-        {"kind": "reset", "at": 30, "every": 40},
-        {"kind": "close", "code": 1013, "at": 40, "every": 40},
-        *({"kind": kind, "p": 0.03, "from": 1, "until": 40} for kind in ("drop", "double", "reorder", "batch", "hole")),
-        *({"kind": kind, "p": 0.02, "from": 1, "until": 40} for kind in ("corrupt", "wrong")),
-        {"kind": "future", "p": 0.02, "from": 1, "until": 40, "channel": "trade"},
-        {"kind": "throttle", "from": 10, "until": 15},
-    ]
-    with feeds(fresh_lake, tmp_path, faults) as feed:
-        feed.processes.start("simulator", "producer")
-        eventually(after(42.0), 60.0)
-        wanted = {"closed_1001", "closed_1001: over", "closed_1012", "reset", "closed_1013"}
-        for symbol in SYMBOLS:
-            eventually(lambda symbol=symbol: wanted <= gap_reasons(feed, symbol), PATIENCE_S)  # type: ignore[misc]
-        eventually(lambda: feed.metric("ws_reconnects_total", reason="handshake_503"), PATIENCE_S)
-        events = eventually(complete(feed, 200), PATIENCE_S)
-        for symbol in SYMBOLS:
-            held = trades_of(events, symbol)
-            assert {len(deliveries) for deliveries in held.values()} == {1}
-            first = datetime.fromisoformat(held[min(held)][0]["ts"])
-            real = truth(feed, symbol, first)
-            for trade_id, (event,) in held.items():
-                exact = real[trade_id]
-                assert (event["price"], event["qty"], event["side"]) == (exact.price, exact.qty, exact.side)
-                assert abs(datetime.fromisoformat(event["ts"]) - exact.ts) <= timedelta(microseconds=2)
-            ordered = [held[i][0]["ts"] for i in sorted(held)]
-            assert ordered == sorted(ordered)
-        found = {headers["reason"].decode() for _, headers in read_topic(feed.settings, DEADLETTER_TOPIC)}
-        assert {"unparsable", "future"} <= found
-
-
-def test_a_frozen_socket_is_left_and_a_refused_symbol_harms_no_other(fresh_lake: Settings, tmp_path: Path) -> None:
-    faults: list[dict[str, Any]] = [
-        {"kind": "freeze", "from": 20, "until": 45, "every": 60},
-        {"kind": "refuse_subscription", "symbol": SOL},
-    ]
-    with feeds(fresh_lake, tmp_path, faults) as feed:
-        feed.processes.start("simulator", "producer")
-        eventually(lambda: feed.metric("ws_reconnects_total", reason="frozen"), PATIENCE_S)
-        eventually(lambda: "frozen: over" in gap_reasons(feed, ETH), PATIENCE_S)
-        eventually(complete(feed, 50, (BTC, ETH)), PATIENCE_S)
-        assert trades_of(feed.events(), SOL) == {}
-        assert feed.metric("subscription_state", symbol=SOL, stream="trade") == -1
-        assert feed.metric("subscription_state", symbol=BTC, stream="trade") == 3
 
 
 def test_an_acknowledged_stream_that_stays_silent_is_asked_anew(fresh_lake: Settings, tmp_path: Path) -> None:

@@ -17,6 +17,14 @@ from lakehouse.errors import FatalError
 from lakehouse.settings import Settings
 
 
+@pytest.fixture(autouse=True, scope="module")
+def emptied(mlflow_lake: Settings) -> None:
+    """No registered model, whatever other tests have left behind."""
+    client = mlflow.MlflowClient(mlflow_lake.mlflow_uri)
+    for model in client.search_registered_models():
+        client.delete_registered_model(model.name)
+
+
 def slower(registry: Registry) -> models.Forecaster:
     """Another volatility rule to register."""
     return registry.simple("ewma", "vol", [Rule("ewma", {"half_life_min": 120})] * 5)
