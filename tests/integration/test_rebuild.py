@@ -1,0 +1,139 @@
+"""Rebuilt rows equal live ones, replace incomplete ones for training, and count only when their run is whole."""
+
+from datetime import timedelta
+
+import polars as pl
+import pytest
+
+from features.engine import State, fold
+from features.spec import NAMES, spec_hash
+from ingestion.migrate import SILVER
+from ingestion.rebuild import rebuild, span
+from ingestion.restore import engine_config
+from lakehouse.errors import RetryableError
+from lakehouse.messages import EVENT_SCHEMA
+from lakehouse.records import Trade
+from lakehouse.schema import META_RUNS, Table
+from lakehouse.settings import Settings
+from lakehouse.stores import bronze
+from lakehouse.stores.questdb import QuestDB
+from tests.integration.consuming import START, consuming, market, migrated, send, table, wait_done
+
+SYMBOL = "BTC/USD"
+
+
+@pytest.fixture
+def settings(fresh_lake: Settings) -> Settings:
+    """A lake that has consumed 1200 events of one symbol, over four minutes."""
+    migrated(fresh_lake)
+    send(fresh_lake, market(SYMBOL, 1200))
+    with consuming(fresh_lake) as errors:
+        wait_done(fresh_lake)
+    assert not errors
+    return fresh_lake
+
+
+def training(questdb: QuestDB) -> list[tuple[str, int, int]]:
+    """(origin, run, rows) of the view."""
+    query = "SELECT origin, run, count() FROM silver_training GROUP BY origin, run ORDER BY origin, run"
+    return [tuple(row) for row in questdb.rows(query)]
+
+
+def test_rebuilding_in_order_gives_the_live_rows(settings: Settings) -> None:
+    questdb = QuestDB(settings)
+    live = table(settings, "silver_features", "ts")
+    first, last = span(questdb, SYMBOL)
+    written = rebuild(questdb, engine_config(settings, questdb), SYMBOL, first, last)
+    made = table(settings, "silver_features", "ts").filter(pl.col("origin") == "rebuilt")
+    assert written == made.height == live.height
+    same = ["ts", "symbol", "spec", "epoch", "seq", "complete", *NAMES]
+    assert made.select(same).equals(live.select(same))
+
+
+def test_a_span_is_rebuilt_with_its_lead_in(settings: Settings) -> None:
+    questdb = QuestDB(settings)
+    live = table(settings, "silver_features", "ts")
+    since, until = START + timedelta(minutes=2), START + timedelta(minutes=3)
+    rebuild(questdb, engine_config(settings, questdb), SYMBOL, since, until)
+    made = table(settings, "silver_features", "ts").filter(pl.col("origin") == "rebuilt")
+    expected = live.filter((pl.col("ts") >= since) & (pl.col("ts") < until))
+    assert made.select("ts", *NAMES).equals(expected.select("ts", *NAMES))
+
+
+def test_the_newest_whole_run_is_trained_on_where_live_rows_are_incomplete(settings: Settings) -> None:
+    questdb = QuestDB(settings)
+    config = engine_config(settings, questdb)
+    first, last = span(questdb, SYMBOL)
+    rows = table(settings, "silver_features").height
+    assert training(questdb) == []
+    rebuild(questdb, config, SYMBOL, first, last)
+    half = first + (last - first) / 2
+    rebuild(questdb, config, SYMBOL, half, last)
+    (_, older, kept), (_, newer, new) = training(questdb)
+    assert older < newer
+    assert kept + new == rows
+    assert abs(kept - new) <= 2
+    # A complete live row of the same interval goes before both.
+    served = table(settings, "silver_features", "ts").filter(pl.col("run") == newer)[:1]
+    questdb.write(SILVER, served.with_columns(origin=pl.lit("live"), run=pl.lit(0, pl.Int64), complete=True))
+    questdb.wait_applied([SILVER.name])
+    assert training(questdb) == [("live", 0, 1), ("rebuilt", older, kept), ("rebuilt", newer, new - 1)]
+
+
+def test_an_interrupted_run_is_not_seen(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    questdb = QuestDB(settings)
+    write = questdb.write
+
+    def dies(to: Table, frame: pl.DataFrame) -> None:
+        if to is META_RUNS:
+            raise RetryableError("QuestDB went away")
+        write(to, frame)
+
+    monkeypatch.setattr(questdb, "write", dies)
+    first, last = span(questdb, SYMBOL)
+    with pytest.raises(RetryableError):
+        rebuild(questdb, engine_config(settings, questdb), SYMBOL, first, last)
+    assert table(settings, "silver_features").filter(pl.col("origin") == "rebuilt").height > 0
+    assert training(questdb) == []
+
+
+def test_small_pieces_change_nothing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    questdb = QuestDB(settings)
+    first, last = span(questdb, SYMBOL)
+    monkeypatch.setattr(bronze, "PIECE_ROWS", 3)
+    config = engine_config(settings, questdb)
+    rebuild(questdb, config, SYMBOL, first, last)
+    made = table(settings, "silver_features", "ts").filter(pl.col("origin") == "rebuilt")
+    events = bronze.events(questdb, "symbol = 'BTC/USD'").select(list(EVENT_SCHEMA)).sort("ts")
+    expected = fold(State.empty(config), events)[1]
+    assert made["seq"].equals(expected["seq"])
+    assert made.select(NAMES).fill_null(float("nan")).equals(expected.select(NAMES))
+
+
+def test_a_new_definition_gets_rows_of_its_own(settings: Settings) -> None:
+    questdb = QuestDB(settings)
+    finer = settings.model_copy(update={"feature_interval_ms": 500})
+    config = engine_config(finer, questdb)
+    first, last = span(questdb, SYMBOL)
+    rebuild(questdb, config, SYMBOL, first, last)
+    counts = dict(questdb.rows("SELECT spec, count() FROM silver_features GROUP BY spec"))
+    assert set(counts) == {spec_hash(config), spec_hash(engine_config(settings, questdb))}
+    assert counts[spec_hash(config)] > counts[spec_hash(engine_config(settings, questdb))]
+
+
+def test_late_trades_take_their_place(settings: Settings) -> None:
+    questdb = QuestDB(settings)
+    ts = START + timedelta(seconds=100.5)
+    late = Trade(SYMBOL, 5_000, 500.0, 9.0, "buy", "limit", ts, ts + timedelta(minutes=10), "rest")
+    send(settings, [late])
+    with consuming(settings):
+        wait_done(settings)
+    first, last = span(questdb, SYMBOL)
+    rebuild(questdb, engine_config(settings, questdb), SYMBOL, first, last)
+    at = f"ts >= '{START + timedelta(seconds=101):%Y-%m-%dT%H:%M:%S.%f}Z' LIMIT 1"
+    tops = {
+        origin: questdb.rows(f"SELECT max_1m FROM silver_features WHERE origin = '{origin}' AND {at}")[0][0]
+        for origin in ("live", "rebuilt")
+    }
+    assert tops["rebuilt"] == 500.0
+    assert tops["live"] < 200.0
