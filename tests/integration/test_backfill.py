@@ -12,9 +12,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from confluent_kafka import TopicPartition
 
 from ingestion.backfill.progress import FILE_HEADER
 from lakehouse.settings import DEADLETTER_TOPIC, HISTORY_TOPIC, Settings
+from lakehouse.stores import kafka
 from lakehouse.stores.questdb import QuestDB
 from stack.envfile import child_environment
 from tests.integration.feeds import Feeds, feeds, read_topic
@@ -126,10 +128,19 @@ def test_kraken_files_with_and_without_ids_live_side_by_side(feed: Feeds, questd
 
 
 @needs_data
+def sent(settings: Settings) -> int:
+    """How many messages market.history holds."""
+    client = kafka.consumer(settings, group="look")
+    parts = [TopicPartition(HISTORY_TOPIC, number) for number in range(settings.kafka_partitions)]
+    found = sum(kafka.watermarks(client, part)[1] for part in parts)
+    client.close()
+    return found
+
+
 def test_kill_9_in_the_middle_doubles_no_row(feed: Feeds, questdb: QuestDB, tmp_path: Path) -> None:
     path = slice_of(tmp_path, "quotes_standx_btcusd_2026-01-05_06.parquet", 273_553)
     child = start(feed.settings, "--quotes", str(path), "--symbol", BTC, "--no-rebuild")
-    eventually(lambda: len(read_topic(feed.settings, HISTORY_TOPIC)) > 1000, 120.0)
+    eventually(lambda: sent(feed.settings) > 1000, 120.0, 0.01)
     child.send_signal(signal.SIGKILL)
     child.communicate()
     held = len(read_topic(feed.settings, HISTORY_TOPIC))
