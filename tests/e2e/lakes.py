@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,10 +54,18 @@ class Lake:
             check=False,
         )
 
-    def status(self) -> dict[str, Any]:
+    def status(self, healthy: bool = True) -> dict[str, Any]:
+        """What `status.sh --json` says; unless `healthy` is False, all must be well."""
         done = self.run("status.sh", "--json")
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == 0 or not healthy, done.stdout + done.stderr
         return dict(json.loads(done.stdout))
+
+    def until(self, what: str, is_so: Callable[[], bool], timeout_s: float) -> None:
+        """Returns once `is_so()`; fails with what the lake says of itself after `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        while not is_so():
+            assert time.monotonic() < deadline, f"not in {timeout_s:g} s: {what}\n{self.run('status.sh').stdout}"
+            time.sleep(0.5)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         database = QuestDB(self.settings, readonly=True)

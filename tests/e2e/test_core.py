@@ -1,8 +1,8 @@
 """The whole core as a user runs it: up.sh on the simulated market, a stored forecast, the API, a crash, down, up."""
 
 import re
-import signal
 import time
+from datetime import datetime
 
 import httpx
 import psutil
@@ -76,14 +76,19 @@ def test_a_running_lake_refuses_another_market(lake: Lake) -> None:
 
 
 def test_a_killed_consumer_comes_back_and_loses_and_doubles_nothing(lake: Lake) -> None:
-    before = lake.status()
-    psutil.Process(before["processes"]["consumer"]["pid"]).send_signal(signal.SIGKILL)
-    newest = before["tables"]["bronze_trades"]["newest"]
-    deadline = time.monotonic() + 60
-    while lake.rows("SELECT max(ts) FROM bronze_trades")[0][0].isoformat() <= newest.rstrip("Z"):
-        assert time.monotonic() < deadline, lake.run("logs.sh", "consumer").stdout
-        time.sleep(0.5)
+    killed = psutil.Process(lake.status()["processes"]["consumer"]["pid"])
+    killed.kill()
+    killed.wait(timeout=10)
+    newest = lake.rows("SELECT max(received_at) FROM bronze_trades")[0][0]
+    lake.until("the consumer is healthy and bronze grows", lambda: _is_back(lake, killed.pid, newest), 120)
     _assert_dense(lake)
+
+
+def _is_back(lake: Lake, killed: int, newest: datetime) -> bool:
+    """Whether a new consumer is healthy and has stored trades received after `newest`."""
+    consumer = lake.status(healthy=False)["processes"]["consumer"]
+    grown: bool = lake.rows("SELECT max(received_at) FROM bronze_trades")[0][0] > newest
+    return grown and consumer["healthy"] and consumer["pid"] not in (None, killed)
 
 
 def test_down_and_up_again_go_on_where_they_were(lake: Lake) -> None:
@@ -103,13 +108,12 @@ def test_down_and_up_again_go_on_where_they_were(lake: Lake) -> None:
 
 def _assert_dense(lake: Lake) -> None:
     """Every trade id between a symbol's first and last one comes to be there, once: holes are refilled over REST."""
-    deadline = time.monotonic() + 60
-    while True:
+
+    def is_dense() -> bool:
         spans = lake.rows(
             "SELECT symbol, min(trade_id), max(trade_id), count(), count_distinct(trade_id) FROM bronze_trades"
         )
-        assert all(rows == distinct for _, _, _, rows, distinct in spans)
-        if len(spans) == 3 and all(rows == last - first + 1 for _, first, last, rows, _ in spans):
-            return
-        assert time.monotonic() < deadline, spans
-        time.sleep(1)
+        assert all(rows == distinct for _, _, _, rows, distinct in spans), spans
+        return len(spans) == 3 and all(rows == last - first + 1 for _, first, last, rows, _ in spans)
+
+    lake.until("the ids of three symbols are dense", is_dense, 120)
