@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import lightgbm
 import numpy as np
 import numpy.typing as npt
 import xgboost
@@ -93,9 +92,9 @@ def apply(target: Target, baseline: Array, scale: Array, correction: Array) -> A
 
 def raw_margin(booster: Any, table: Inputs) -> Array:
     """The booster's raw margin per row: a log multiplier of variance for vol, a scaled return for bid."""
-    if isinstance(booster, lightgbm.Booster):
-        return np.asarray(booster.predict(table, raw_score=True, num_threads=2), dtype=np.float64)
-    return np.asarray(booster.inplace_predict(table, predict_type="margin"), dtype=np.float64)
+    if isinstance(booster, xgboost.Booster):
+        return np.asarray(booster.inplace_predict(table, predict_type="margin"), dtype=np.float64)
+    return np.asarray(booster.predict(table, raw_score=True, num_threads=2), dtype=np.float64)
 
 
 def _file(library: Library, horizon: int) -> str:
@@ -104,5 +103,8 @@ def _file(library: Library, horizon: int) -> str:
 
 def _load_booster(library: Library, path: Path) -> Any:
     if library == "lightgbm":
+        # Only where such a model is served: the API starts without it.
+        import lightgbm
+
         return lightgbm.Booster(model_file=str(path))
     return xgboost.Booster({"nthread": 1}, model_file=str(path))
