@@ -189,17 +189,24 @@ class Feed:
             self._sink.quote(quote)
 
     def _salvage(self, text: str | bytes, received_at: datetime, error: PoisonError) -> None:
-        """Takes the good items out of a frame that does not parse as a whole; the bad ones go to the dead letters."""
+        """Takes the good items out of a frame that does not parse as a whole; the bad ones go to the dead letters.
+
+        A quote that cannot be read is a quote out of sight; so is whatever an unreadable frame may have held.
+        """
         payload = text if isinstance(text, bytes) else text.encode()
         log.warning("a frame does not parse: %s", error)
+        channel = None
         try:
             frame = orjson.loads(payload)
-            items, parse = frame["data"], {"trade": parse_trade, "ticker": parse_quote}[frame["channel"]]
+            channel = frame["channel"]
+            items, parse = frame["data"], {"trade": parse_trade, "ticker": parse_quote}[channel]
             snapshot = frame.get("type") == "snapshot"
             if not items or not isinstance(items, list):
                 raise ValueError(items)
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
             self._sink.dead_letter(payload, error.reason, "ws", str(error))
+            if channel != "trade":
+                self._sink.lose_quotes(self._symbols, "unparsable")
             return
         now = time.monotonic()
         for item in items:
@@ -209,11 +216,18 @@ class Feed:
                 reason = why.reason if isinstance(why, PoisonError) else error.reason
                 one = orjson.dumps({**frame, "data": [item]})
                 self._sink.dead_letter(one, reason, "ws", str(why))
+                if channel == "ticker":
+                    self._sink.lose_quotes(self._named_in(item), "unparsable")
                 continue
             if isinstance(event, Trade):
                 self._trade(event, snapshot, now)
             elif isinstance(event, Quote):
                 self._quote(event, snapshot, now)
+
+    def _named_in(self, item: object) -> frozenset[str]:
+        """The symbol that a broken item names; all, when that is broken too."""
+        symbol = item.get("symbol") if isinstance(item, dict) else None
+        return frozenset((symbol,)) if symbol in self._symbols else self._symbols
 
     def _set_system(self, system: str) -> None:
         if system != self._system:

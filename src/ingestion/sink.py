@@ -71,9 +71,10 @@ class Sink:
             return (hole is not None or beyond) and self.trade(trade)
 
     def quote(self, quote: Quote) -> None:
-        """Sends a quote, after the gap that ends with it; one that repeats the last is left out."""
+        """Sends a quote, after the gap that ends with it; one that repeats the last is left out, one set aside lost."""
         with self._lock:
             if self._from_future(quote):
+                self.lose_quotes((quote.symbol,), "future")
                 return
             last = self._quotes.get(quote.symbol)
             if quote.symbol in self._doubted:

@@ -5,6 +5,7 @@ import json
 import logging
 import tempfile
 import time
+from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,33 +32,41 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--per-second", type=float, default=900.0, help="events per second of the market, in all")
     parser.add_argument("--patience", type=float, default=600.0, help="seconds to wait until all is whole again")
+    parser.add_argument("--keep", type=Path, help="folder for the lake and its logs; default: one that is removed")
     asked = parser.parse_args()
     set_up_logging()
-    print(json.dumps(run(asked.kills, asked.events, asked.seed, asked.per_second, asked.patience)))
+    with tempfile.TemporaryDirectory(prefix="chaos-") as scratch:
+        folder = asked.keep or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        print(json.dumps(run(folder, asked.kills, asked.events, asked.seed, asked.per_second, asked.patience)))
 
 
-def run(kills: int, events: int, seed: int, per_second: float, patience_s: float) -> dict[str, object]:
-    """The whole trial; see `main`."""
-    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-        settings = scratch_settings(
-            Path(folder),
-            symbols=SYMBOLS,
-            simulator_seed=seed,
-            simulator_events_per_s=per_second / len(SYMBOLS),
-            simulator_faults=str(write_faults(Path(folder), seed)),
-        )
-        with running(settings, *SERVERS) as servers:
-            storm = Storm(servers, seed)
-            storm.begin()
-            began = time.monotonic()
-            storm.rage(events / per_second, kills)
-            raged_s, end = time.monotonic() - began, datetime.now(UTC)
-            waited_s = _wait_whole(storm, end, patience_s)
-            servers.stop("producer")
-            _wait_committed(storm, patience_s)
-            servers.stop("consumer")
-            verdict = truth.judge(settings, storm.kills, end)
-    victims = {name: sum(kill.victim == name for kill in storm.kills) for name in {kill.victim for kill in storm.kills}}
+def run(
+    folder: Path, kills: int, events: int, seed: int, per_second: float, patience_s: float = 600.0
+) -> dict[str, object]:
+    """The whole trial in an empty folder; see `main`."""
+    settings = scratch_settings(
+        folder,
+        symbols=SYMBOLS,
+        simulator_seed=seed,
+        simulator_events_per_s=per_second / len(SYMBOLS),
+        simulator_faults=str(write_faults(folder, seed)),
+    )
+    with running(settings, *SERVERS) as servers:
+        storm = Storm(servers, seed)
+        storm.begin()
+        began = time.monotonic()
+        storm.rage(truth.time_for(settings, datetime.now(UTC), events), kills)
+        while truth.logged(settings) < events:
+            storm.tend()
+            time.sleep(1)
+        raged_s, end = time.monotonic() - began, datetime.now(UTC)
+        waited_s = _wait_whole(storm, end, patience_s)
+        servers.stop("producer")
+        _wait_committed(storm, patience_s)
+        servers.stop("consumer")
+        verdict = truth.judge(settings, storm.kills, end)
+    victims = dict(Counter(kill.victim for kill in storm.kills))
     figures = {"raged_s": round(raged_s), "whole_after_s": round(waited_s), "victims": victims, "seed": seed}
     return {"events": verdict.events, **verdict.sums(), "kills": len(storm.kills), **figures, "detail": asdict(verdict)}
 

@@ -13,6 +13,7 @@ from features.spec import NAMES
 from ingestion.batch import Raw, read
 from ingestion.restore import engine_config
 from ingestion.simulator.market import Market
+from lakehouse.errors import LakeError
 from lakehouse.messages import EVENT_SCHEMA
 from lakehouse.settings import EVENTS_TOPIC, Settings
 from lakehouse.stores import bronze, kafka
@@ -20,15 +21,19 @@ from lakehouse.stores.questdb import QuestDB
 from tests.chaos.storm import Kill
 
 QUOTE_FIELDS = ["symbol", "seq", "ts", "bid", "bid_qty", "ask", "ask_qty", "last", "volume", "vwap"]
+GAP_FIELDS = ["symbol", "seq", "ts", "stream", "reason"]
 # REST's exchange time of a trade is up to about a microsecond later than the WebSocket's.
 TIME_SKEW = timedelta(microseconds=2)
+# A frame that another one overtook may be lost with the connection: it is a little older than the last that came.
+OVERTAKEN = timedelta(seconds=1)
 
 
 @dataclass
 class Verdict:
-    """What was found; every count but ``events`` should be 0."""
+    """What was found; every count should be 0, but for ``events`` and ``out_of_sight`` (quotes missed within gaps)."""
 
     events: int = 0
+    out_of_sight: int = 0
     trades_lost: int = 0
     trades_doubled: int = 0
     trades_wrong: int = 0
@@ -61,6 +66,31 @@ def expected_trades(market: Market, symbol: str, first_id: int, start: datetime,
     return frame.filter(pl.col("trade_id") >= first_id)
 
 
+def time_for(settings: Settings, start: datetime, events: int) -> float:
+    """Seconds that the market takes from ``start`` for so many events of all symbols."""
+    market, minutes = market_of(settings), 0
+    while events > 0:
+        begin = start + timedelta(minutes=minutes)
+        span = begin, begin + timedelta(minutes=1)
+        made = sum(len(market.trades(s, *span)) + len(market.quotes(s, *span)) for s in settings.symbols)
+        if made >= events:
+            return 60.0 * (minutes + events / made)
+        events, minutes = events - made, minutes + 1
+    return 0.0
+
+
+def logged(settings: Settings) -> int:
+    """How many events market.events holds; 0 while Kafka is away."""
+    client = kafka.consumer(settings, group="chaos-look")
+    try:
+        numbers = range(settings.kafka_partitions)
+        return sum(kafka.watermarks(client, TopicPartition(EVENTS_TOPIC, number))[1] for number in numbers)
+    except LakeError:
+        return 0
+    finally:
+        client.close()
+
+
 def missing_ids(settings: Settings, end: datetime) -> int:
     """How many trades up to ``end`` bronze still lacks."""
     questdb, market, missing = QuestDB(settings), market_of(settings), 0
@@ -83,10 +113,13 @@ def judge(settings: Settings, kills: Sequence[Kill], end: datetime) -> Verdict:
     log = log_events(settings)
     verdict.events = log.height
     held = {symbol: bronze.events(questdb, f"symbol = {bronze.text(symbol)}") for symbol in settings.symbols}
+    market = market_of(settings)
     for symbol, events in held.items():
-        mine = log.filter(pl.col("symbol") == symbol)
-        _trades(verdict, market_of(settings), symbol, events.filter(pl.col("type") == "trade"), end)
-        _quotes(verdict, events.filter(pl.col("type") == "quote"), mine.filter(pl.col("type") == "quote"))
+        mine = log.filter(pl.col("symbol") == symbol).sort("seq")
+        _trades(verdict, market, symbol, events.filter(pl.col("type") == "trade"), end)
+        for kind, names in (("quote", QUOTE_FIELDS), ("gap", GAP_FIELDS)):
+            _as_logged(verdict, events.filter(pl.col("type") == kind), mine.filter(pl.col("type") == kind), names)
+        _out_of_sight(verdict, market, symbol, mine, end)
         _gaps(verdict, symbol, mine, [kill for kill in kills if kill.victim == "producer"])
     _silver(verdict, settings, questdb, held)
     questdb.close()
@@ -125,17 +158,38 @@ def _trades(verdict: Verdict, market: Market, symbol: str, held: pl.DataFrame, e
     verdict.notes += [str(row) for row in wrong.select("symbol", "trade_id", "ts", "ts_true", "price").head(3).rows()]
 
 
-def _quotes(verdict: Verdict, held: pl.DataFrame, log: pl.DataFrame) -> None:
+def _as_logged(verdict: Verdict, held: pl.DataFrame, log: pl.DataFrame, names: list[str]) -> None:
+    """Quotes, or gaps: each that reached the log is in bronze once and unchanged."""
     verdict.quotes_doubled += held.height - held["seq"].n_unique()
     verdict.quotes_lost += log.join(held, on="seq", how="anti").height
-    extra = held.select(QUOTE_FIELDS).join(log.select(QUOTE_FIELDS), on=QUOTE_FIELDS, how="anti", nulls_equal=True)
+    extra = held.select(names).join(log.select(names), on=names, how="anti", nulls_equal=True)
     verdict.quotes_wrong += extra.height
     verdict.notes += [str(row) for row in extra.head(3).rows()]
 
 
+def _out_of_sight(verdict: Verdict, market: Market, symbol: str, log: pl.DataFrame, end: datetime) -> None:
+    """Each quote of the market that is not in the log must lie within a gap: from the last quote before to the next."""
+    ticker = log.filter((pl.col("type") == "quote") | (pl.col("stream") == "ticker"))
+    quotes = ticker.filter(pl.col("type") == "quote")
+    first = quotes.select(pl.col("ts").min()).row(0)[0]
+    told = pl.Series("ts", market.quotes(symbol, first, end).ts).cast(pl.Datetime("us", "UTC"))
+    unseen = told.to_frame().join(quotes, on="ts", how="anti")
+    last = pl.when(pl.col("type") == "quote").then("ts").cum_max().forward_fill().alias("last")
+    gaps = ticker.with_columns(last).filter(pl.col("type") == "gap")
+    spans = gaps.select(pl.col("last").fill_null(pl.col("ts")) - OVERTAKEN, until="ts").rows()
+    if gaps.height and not str(gaps["reason"][-1]).endswith(": over"):
+        spans.append((gaps["ts"][-1] - OVERTAKEN, end))
+    verdict.out_of_sight += unseen.height
+    for since, until in spans:
+        unseen = unseen.filter(~pl.col("ts").is_between(since, until))
+    verdict.out_of_sight -= unseen.height
+    verdict.gaps_missing += unseen.height
+    verdict.notes += [f"{symbol}: quote of {ts} neither came nor was missed" for ts in unseen["ts"].head(3)]
+
+
 def _gaps(verdict: Verdict, symbol: str, log: pl.DataFrame, kills: Sequence[Kill]) -> None:
     """After each kill of the producer, the first quote must come after a gap in the log."""
-    ticker = log.filter((pl.col("type") == "quote") | (pl.col("stream") == "ticker")).sort("seq")
+    ticker = log.filter((pl.col("type") == "quote") | (pl.col("stream") == "ticker"))
     for kill in kills:
         after = ticker.filter(pl.col("received_at") > kill.at)
         if after.height and after.item(0, "type") != "gap":

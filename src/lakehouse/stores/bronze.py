@@ -10,8 +10,9 @@ from lakehouse.stores.questdb import QuestDB
 
 TABLES = {"bronze_trades": "trade", "bronze_quotes": "quote", "bronze_gaps": "gap"}
 PIECE_ROWS = 300_000
-# In time order, of events with equal times: first what voids the quote, then quotes, then the trades they led to.
-_ORDER = {"gap": 0, "quote": 1, "trade": 2}
+# In time order, of events with equal times: quotes and what voids them as they lie in the log, then trades.
+# A gap bears the time of the last quote before it, and the one that ends it that of the next quote.
+_ORDER = {"gap": 0, "quote": 0, "trade": 1}
 
 
 def text(value: str) -> str:
@@ -88,7 +89,7 @@ def in_time_order(
 ) -> Iterator[tuple[datetime, pl.DataFrame]]:
     """All events of a symbol with ``start <= ts < end``, by time, in pieces of event time: (end of the piece, events).
 
-    Of equal times a gap comes first, then quotes by (epoch, seq), then trades by id.
+    Of equal times quotes and gaps come first, by (epoch, seq), then trades by id.
     """
     order = pl.col("type").replace_strict(_ORDER, return_dtype=pl.Int8)
     while start < end:

@@ -157,6 +157,31 @@ def test_a_frame_that_is_no_frame_is_set_aside_whole() -> None:
     assert outbox.events == []
 
 
+def test_a_quote_that_cannot_be_read_is_out_of_sight() -> None:
+    def losses(text: bytes) -> list[tuple[str, str]]:
+        feed, outbox = feed_of()
+        feed.handle(Quotes((quote(100), quote(100, symbol=ETH)), snapshot=True))
+        feed.take(text)
+        feed.handle(Quotes((quote(200, bid=105.0),), snapshot=False))
+        return [(symbol, reason) for symbol, _, reason in gaps(outbox)]
+
+    both = [(BTC, "unparsable"), (ETH, "unparsable"), (BTC, "unparsable: over")]
+    assert sorted(losses(b'{"channel":"tic')) == sorted(both)
+    broken = {"channel": "ticker", "type": "update", "data": [{"symbol": ETH, "bid": None}]}
+    assert losses(orjson.dumps(broken)) == [(ETH, "unparsable")]
+    assert sorted(losses(orjson.dumps(broken | {"data": [{"symbool": ETH}]}))) == sorted(both)
+    assert losses(orjson.dumps({"channel": "trade", "type": "update", "data": [item(2, price="much")]})) == []
+
+
+def test_a_quote_from_the_future_is_set_aside_and_out_of_sight() -> None:
+    sink, outbox = sink_of()
+    sink.quote(quote(100))
+    sink.quote(replace(quote(200), ts=START + timedelta(days=1)))
+    sink.quote(quote(300))
+    assert [reason for _, reason, _ in outbox.dead] == ["future"]
+    assert gaps(outbox) == [(BTC, "00.100", "future"), (BTC, "00.300", "future: over")]
+
+
 def test_symbols_that_were_not_asked_for_are_left_alone() -> None:
     feed, outbox = feed_of()
     feed.handle(Trades((trade(1, symbol="DOGE/USD"),), snapshot=False))
