@@ -2,10 +2,10 @@
 
 import argparse
 import logging
-import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
 
@@ -13,11 +13,11 @@ import orjson
 
 from downstream.lakefiles import Manifest, Part, canonical, describe, encode, fingerprint_sql
 from downstream.tables import LAKE_TABLES
-from lakehouse.errors import FatalError, LakeError
+from lakehouse import command
+from lakehouse.errors import FatalError, NothingToDoError
 from lakehouse.findings import Finding, note
-from lakehouse.process import set_up_logging
 from lakehouse.schema import Column, Table
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Settings
 from lakehouse.stores.objects import Objects
 from lakehouse.stores.questdb import QuestDB
 
@@ -25,8 +25,6 @@ log = logging.getLogger(__name__)
 # Two parts at a time: the server exports one while the other is encoded, sent and read back.
 PARALLEL = 2
 MARKER = "_lake.json"
-# Exit status that tells the DAG to show the task as skipped, not as done.
-NOTHING_TO_DO = 99
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,33 +168,25 @@ def record(questdb: QuestDB, now: datetime, files: int, what: str) -> None:
 
 
 def back_up(settings: Settings, day: date | None = None) -> Report:
-    """One backup with its own clients, noted in ``gold_quality``: what the command and the DAG call."""
-    questdb, objects = QuestDB(settings), Objects(settings)
-    try:
+    """One backup with its own clients, noted in ``gold_quality``: what the command and the DAG call.
+
+    Raises:
+        NothingToDoError: there is no whole day to back up.
+    """
+    with closing(QuestDB(settings)) as questdb, closing(Objects(settings)) as objects:
         report = run(questdb, objects, settings.source, day)
-        if report.written or report.unchanged:
-            record(questdb, datetime.now(UTC), report.written + report.unchanged, f"backup to {report.last_day}")
+        if not report.written + report.unchanged:
+            raise NothingToDoError(f"nothing to back up: the lake holds no rows of {day or 'any whole UTC day yet'}")
+        record(questdb, datetime.now(UTC), report.written + report.unchanged, f"backup to {report.last_day}")
         return report
-    finally:
-        questdb.close()
-        objects.close()
 
 
 def main() -> None:
     """``python -m downstream.backup [--day D]``: backs up what is missing; the report as JSON on stdout."""
     parser = argparse.ArgumentParser(prog="python -m downstream.backup", description=__doc__)
     parser.add_argument("--day", type=date.fromisoformat, help="only this UTC day, YYYY-MM-DD (default: all)")
-    arguments = parser.parse_args()
-    try:
-        settings = load_settings()
-        set_up_logging(settings.log_level)
-        report = back_up(settings, arguments.day)
-    except LakeError as error:
-        sys.exit(f"backup failed: {error}")
-    print(orjson.dumps(asdict(report)).decode())
-    if not report.written + report.unchanged:
-        log.warning("nothing to back up: the lake holds no rows of %s", arguments.day or "any whole UTC day yet")
-        sys.exit(NOTHING_TO_DO)
+    day = parser.parse_args().day
+    command.run("backup", lambda settings: back_up(settings, day))
 
 
 if __name__ == "__main__":

@@ -4,38 +4,34 @@ import argparse
 import hashlib
 import logging
 import random
-import sys
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-import orjson
 import polars as pl
 
-from downstream.backup import NOTHING_TO_DO, held_tables, parts, read_manifest, record
+from downstream.backup import held_tables, parts, read_manifest, record
 from downstream.lakefiles import Part, canonical, encode
 from downstream.restore import backed_up, restore
 from downstream.tables import LAKE_TABLES
 from features.compare import close, differing
 from features.engine import State, fold
 from features.spec import LEAD_IN, EngineConfig, spec_hash
-from lakehouse.errors import FatalError, LakeError
-from lakehouse.process import set_up_logging
+from lakehouse import command
+from lakehouse.errors import FatalError, NothingToDoError
 from lakehouse.retention import dropped_days
 from lakehouse.schema import GOLD_VIEWS
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Settings
 from lakehouse.stores import bronze
 from lakehouse.stores.objects import Objects
 from lakehouse.stores.questdb import QuestDB
 
 log = logging.getLogger(__name__)
 PREFIX = "scratch_"
-# Not the last hour of the day: a row there may follow on an event of the next day.
-WINDOW = (timedelta(hours=22), timedelta(hours=23))
+HOUR = timedelta(hours=1)
+# The last rows of a day may follow on events of the next one.
+MARGIN = timedelta(minutes=10)
 CANDLES = next(view for view in GOLD_VIEWS if view.name == "gold_ohlc_1m")
-
-
-class NothingToDrillError(LakeError):
-    """The lake is younger than its first whole day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +46,17 @@ class Report:
 
 
 def drill(questdb: QuestDB, objects: Objects, config: EngineConfig, day: date) -> Report:
-    """Restores ``day`` (and the day before, for the lead-in) beside the live tables, compares, and cleans up.
+    """Restores ``day`` beside the live tables, compares files, candles and an hour of silver, and cleans up.
 
     Raises:
         FatalError: something differs; the message says what. RetryableError: a store is away.
     """
     _clean(questdb)
     try:
-        before = day - timedelta(days=1)
-        if next(backed_up(objects, before), None) is not None:
-            restore(questdb, objects, before, PREFIX)
         done = restore(questdb, objects, day, PREFIX)
-        for table in bronze.TABLES:
-            questdb.execute(f"CREATE TABLE IF NOT EXISTS {PREFIX}{table} (LIKE {table})")
         _compare_files(questdb, objects, day)
         candles = _compare_candles(questdb, day)
-        silver = sum(_compare_silver(questdb, config, symbol, day) for symbol in _symbols(questdb, day))
+        silver = _compare_silver(questdb, objects, config, day)
         return Report(day.isoformat(), done.files, done.rows, candles, silver)
     finally:
         _clean(questdb)
@@ -75,28 +66,34 @@ def choose_day(questdb: QuestDB, objects: Objects, seed: int | None = None) -> d
     """A random day whose trades are backed up and still live.
 
     Raises:
-        NothingToDrillError: there is none.
+        NothingToDoError: there is none.
     """
     gone = dropped_days(questdb).get("bronze_trades", frozenset())
     days = {part.day for part in backed_up(objects) if part.table == "bronze_trades"} - gone
     if not days:
-        raise NothingToDrillError("no day of trades is both backed up and live yet: run python -m downstream.backup")
+        raise NothingToDoError("no day of trades is both backed up and live yet: run python -m downstream.backup")
     return random.Random(seed).choice(sorted(days))  # noqa: S311 - a sample, no secret
 
 
 def _compare_files(questdb: QuestDB, objects: Objects, day: date) -> None:
-    """The restored rows give the very bytes of the backup, and the live rows its fingerprint."""
-    for table in held_tables(questdb, LAKE_TABLES):
-        live = dict(parts(questdb, table, date.max, day))
-        for part in (part for part in backed_up(objects, day) if part.table == table.name):
-            manifest = read_manifest(objects, part)
-            if manifest is None or live.get(part) != manifest.fingerprint:
-                raise FatalError(f"live rows of {part.folder} are not those of the backup: run backup_daily, then look")
-            old = manifest.table(part)
-            where = f"ts IN '{day}'" + (f" AND {_of(part)}" if "symbol" in old.names else "")
-            data = encode(canonical(questdb.frame(f"SELECT * FROM {PREFIX}{table.name} WHERE {where}"), old))
+    """Live rows and restored rows both give the very bytes of the backup, and no live row is left out of it."""
+    saved = set(backed_up(objects, day))
+    held = {part for table in held_tables(questdb, LAKE_TABLES) for part, _ in parts(questdb, table, date.max, day)}
+    if unsaved := held - saved:
+        raise FatalError(f"{day} is not wholly backed up, e.g. {min(unsaved).folder}: run python -m downstream.backup")
+    for part in sorted(saved):
+        manifest = read_manifest(objects, part)
+        if manifest is None:
+            raise FatalError(f"{part.manifest_key} vanished during the drill")
+        mine = f" AND {_of(part)}" if "symbol" in manifest.schema else ""
+        for name in (part.table, PREFIX + part.table):
+            rows = questdb.frame(f"SELECT * FROM {name} WHERE ts IN '{day}'{mine}")
+            data = encode(canonical(rows, manifest.table(part)))
             if hashlib.sha256(data).hexdigest() != manifest.sha256:
-                raise FatalError(f"{part.folder} restored and exported again gives other bytes")
+                raise FatalError(
+                    f"{part.folder}: the {rows.height} rows of {name} are not the {manifest.rows} of the backup "
+                    f"(sha256); late rows? run python -m downstream.backup, then drill again"
+                )
 
 
 def _compare_candles(questdb: QuestDB, day: date) -> int:
@@ -113,29 +110,51 @@ def _compare_candles(questdb: QuestDB, day: date) -> int:
     return both.height
 
 
-def _compare_silver(questdb: QuestDB, config: EngineConfig, symbol: str, day: date) -> int:
-    """The rows of one hour, folded from the restored events, against the live ones; returns how many."""
-    midnight = datetime.combine(day, time(), UTC)
-    start, end = (midnight + offset for offset in WINDOW)
+def _compare_silver(questdb: QuestDB, objects: Objects, config: EngineConfig, day: date) -> int:
+    """Live rows of each symbol's last hour against those that the restored events give; returns how many."""
+    spec = spec_hash(config)
+    live = f"FROM silver_features WHERE origin = 'live' AND spec = '{spec}' AND ts"
+    latest = datetime.combine(day, time(), UTC) + timedelta(days=1) - MARGIN
+    newest = questdb.rows(f"SELECT symbol, max(ts) {live} IN '{day}' GROUP BY symbol ORDER BY symbol")
+    ends = {symbol: min(ts.replace(tzinfo=UTC), latest) for symbol, ts in newest}
+    _restore_lead_in(questdb, objects, min(ends.values(), default=latest) - HOUR - LEAD_IN, day)
+    compared = 0
+    for symbol, end in ends.items():
+        start = end - HOUR
+        mine = f"AND symbol = {bronze.text(symbol)}"
+        held = questdb.frame(
+            f"SELECT * {live} >= {bronze.instant(start)} AND ts < {bronze.instant(end)} {mine} AND ts IN '{day}'"
+        )
+        again = _recomputed(questdb, config, symbol, start, end, day)
+        if wrong := differing(held, again):
+            raise FatalError(f"{wrong} of {held.height} silver rows of {symbol} from {start} differ from the live ones")
+        compared += held.height
+    log.info("%s: %d silver rows of %d symbols made anew", day, compared, len(ends))
+    return compared
+
+
+def _recomputed(
+    questdb: QuestDB, config: EngineConfig, symbol: str, start: datetime, end: datetime, day: date
+) -> pl.DataFrame:
+    """The rows of a span within ``day``, folded from the restored events in log order."""
     state, found = State.empty(config), []
+    midnight = datetime.combine(day, time(), UTC)
     for piece in bronze.live_between(questdb, symbol, start - LEAD_IN, midnight + timedelta(days=1), PREFIX):
         state, rows = fold(state, piece)
-        found.append(rows.filter(pl.col("ts").is_between(start, end, closed="left")))
-    live = questdb.frame(
-        f"SELECT * FROM silver_features WHERE symbol = {bronze.text(symbol)} AND origin = 'live' "
-        f"AND spec = {bronze.text(spec_hash(config))} AND ts >= {bronze.instant(start)} AND ts < {bronze.instant(end)}"
-    )
-    if live.is_empty() or not found:
-        log.info("%s: no live rows of these feature definitions between %s and %s", symbol, start, end)
-        return 0
-    if wrong := differing(live, pl.concat(found)):
-        raise FatalError(f"{wrong} of {live.height} silver rows of {symbol} from {start} differ from the live ones")
-    return live.height
+        found.append(rows.filter(pl.col("ts").is_between(max(start, midnight), end, closed="left")))
+    if not found:
+        raise FatalError(f"the backup holds no live events of {symbol} on {day}, but silver has rows")
+    return pl.concat(found)
 
 
-def _symbols(questdb: QuestDB, day: date) -> list[str]:
-    rows = questdb.rows(f"SELECT DISTINCT symbol FROM {PREFIX}bronze_trades WHERE ts IN '{day}' ORDER BY 1")
-    return [symbol for (symbol,) in rows]
+def _restore_lead_in(questdb: QuestDB, objects: Objects, since: datetime, day: date) -> None:
+    """Brings back the events of the days before, as far as windows reach; a lake may be younger than that."""
+    for age in range((day - since.date()).days, 0, -1):
+        before = day - timedelta(days=age)
+        if any(part.table in bronze.TABLES for part in backed_up(objects, before)):
+            restore(questdb, objects, before, PREFIX, bronze.TABLES)
+    for table in bronze.TABLES:
+        questdb.execute(f"CREATE TABLE IF NOT EXISTS {PREFIX}{table} (LIKE {table})")
 
 
 def _of(part: Part) -> str:
@@ -150,33 +169,21 @@ def _clean(questdb: QuestDB) -> None:
 
 def run_drill(settings: Settings, day: date | None = None) -> Report:
     """One drill with its own clients, noted in ``gold_quality``: what the command and the DAG call."""
-    questdb, objects = QuestDB(settings), Objects(settings)
-    try:
+    with closing(QuestDB(settings)) as questdb, closing(Objects(settings)) as objects:
         config = EngineConfig(
             settings.feature_interval_ms, settings.vol_step_s, settings.silence_s, bronze.sparse_symbols(questdb)
         )
         report = drill(questdb, objects, config, day or choose_day(questdb, objects))
         record(questdb, datetime.now(UTC), report.files, f"drill of {report.day}")
         return report
-    finally:
-        questdb.close()
-        objects.close()
 
 
 def main() -> None:
     """``python -m downstream.drill [--day D]``; the report as JSON on stdout."""
     parser = argparse.ArgumentParser(prog="python -m downstream.drill", description=__doc__)
     parser.add_argument("--day", type=date.fromisoformat, help="this UTC day (default: a random one)")
-    arguments = parser.parse_args()
-    try:
-        settings = load_settings()
-        set_up_logging(settings.log_level)
-        print(orjson.dumps(asdict(run_drill(settings, arguments.day))).decode())
-    except NothingToDrillError as error:
-        log.warning("%s", error)
-        sys.exit(NOTHING_TO_DO)
-    except LakeError as error:
-        sys.exit(f"restore drill failed: {error}")
+    day = parser.parse_args().day
+    command.run("restore drill", lambda settings: run_drill(settings, day))
 
 
 if __name__ == "__main__":

@@ -5,24 +5,23 @@ import hashlib
 import logging
 import re
 import socket
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
-import orjson
 import polars as pl
 
 from downstream.backup import parts, read_manifest
 from downstream.lakefiles import Manifest, Part, decode, part_of
 from downstream.tables import BY_NAME, LAKE_TABLES
-from lakehouse.errors import FatalError, LakeError, RetryableError
-from lakehouse.process import set_up_logging
+from lakehouse import command
+from lakehouse.errors import FatalError, RetryableError
 from lakehouse.retention import dropped_days, note
 from lakehouse.schema import META_RETENTION, Table
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Settings
 from lakehouse.stores.objects import Objects
 from lakehouse.stores.questdb import QuestDB
 from lakehouse.views import views
@@ -63,16 +62,26 @@ def load(objects: Objects, part: Part, manifest: Manifest) -> pl.DataFrame:
     return decode(data, part.data_key)
 
 
-def restore(questdb: QuestDB, objects: Objects, day: date | None = None, prefix: str = "") -> Report:
+def restore(
+    questdb: QuestDB,
+    objects: Objects,
+    day: date | None = None,
+    prefix: str = "",
+    tables: Container[str] | None = None,
+) -> Report:
     """Writes the parts of ``day`` (None: all of them) into their tables, or into tables named ``prefix`` + name.
 
     Rows that are there already stay as they are: deduplication makes a second run harmless.
+
+    Args:
+        tables: only these (None: every table that is backed up).
 
     Raises:
         RetryableError: a store is away; run it again. FatalError: a file does not agree with its manifest, or the
             table ends with fewer rows than the backup; or there is no backup at all.
     """
-    chosen = sorted(backed_up(objects, day), key=lambda part: (part.table, part.day, part.symbol or ""))
+    known = (part for part in backed_up(objects, day) if tables is None or part.table in tables)
+    chosen = sorted(known, key=lambda part: (part.table, part.day, part.symbol or ""))
     if not chosen:
         raise FatalError(f"bucket {objects.bucket} holds no whole backup of {day or 'any day'}")
     rows = 0
@@ -165,16 +174,12 @@ def restore_lake(settings: Settings, day: date | None = None, prefix: str = "") 
         raise FatalError(f"--into {prefix}: want lower-case letters, digits and underscores, e.g. scratch_")
     if not prefix:
         _no_consumer(settings)
-    questdb, objects = QuestDB(settings), Objects(settings)
-    try:
+    with closing(QuestDB(settings)) as questdb, closing(Objects(settings)) as objects:
         report = restore(questdb, objects, day, prefix)
         if not prefix:
             _lift_refusals(questdb, day)
             rebuild_views(questdb, settings.feature_interval_ms)
         return report
-    finally:
-        questdb.close()
-        objects.close()
 
 
 def _lift_refusals(questdb: QuestDB, day: date | None) -> None:
@@ -200,12 +205,7 @@ def main() -> None:
     what.add_argument("--all", action="store_true", help="every day of every table, e.g. on an empty machine")
     parser.add_argument("--into", default="", metavar="PREFIX", help="write to tables PREFIX + name, not the live ones")
     arguments = parser.parse_args()
-    try:
-        settings = load_settings()
-        set_up_logging(settings.log_level)
-        print(orjson.dumps(asdict(restore_lake(settings, arguments.day, arguments.into))).decode())
-    except LakeError as error:
-        sys.exit(f"restore failed: {error}")
+    command.run("restore", lambda settings: restore_lake(settings, arguments.day, arguments.into))
 
 
 if __name__ == "__main__":

@@ -2,23 +2,21 @@
 
 import argparse
 import logging
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-
-import orjson
 
 from downstream.backup import held_tables, parts, read_manifest
 from downstream.lakefiles import Part
 from downstream.restore import load
 from downstream.tables import BY_NAME
-from lakehouse.errors import FatalError, LakeError
-from lakehouse.process import set_up_logging
+from lakehouse import command
+from lakehouse.errors import FatalError
 from lakehouse.retention import REFRESH_S, note
 from lakehouse.schema import Table
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Settings
 from lakehouse.stores.objects import Objects
 from lakehouse.stores.questdb import QuestDB
 
@@ -143,12 +141,8 @@ def retain(settings: Settings) -> Report:
     Raises:
         FatalError: some day is old enough to leave but its backup is not verified.
     """
-    questdb, objects = QuestDB(settings), Objects(settings)
-    try:
+    with closing(QuestDB(settings)) as questdb, closing(Objects(settings)) as objects:
         report = apply(questdb, objects, settings.retention_days, datetime.now(UTC))
-    finally:
-        questdb.close()
-        objects.close()
     if report.held_back:
         raise FatalError(f"days stay because their backup is not verified: {report.held_back}; see backup_daily")
     return report
@@ -157,12 +151,7 @@ def retain(settings: Settings) -> Report:
 def main() -> None:
     """``python -m downstream.retention``: applies RETENTION_DAYS; the report as JSON on stdout."""
     argparse.ArgumentParser(prog="python -m downstream.retention", description=__doc__).parse_args()
-    try:
-        settings = load_settings()
-        set_up_logging(settings.log_level)
-        print(orjson.dumps(asdict(retain(settings))).decode())
-    except LakeError as error:
-        sys.exit(f"retention failed: {error}")
+    command.run("retention", retain)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.spec import NAMES
+from features.spec import NAMES, STALE_S
 from forecast.baselines import Rows
 from forecast.targets import MICROS, TARGETS, Array, PricePath, Target, Times, Truth, truth
 from lakehouse.settings import HORIZONS_S
 
 Mask = npt.NDArray[np.bool_]
+# A quote this old while trades go on was lost sight of: its price stands still, and so would every truth made of it.
+STALE_QUOTE_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ def price_path(events: pl.DataFrame) -> PricePath:
     """The bid and the price of one symbol's events (`lakehouse.messages.EVENT_SCHEMA`), ordered by time.
 
     Where quotes are known: best bid, and mid as the price. Elsewhere: the last seller-initiated trade price stands for
-    the bid (the last trade price where no side is known), the last trade price for the price.
+    the bid (the last trade price where no side is known), the last trade price for the price. As in the features, a
+    quote is known until a gap of the ticker, and for 4 h at most.
     """
     ticker_gap = (pl.col("type") == "gap") & (pl.col("stream") == "ticker")
     quote = pl.col("type") == "quote"
@@ -95,10 +98,11 @@ def price_path(events: pl.DataFrame) -> PricePath:
             mid=mid.forward_fill().fill_null(float("nan")),
             sold=pl.when(side).then(pl.coalesce(sold, last)).otherwise(last),
             last=last,
+            held=pl.col("ts") - pl.when(quote).then("ts").forward_fill() <= pl.duration(seconds=STALE_S),
         )
         .with_columns(
-            bid=pl.when(pl.col("quoted_bid").is_nan()).then("sold").otherwise("quoted_bid"),
-            price=pl.when(pl.col("mid").is_nan()).then("last").otherwise("mid"),
+            bid=pl.when(pl.col("held") & pl.col("quoted_bid").is_not_nan()).then("quoted_bid").otherwise("sold"),
+            price=pl.when(pl.col("held") & pl.col("mid").is_not_nan()).then("mid").otherwise("last"),
         )
         .filter(pl.col("bid").is_not_null() & pl.col("price").is_not_null())
         .collect()
@@ -123,8 +127,8 @@ def build(
         every_s: keep at most one row per that many seconds (rows a second apart tell nearly the same).
         stale_s: leave out truths whose newest price is older than this at t+h.
 
-    Counts: ``incomplete`` (holes or gaps in its windows), ``warming_up`` (no variance known yet), ``thinned``,
-    ``not_due`` (truth not known yet), ``stale_truth``, ``kept``.
+    Counts: ``incomplete`` (holes or gaps in its windows), ``warming_up`` (no variance known yet), ``stale_quote``,
+    ``thinned``, ``not_due`` (truth not known yet), ``stale_truth``, ``kept``.
     """
     frame = frame.sort("ts", maintain_order=True)
     counts: dict[str, int] = {}
@@ -139,6 +143,7 @@ def build(
     rows = Rows(matrix, NAMES)
     known = np.isfinite(rows["rv_5m"]) & np.isfinite(rows.first_known("bid", "last"))
     ts, matrix = leave_out("warming_up", known, ts, matrix)
+    ts, matrix = leave_out("stale_quote", ~(Rows(matrix, NAMES)["quote_age"] > STALE_QUOTE_S), ts, matrix)
     ts, matrix = leave_out("thinned", _one_per(ts, every_s), ts, matrix)
     after = truth(path, ts, step_s)
     ts, matrix, bid, vol, age = leave_out("not_due", _due(after), ts, matrix, after.bid, after.vol, after.age_s)

@@ -175,82 +175,11 @@ def prepare(sample: Dataset, target: Target, tuning: Tuning) -> Prepared:
     return Prepared(target, rules, linear)
 
 
-class Here:
-    """Runs everything in this process."""
-
-    def each(self, call: Callable[..., Any], parts: Sequence[Any]) -> list[Any]:
-        """The call's results, one per part."""
-        return [call(part) for part in parts]
-
-    def gather(self, parts: list[Any]) -> list[Any]:
-        """The results themselves."""
-        return parts
-
-    def fit(self, target: Target, fit: list[Inputs], stop: list[Inputs], tuning: Tuning) -> list[xgboost.Booster]:
-        """A booster per horizon."""
-        width = len(inputs.NAMES)
-        older, newer = np.concatenate(fit), np.concatenate(stop)
-        boosters = []
-        for j in range(len(HORIZONS_S)):
-            data = xgboost.QuantileDMatrix(older[:, :width], older[:, width + j], max_bin=128)
-            held = xgboost.QuantileDMatrix(newer[:, :width], newer[:, width + j], ref=data, max_bin=128)
-            parameters = fitting.xgboost_parameters(target, tuning)
-            found = xgboost.train(parameters, data, tuning.trees, [(held, "newest")], **_early(tuning))
-            boosters.append(found[: found.best_iteration + 1])
-        return boosters
-
-
-class There:
-    """Runs everything on the workers of a Dask cluster; parts stay there."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-
-    def each(self, call: Callable[..., Any], parts: Sequence[Any]) -> list[Any]:
-        """Futures of the call's results, one per part."""
-        return list(self._client.map(call, parts, pure=False))
-
-    def gather(self, parts: list[Any]) -> list[Any]:
-        """The results themselves."""
-        return list(self._client.gather(parts))
-
-    def fit(self, target: Target, fit: list[Any], stop: list[Any], tuning: Tuning) -> list[xgboost.Booster]:
-        """A booster per horizon, grown by all workers together."""
-        from xgboost import dask as xgboost_dask
-
-        older, newer = self._array(fit), self._array(stop)
-        width, boosters = len(inputs.NAMES), []
-        for j in range(len(HORIZONS_S)):
-            data = xgboost_dask.DaskQuantileDMatrix(self._client, older[:, :width], older[:, width + j], max_bin=128)
-            held = xgboost_dask.DaskQuantileDMatrix(
-                self._client, newer[:, :width], newer[:, width + j], ref=data, max_bin=128
-            )
-            parameters = fitting.xgboost_parameters(target, tuning)
-            found = xgboost_dask.train(
-                self._client, parameters, data, tuning.trees, evals=[(held, "newest")], **_early(tuning)
-            )["booster"]
-            boosters.append(found[: found.best_iteration + 1])
-        return boosters
-
-    def _array(self, parts: list[Any]) -> Any:
-        import dask
-        import dask.array
-
-        sizes = self.gather(self.each(len, parts))
-        width = len(inputs.NAMES) + len(HORIZONS_S)
-        blocks = [
-            dask.array.from_delayed(dask.delayed(part), (size, width), np.float32)
-            for part, size in zip(parts, sizes, strict=True)
-            if size
-        ]
-        return dask.array.concatenate(blocks).persist()
-
-
 def train(lake: str, address: str | None, symbols: Sequence[str], tuning: Tuning) -> dict[str, dict[str, float]]:
     """Trains every booster and judges it on the newest rows.
 
     Args:
-        address: of a Dask scheduler; None: the same in this process.
+        address: of a Dask scheduler; None: one worker within this process.
 
     Returns:
         Per target and horizon (seconds): loss of rule, linear part and booster over the loss of the rule alone.
@@ -258,20 +187,19 @@ def train(lake: str, address: str | None, symbols: Sequence[str], tuning: Tuning
     Raises:
         FatalError: the lake holds no rows to learn from. RetryableError: the object store is away.
     """
-    found = days(load_settings(), lake, symbols)
-    if address is None:
-        return _train(Here(), lake, found, tuning)
     from distributed import Client
 
-    with Client(address) as client:
+    found = days(load_settings(), lake, symbols)
+    alone = {"processes": False, "n_workers": 1, "threads_per_worker": tuning.threads, "dashboard_address": None}
+    with Client(address, **({} if address else alone)) as client:
         log.info("%d workers, %d days", len(client.scheduler_info()["workers"]), len(found))
-        return _train(There(client), lake, found, tuning)
+        parts = _each(client, partial(read_day, lake), found)
+        return _train(client, lake, parts, tuning)
 
 
-def _train(where: Here | There, lake: str, found: list[Day], tuning: Tuning) -> dict[str, dict[str, float]]:
-    parts = where.each(partial(read_day, lake), found)
-    every = -(-sum(where.gather(where.each(len, parts))) // tuning.rows) or 1
-    sample = dataset.pool(where.gather(where.each(partial(thinned, every=every), parts)))
+def _train(client: Any, lake: str, parts: list[Any], tuning: Tuning) -> dict[str, dict[str, float]]:
+    every = -(-sum(client.gather(_each(client, len, parts))) // tuning.rows) or 1
+    sample = dataset.pool(client.gather(_each(client, partial(thinned, every=every), parts)))
     if len(sample) < LEAST_ROWS:
         raise FatalError(f"{len(sample)} complete rows in {lake}, want {LEAST_ROWS}: back up more days")
     # By rows, not by time: a lake may have holes of hours.
@@ -281,14 +209,52 @@ def _train(where: Here | There, lake: str, found: list[Day], tuning: Tuning) -> 
     ratios: dict[str, dict[str, float]] = {}
     for target in TARGETS:
         prepared = prepare(learning, target, tuning)
-        older = where.each(partial(prepared.matrix, start=0, end=cuts.stop - EMBARGO_US), parts)
-        newer = where.each(partial(prepared.matrix, start=cuts.stop, end=cuts.judged - EMBARGO_US), parts)
-        boosters = where.fit(target, older, newer, tuning)
-        losses = where.gather(where.each(partial(prepared.judge, boosters=boosters, start=cuts.judged), parts))
-        sums = np.sum(losses, axis=0)
-        ratios[target] = {str(horizon): float(sums[0, j] / sums[1, j]) for j, horizon in enumerate(HORIZONS_S)}
+        boosters = _fit(client, prepared, parts, cuts, tuning)
+        losses = client.gather(_each(client, partial(prepared.judge, boosters=boosters, start=cuts.judged), parts))
+        ours, rules = np.sum(losses, axis=0)
+        ratios[target] = {str(horizon): float(ours[j] / rules[j]) for j, horizon in enumerate(HORIZONS_S)}
     return ratios
 
 
-def _early(tuning: Tuning) -> dict[str, Any]:
-    return {"early_stopping_rounds": tuning.patience, "verbose_eval": False}
+def _fit(client: Any, prepared: Prepared, parts: list[Any], cuts: Cuts, tuning: Tuning) -> list[xgboost.Booster]:
+    """A booster per horizon, grown by all workers together; the rows stay where they are."""
+    from xgboost import dask as xgboost_dask
+
+    older = _array(client, partial(prepared.matrix, start=0, end=cuts.stop - EMBARGO_US), parts)
+    newer = _array(client, partial(prepared.matrix, start=cuts.stop, end=cuts.judged - EMBARGO_US), parts)
+    width, boosters = len(inputs.NAMES), []
+    for j in range(len(HORIZONS_S)):
+        data = xgboost_dask.DaskQuantileDMatrix(client, older[:, :width], older[:, width + j], max_bin=128)
+        held = xgboost_dask.DaskQuantileDMatrix(client, newer[:, :width], newer[:, width + j], ref=data, max_bin=128)
+        found = xgboost_dask.train(
+            client,
+            fitting.xgboost_parameters(prepared.target, tuning),
+            data,
+            tuning.trees,
+            evals=[(held, "newest")],
+            early_stopping_rounds=tuning.patience,
+            verbose_eval=False,
+        )["booster"]
+        boosters.append(found[: found.best_iteration + 1])
+    return boosters
+
+
+def _each(client: Any, call: Callable[..., Any], parts: Sequence[Any]) -> list[Any]:
+    """Futures of the call's results, one per part; they stay on the workers."""
+    return list(client.map(call, parts, pure=False))
+
+
+def _array(client: Any, matrix: Callable[..., Any], parts: Sequence[Any]) -> Any:
+    """The parts' matrices as one distributed array."""
+    import dask
+    import dask.array
+
+    blocks = _each(client, matrix, parts)
+    sizes = client.gather(_each(client, len, blocks))
+    width = len(inputs.NAMES) + len(HORIZONS_S)
+    known = [
+        dask.array.from_delayed(dask.delayed(block), (size, width), np.float32)
+        for block, size in zip(blocks, sizes, strict=True)
+        if size
+    ]
+    return dask.array.concatenate(known).persist()

@@ -10,7 +10,7 @@ import xgboost
 
 from forecast import baselines, linear
 from forecast.baselines import HALF_LIVES_MIN, HAR_COLUMNS, RULES, Rows, Rule, RuleKind
-from forecast.inputs import NAMES, Inputs
+from forecast.inputs import MINUTES, NAMES, Inputs
 from forecast.learned import Library
 from forecast.linear import Linear
 from forecast.losses import qlike, squared_log_error
@@ -20,7 +20,7 @@ from lakehouse.settings import HORIZONS_S
 _MOST_RATIO = 50.0
 _LEAST_RATIO = 1e-4
 _MOST_RETURN = 8.0
-_LINEAR_EXCLUDED = ("dow",)
+_LINEAR_EXCLUDED = ("dow", *MINUTES)
 _NEEDS = {"persistence": "last", "ewma": "ewma_rv_5m", "last": "rv_5m", "har": "rv_24h", "tod": "rv_tod"}
 _LEAST_KNOWN = 0.5
 _LAST_WINDOWS = ("rv_1m", "rv_5m", "rv_15m", "rv_1h")

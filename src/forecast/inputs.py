@@ -29,6 +29,9 @@ _LEAST_SHARE = 1e-3
 _DISTANCES = ("last", "microprice", "mid", "ask")
 _AGES = ("trade_age", "quote_age")
 _PLAIN = ("imbalance", "tod_sin", "tod_cos", "dow")
+# Markets stir at full, half and quarter hours: waves for the linear part, the plain minute for the trees.
+_WAVES_MIN = {"hour": 60.0, "half_hour": 30.0, "quarter": 15.0}
+MINUTES = ("minute_of_hour", "minute_of_quarter")
 
 NAMES: tuple[str, ...] = (
     "level",
@@ -42,6 +45,8 @@ NAMES: tuple[str, ...] = (
     "spread",
     *(f"log_{name}" for name in _AGES),
     *_PLAIN,
+    *(f"{name}_{wave}" for wave in ("sin", "cos") for name in _WAVES_MIN),
+    *MINUTES,
 )
 
 
@@ -63,6 +68,7 @@ def table(rows: Rows) -> Inputs:
         rows.block(("spread_bps",)) / 1e4 / unit,
         np.log1p(np.maximum(rows.block(_AGES), 0.0)),
         rows.block(_PLAIN),
+        _clock(rows),
     ]
     return np.concatenate(parts, axis=1).astype(np.float32)
 
@@ -78,6 +84,15 @@ def _flow(rows: Rows, stem: str) -> Array:
     flow = rows.block([f"{stem}_{window}" for window in _FLOWS]) / np.array(list(_FLOWS.values()))
     share = np.divide(flow, usual[:, None], out=np.full_like(flow, np.nan), where=usual[:, None] > 0)
     return np.asarray(np.log(share + _LEAST_SHARE))
+
+
+def _clock(rows: Rows) -> Array:
+    """Phases of hour, half hour and quarter, and minutes since hour and quarter began, from the time of day."""
+    day = np.arctan2(rows["tod_sin"], rows["tod_cos"]) * (720.0 / np.pi)
+    # To the millisecond: a full hour must not come out as the last instant of the one before.
+    minute = np.mod(np.round(day * 60_000.0), 86_400_000.0)[:, None] / 60_000.0
+    phase = minute * (2 * np.pi / np.array(list(_WAVES_MIN.values())))
+    return np.concatenate([np.sin(phase), np.cos(phase), np.mod(minute, (60.0, 15.0))], axis=1)
 
 
 def _balance(rows: Rows) -> Array:

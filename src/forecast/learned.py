@@ -6,14 +6,14 @@ in log variance for volatility, and in log return per unit of the row's expected
 what earlier folds justified; both 0 means that the rule is served as it is.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import xgboost
 
 from forecast import baselines, inputs
 from forecast.baselines import Rows
@@ -22,7 +22,6 @@ from forecast.targets import Array, Target, floors
 from lakehouse.settings import HORIZONS_S
 
 Inputs = npt.NDArray[np.float32]
-Evaluator = Callable[[Inputs], Array]
 Library = Literal["xgboost", "lightgbm"]
 
 
@@ -36,21 +35,19 @@ class Learned:
         linear: one linear model per horizon.
         boosters: one single-output booster per horizon (numerical splits only).
         shares: per horizon, the shares of the linear part and of the booster's margin.
-        evaluator: inputs (rows, k) float32 → margins (rows, horizons); None: the native boosters.
     """
 
     target: Target
     library: Library
     input_names: tuple[str, ...]
     linear: tuple[Linear, ...]
-    boosters: tuple[Any, ...]
+    boosters: Sequence[Any]
     shares: tuple[tuple[float, float], ...]
-    evaluator: Evaluator | None = field(default=None, compare=False)
 
     def predict(self, rows: Rows, baseline: Array) -> Array:
         """The corrected forecast in the target's unit, from the rules' forecast; both of shape (rows, horizons)."""
         table = inputs.table(rows)
-        margins = (self.evaluator or self.margins)(table)
+        margins = self.margins(table)
         straight = np.column_stack([line.predict(table) for line in self.linear])
         shares = np.asarray(self.shares)
         return apply(self.target, baseline, baselines.row_scale(rows), straight * shares[:, 0] + margins * shares[:, 1])
@@ -78,7 +75,7 @@ class Learned:
             body["library"],
             tuple(body["inputs"]),
             tuple(Linear.from_dict(line) for line in body["linear"]),
-            tuple(_load_booster(body["library"], folder / _file(body["library"], h)) for h in HORIZONS_S),
+            SavedBoosters(body["library"], folder),
             tuple((row[0], row[1]) for row in body["shares"]),
         )
 
@@ -92,9 +89,30 @@ def apply(target: Target, baseline: Array, scale: Array, correction: Array) -> A
 
 def raw_margin(booster: Any, table: Inputs) -> Array:
     """The booster's raw margin per row: a log multiplier of variance for vol, a scaled return for bid."""
-    if isinstance(booster, xgboost.Booster):
+    if hasattr(booster, "inplace_predict"):
         return np.asarray(booster.inplace_predict(table, predict_type="margin"), dtype=np.float64)
     return np.asarray(booster.predict(table, raw_score=True, num_threads=2), dtype=np.float64)
+
+
+class SavedBoosters(Sequence[Any]):
+    """The boosters of a folder, one per horizon, loaded when first asked for.
+
+    The libraries take seconds to import, and the API, which walks the trees itself, starts without them.
+    """
+
+    def __init__(self, library: Library, folder: Path) -> None:
+        self._library = library
+        self._folder = folder
+
+    def __len__(self) -> int:
+        return len(HORIZONS_S)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._loaded[index]
+
+    @cached_property
+    def _loaded(self) -> list[Any]:
+        return [_load_booster(self._library, self._folder / _file(self._library, h)) for h in HORIZONS_S]
 
 
 def _file(library: Library, horizon: int) -> str:
@@ -103,8 +121,9 @@ def _file(library: Library, horizon: int) -> str:
 
 def _load_booster(library: Library, path: Path) -> Any:
     if library == "lightgbm":
-        # Only where such a model is served: the API starts without it.
         import lightgbm
 
         return lightgbm.Booster(model_file=str(path))
+    import xgboost
+
     return xgboost.Booster({"nthread": 1}, model_file=str(path))

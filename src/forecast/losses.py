@@ -1,9 +1,9 @@
 """Losses and tests by which forecasts are judged: QLIKE, Diebold-Mariano with HAC errors, interval score."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from forecast.targets import Array
 
@@ -67,4 +67,4 @@ def diebold_mariano(loss: Array, other: Array, overlap: int) -> Comparison:
     if error == 0.0:
         return Comparison(mean, 0.0, 0.0, 1.0)
     statistic = mean / error
-    return Comparison(mean, error, statistic, float(2.0 * stats.norm.sf(abs(statistic))))
+    return Comparison(mean, error, statistic, math.erfc(abs(statistic) / math.sqrt(2.0)))

@@ -7,20 +7,22 @@ single-output booster per horizon.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import pandas as pd
 
 from forecast import baselines, conformal
 from forecast.baselines import Rows, Rule
 from forecast.conformal import Calibration
-from forecast.learned import Evaluator, Learned
+from forecast.learned import Learned
 from forecast.targets import Array, Target, floors
 from lakehouse.errors import FatalError
 from lakehouse.settings import HORIZONS_S
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = 1
 FILE = "forecaster.json"
@@ -90,7 +92,7 @@ class Forecaster:
         return HORIZONS_S
 
     @property
-    def boosters(self) -> tuple[Any, ...]:
+    def boosters(self) -> Sequence[Any]:
         """The native boosters, one per horizon; empty for a baseline."""
         return self.learned.boosters if self.learned else ()
 
@@ -115,10 +117,6 @@ class Forecaster:
     def residuals(self, truth: Array, value: Array, matrix: Array) -> Array:
         """Residuals as `conformal.update` takes them, from truths and served values (rows, horizons)."""
         return conformal.residual(truth, value, self._scale(Rows(matrix, self.columns)))
-
-    def with_evaluator(self, evaluate: Evaluator) -> "Forecaster":
-        """The same model with a faster way through its boosters: inputs (rows, k) float32 to margins."""
-        return replace(self, learned=replace(self.learned, evaluator=evaluate)) if self.learned else self
 
     def save(self, folder: Path) -> None:
         """Writes ``forecaster.json`` and the boosters into ``folder``."""
@@ -181,8 +179,11 @@ class _PyFunc:
     def __init__(self, forecaster: Forecaster) -> None:
         self._forecaster = forecaster
 
-    def predict(self, frame: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    def predict(self, frame: "pd.DataFrame", params: dict[str, Any] | None = None) -> "pd.DataFrame":
         """Values per horizon; ``params`` is MLflow's convention and has no meaning here."""
+        # Only where MLflow itself asks: the API starts without it.
+        import pandas as pd
+
         del params
         matrix = frame.reindex(columns=list(self._forecaster.columns)).to_numpy(dtype=np.float64)
         return pd.DataFrame(self._forecaster.predict(matrix), columns=[f"h{h}" for h in HORIZONS_S])

@@ -2,31 +2,28 @@
 
 import argparse
 import logging
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
-import orjson
 import polars as pl
 
-from features.spec import NAMES, EngineConfig, spec_hash
+from features.spec import EngineConfig, spec_hash
+from forecast import drift, lake
+from forecast.dataset import Dataset
 from forecast.registry import Registry
-from forecast.targets import TARGETS, Array, Target
-from lakehouse.errors import FatalError, LakeError
+from forecast.targets import TARGETS, Target
+from lakehouse import command
+from lakehouse.errors import FatalError
 from lakehouse.findings import Finding, note
-from lakehouse.process import set_up_logging
-from lakehouse.settings import Settings, load_settings
-from lakehouse.stores.bronze import instant, text
+from lakehouse.settings import Settings
+from lakehouse.stores.bronze import instant
 from lakehouse.stores.questdb import QuestDB
 
 log = logging.getLogger(__name__)
 # An hour with fewer judged forecasts per target says nothing about its model.
 LEAST_JUDGED = 100
 DRIFT_SPAN = timedelta(hours=24)
-REFERENCE_SPAN = timedelta(days=14)
-REFERENCE_ROWS = 50_000
-BINS = 10
 LEAST_ROWS = 500
 HOLES_SPAN_DAYS = 7
 FEED_TABLES = ("bronze_trades", "silver_features")
@@ -75,46 +72,47 @@ def stays_below_zero(sums: pl.DataFrame, target: Target, version: str, hours: in
     return skills if len(skills) == hours and max(skills.values()) < 0 else {}
 
 
-def psi(reference: Array, recent: Array) -> float:
-    """Population stability index of one feature over deciles of the reference, unknown being a bin of its own; pure.
+def drift_findings(shapes: Mapping[Target, drift.Shape], recent: Dataset) -> list[Finding]:
+    """The stability index of every feature of one symbol: recent rows against what each champion was trained on; pure.
 
-    sum over bins of (q - p) * ln(q / p); shares are smoothed by half a row. Below 0.1 nothing has moved, above 0.25
-    much has (Siddiqi, Credit Risk Scorecards, 2006).
+    A model that never saw the symbol has nothing to drift from.
     """
-    known = reference[np.isfinite(reference)]
-    edges = np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1)[1:-1])) if known.size else np.empty(0)
-
-    def shares(values: Array) -> Array:
-        bins = np.where(np.isfinite(values), np.searchsorted(edges, values, side="right"), len(edges) + 1)
-        counts = np.bincount(bins, minlength=len(edges) + 2) + 0.5
-        return np.asarray(counts / counts.sum())
-
-    p, q = shares(reference), shares(recent)
-    return float(np.sum((q - p) * np.log(q / p)))
-
-
-def drift_findings(questdb: QuestDB, symbol: str, spec: str, now: datetime) -> list[Finding]:
-    """The stability index of every feature: the last day against the two weeks that training draws on before it."""
-    recent = _sample(questdb, symbol, spec, now - DRIFT_SPAN, now)
-    reference = _sample(questdb, symbol, spec, now - DRIFT_SPAN - REFERENCE_SPAN, now - DRIFT_SPAN)
-    if min(recent.height, reference.height) < LEAST_ROWS:
-        log.info("%s: %d recent and %d earlier rows are too few to tell drift", symbol, recent.height, reference.height)
-        return []
+    symbol = str(recent.symbols[0])
     return [
-        Finding("psi", psi(reference[name].to_numpy(), recent[name].to_numpy()), recent.height, symbol, feature=name)
-        for name in NAMES
+        Finding("psi", drift.psi(held, column), len(recent), symbol, target, feature=name)
+        for target, shape in shapes.items()
+        for name, column in zip(recent.columns, recent.matrix.T, strict=True)
+        if (held := shape.get(symbol, {}).get(name)) is not None
     ]
 
 
-def _sample(questdb: QuestDB, symbol: str, spec: str, start: datetime, end: datetime) -> pl.DataFrame:
-    """At most `REFERENCE_ROWS` rows of a span, evenly spread; unknown is NaN."""
-    where = f"symbol = {text(symbol)} AND spec = {text(spec)} AND ts >= {instant(start)} AND ts < {instant(end)}"
-    count = questdb.rows(f"SELECT count() FROM silver_features WHERE {where}")[0][0]
-    names = ", ".join(f'"{name}"' for name in NAMES)
-    every = max(1, count // REFERENCE_ROWS)
-    numbered = f"SELECT *, row_number() OVER () k FROM silver_features WHERE {where}"
-    rows = questdb.frame(f"SELECT {names} FROM ({numbered}) WHERE k % {every} = 0")
-    return rows.cast(pl.Float64).fill_null(float("nan"))
+def training_shapes(registry: Registry) -> dict[Target, drift.Shape]:
+    """What the champions' training rows looked like; a simple rule was trained on none, so it is left out."""
+    found: dict[Target, drift.Shape] = {}
+    for target in TARGETS:
+        champion = registry.champion(target)
+        text = None if champion is None else registry.report(target, champion, drift.FILE)
+        if text is None:
+            log.info("%s/%s was trained on no rows: no drift to tell", target, champion)
+        else:
+            found[target] = drift.load(text)
+    return found
+
+
+def recent_drift(
+    questdb: QuestDB, registry: Registry, settings: Settings, symbols: Sequence[str], now: datetime
+) -> list[Finding]:
+    """The last day of every symbol, read as training reads it, against what the champions were trained on."""
+    shapes = training_shapes(registry)
+    spec = spec_hash(EngineConfig(settings.feature_interval_ms, settings.vol_step_s, settings.silence_s))
+    found = []
+    for symbol in symbols if shapes else ():
+        recent = lake.read(questdb, symbol, now - DRIFT_SPAN, now, spec, settings.vol_step_s)
+        if len(recent) < LEAST_ROWS:
+            log.info("%s: %d rows are too few to tell drift", symbol, len(recent))
+        else:
+            found += drift_findings(shapes, recent)
+    return found
 
 
 def feed_findings(questdb: QuestDB, symbol: str, now: datetime) -> list[Finding]:
@@ -158,20 +156,18 @@ def check(settings: Settings, symbols: Sequence[str], now: datetime) -> list[Fin
     Raises:
         RetryableError: QuestDB or MLflow is away. FatalError: the lake has nothing to check.
     """
-    questdb = QuestDB(settings, readonly=False)
-    spec = spec_hash(EngineConfig(settings.feature_interval_ms, settings.vol_step_s, settings.silence_s))
-    try:
+    registry = Registry(settings)
+    with closing(QuestDB(settings)) as questdb:
         sums = judged(questdb, now - timedelta(hours=settings.quality_span_hours + 1))
         found = skill_findings(sums)
         for symbol in symbols:
-            found += feed_findings(questdb, symbol, now) + drift_findings(questdb, symbol, spec, now)
+            found += feed_findings(questdb, symbol, now)
         if not any(finding.measure == "freshness_s" for finding in found):
             raise FatalError(f"bronze holds nothing of {', '.join(symbols)}: is the lake up? scripts/status.sh")
-        found += roll_back(Registry(settings), sums, settings.quality_span_hours, now)
+        found += recent_drift(questdb, registry, settings, symbols, now)
+        found += roll_back(registry, sums, settings.quality_span_hours, now)
         note(questdb, now, found)
         return found
-    finally:
-        questdb.close()
 
 
 def check_feed(settings: Settings, symbols: Sequence[str], now: datetime) -> list[Finding]:
@@ -180,11 +176,8 @@ def check_feed(settings: Settings, symbols: Sequence[str], now: datetime) -> lis
     Raises:
         FatalError: a symbol's newest trade or feature row is older than `STILL_S`, or there is none.
     """
-    questdb = QuestDB(settings)
-    try:
+    with closing(QuestDB(settings)) as questdb:
         found = [finding for symbol in symbols for finding in feed_findings(questdb, symbol, now)]
-    finally:
-        questdb.close()
     fresh = {(f.symbol, f.detail) for f in found if f.measure == "freshness_s" and f.value <= STILL_S}
     if still := sorted({(symbol, table) for symbol in symbols for table in FEED_TABLES} - fresh):
         what = ", ".join(f"{symbol} in {table}" for symbol, table in still)
@@ -192,21 +185,19 @@ def check_feed(settings: Settings, symbols: Sequence[str], now: datetime) -> lis
     return found
 
 
+def summary(found: Sequence[Finding]) -> dict[str, object]:
+    """How many figures of each kind, the worst drift, and what was moved back."""
+    counts = {measure: sum(f.measure == measure for f in found) for measure in sorted({f.measure for f in found})}
+    worst = max((f.value for f in found if f.measure == "psi"), default=None)
+    return {"findings": counts, "worst_psi": worst, "rollbacks": [f.detail for f in found if f.measure == "rollback"]}
+
+
 def main() -> None:
     """``python -m forecast.quality [--feed]``; a summary as JSON on stdout."""
     parser = argparse.ArgumentParser(prog="python -m forecast.quality", description=__doc__)
     parser.add_argument("--feed", action="store_true", help="only whether data flows; writes nothing")
-    feed_only = parser.parse_args().feed
-    try:
-        settings = load_settings()
-        set_up_logging(settings.log_level)
-        found = (check_feed if feed_only else check)(settings, settings.symbols, datetime.now(UTC))
-    except LakeError as error:
-        sys.exit(f"quality check failed: {error}")
-    counts = {measure: sum(f.measure == measure for f in found) for measure in sorted({f.measure for f in found})}
-    worst = max((f.value for f in found if f.measure == "psi"), default=None)
-    rollbacks = [f.detail for f in found if f.measure == "rollback"]
-    print(orjson.dumps({"findings": counts, "worst_psi": worst, "rollbacks": rollbacks}).decode())
+    work = check_feed if parser.parse_args().feed else check
+    command.run("quality check", lambda settings: summary(work(settings, settings.symbols, datetime.now(UTC))))
 
 
 if __name__ == "__main__":

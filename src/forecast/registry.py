@@ -42,6 +42,8 @@ from lakehouse.settings import HORIZONS_S, Settings, load_settings
 log = logging.getLogger("forecast.registry")
 CHAMPION, CHALLENGER = "champion", "challenger"
 EXPERIMENT = "forecasts"
+# Where a version keeps its further files, among the artifacts of its run.
+REPORT = "report"
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 # Before any residual is known: log errors of a volatility forecast, and scaled errors of persistence.
 _FIRST_GUESS: dict[Target, float] = {"vol": 0.5, "bid": 1.0}
@@ -107,6 +109,15 @@ class Registry:
                 lambda: mlflow.artifacts.download_artifacts(source, dst_path=scratch, tracking_uri=self._uri)
             )
             shutil.copytree(Path(path) / DATA, folder, dirs_exist_ok=True)
+
+    def report(self, target: Target, version: int, name: str) -> str | None:
+        """The text of one of the further files that a version was registered with; None where it has no such file."""
+        run_id = self._try(lambda: self._client.get_model_version(target, str(version))).run_id
+        path = f"{REPORT}/{name}"
+        if path not in {held.path for held in self._try(lambda: self._client.list_artifacts(run_id, REPORT))}:
+            return None
+        with tempfile.TemporaryDirectory(prefix="tradelake-report-") as scratch:
+            return Path(self._try(lambda: self._client.download_artifacts(run_id, path, scratch))).read_text()
 
     def challenge(self, target: Target, version: int) -> None:
         """Points the alias ``challenger`` at a version."""
@@ -181,7 +192,7 @@ class Registry:
             packed = pack(forecaster, Path(scratch))
             self._client.log_artifacts(run.info.run_id, str(packed), "model")
         if artifacts is not None:
-            self._client.log_artifacts(run.info.run_id, str(artifacts), "report")
+            self._client.log_artifacts(run.info.run_id, str(artifacts), REPORT)
         self._client.set_terminated(run.info.run_id)
         source = f"{run.info.artifact_uri}/model"
         made = self._client.create_model_version(

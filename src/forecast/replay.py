@@ -2,15 +2,14 @@
 
 import argparse
 import logging
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import numpy as np
-import orjson
 import polars as pl
 
 from features.compare import close, differing
@@ -22,11 +21,11 @@ from forecast.registry import Registry
 from forecast.serving.compiled import compile_trees
 from forecast.serving.watch import simple_rule
 from forecast.targets import TARGETS, Target
-from lakehouse.errors import FatalError, LakeError
+from lakehouse import command
+from lakehouse.errors import FatalError, NothingToDoError
 from lakehouse.findings import Finding, note
-from lakehouse.process import set_up_logging
 from lakehouse.schema import GOLD_FORECASTS
-from lakehouse.settings import HORIZONS_S, Settings, load_settings
+from lakehouse.settings import HORIZONS_S, Settings
 from lakehouse.stores import bronze
 from lakehouse.stores.questdb import QuestDB
 
@@ -35,8 +34,6 @@ log = logging.getLogger(__name__)
 AFTER = timedelta(minutes=10)
 # So many rows at once go the way a single served row goes.
 FEW = 16
-# Exit status that tells the DAG to show the task as skipped, not as done.
-NOTHING_TO_DO = 99
 VALUES = ("value", "lower", "upper", "lower_95", "upper_95", "baseline")
 Fetch = Callable[[str], Forecaster]
 
@@ -147,20 +144,15 @@ def _target(name: str) -> Target:
 
 
 def replay_day(settings: Settings, symbols: Sequence[str], day: date) -> list[Report]:
-    """Replays every symbol's day and notes the counts in ``gold_quality``: what the command and the DAG call."""
-    questdb = QuestDB(settings)
-    config = EngineConfig(
-        settings.feature_interval_ms, settings.vol_step_s, settings.silence_s, bronze.sparse_symbols(questdb)
-    )
-    try:
-        with tempfile.TemporaryDirectory(prefix="tradelake-replay-") as folder:
-            fetch = fetcher(settings, spec_hash(config), Path(folder))
-            reports = [replay(questdb, config, fetch, symbol, day) for symbol in symbols]
-        now = datetime.now(UTC)
-        note(questdb, now, [_finding(report) for report in reports])
+    """Replays every symbol's day and notes the counts in ``gold_quality``."""
+    with closing(QuestDB(settings)) as questdb, tempfile.TemporaryDirectory(prefix="tradelake-replay-") as folder:
+        config = EngineConfig(
+            settings.feature_interval_ms, settings.vol_step_s, settings.silence_s, bronze.sparse_symbols(questdb)
+        )
+        fetch = fetcher(settings, spec_hash(config), Path(folder))
+        reports = [replay(questdb, config, fetch, symbol, day) for symbol in symbols]
+        note(questdb, datetime.now(UTC), [_finding(report) for report in reports])
         return reports
-    finally:
-        questdb.close()
 
 
 def _finding(report: Report) -> Finding:
@@ -169,24 +161,26 @@ def _finding(report: Report) -> Finding:
     return Finding("replay_differing", differ, count, report.symbol, detail=report.day)
 
 
+def proven(settings: Settings, day: date) -> list[Report]:
+    """`replay_day` of every symbol, held to its promise: what the command and the DAG call.
+
+    Raises:
+        NothingToDoError: nothing was served on that day. FatalError: a row differs.
+    """
+    reports = replay_day(settings, settings.symbols, day)
+    if not any(report.silver + report.forecasts for report in reports):
+        raise NothingToDoError(f"nothing to replay: nothing was served on {day}")
+    if differ := sum(report.silver_differ + report.forecasts_differ for report in reports):
+        raise FatalError(f"{differ} rows of {day} differ beyond relative 1e-9 from what was served: {reports}")
+    return reports
+
+
 def main() -> None:
-    """``python -m forecast.replay [--day D]`` (default: yesterday); status 1 when a row differs."""
+    """``python -m forecast.replay [--day D]`` (default: yesterday); the reports as JSON on stdout."""
     parser = argparse.ArgumentParser(prog="python -m forecast.replay", description=__doc__)
     parser.add_argument("--day", type=date.fromisoformat, help="UTC day, YYYY-MM-DD (default: yesterday)")
-    arguments = parser.parse_args()
-    try:
-        settings = load_settings()
-        set_up_logging(settings.log_level)
-        day = arguments.day or datetime.now(UTC).date() - timedelta(days=1)
-        reports = replay_day(settings, settings.symbols, day)
-    except LakeError as error:
-        sys.exit(f"replay failed: {error}")
-    print(orjson.dumps([asdict(report) for report in reports]).decode())
-    if not any(report.silver + report.forecasts for report in reports):
-        log.warning("nothing to replay: nothing was served on %s", day)
-        sys.exit(NOTHING_TO_DO)
-    if differ := sum(report.silver_differ + report.forecasts_differ for report in reports):
-        sys.exit(f"{differ} rows of {day} differ beyond relative 1e-9 from what was served")
+    day = parser.parse_args().day or datetime.now(UTC).date() - timedelta(days=1)
+    command.run("replay", lambda settings: proven(settings, day))
 
 
 if __name__ == "__main__":

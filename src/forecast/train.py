@@ -20,7 +20,7 @@ import polars as pl
 
 from features.engine import EngineConfig
 from features.spec import spec_hash
-from forecast import backtest, challenger, dataset, distributed, evaluate, lake, leak, models, report, tune
+from forecast import backtest, challenger, dataset, distributed, drift, evaluate, lake, leak, models, report, tune
 from forecast.backtest import Backtest
 from forecast.challenger import Recent
 from forecast.fitting import Tuning
@@ -112,6 +112,7 @@ def assess(folder: Path) -> dict[str, Any]:
     body = evaluate.describe(data) | {target: backtest.report(data, result) for target, result in results.items()}
     report.write(folder / "report", data, results, body)
     (folder / "report" / "report.json").write_text(json.dumps(body))
+    (folder / "report" / drift.FILE).write_text(drift.dump(drift.shape(data)))
     return {target: {h: f["ratio"] for h, f in body[target].items()} for target in TARGETS}
 
 

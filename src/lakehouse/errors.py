@@ -23,3 +23,7 @@ class PoisonError(LakeError):
 
 class FatalError(LakeError):
     """Going on would harm the data or can never succeed: stop and say so."""
+
+
+class NothingToDoError(LakeError):
+    """There was nothing to work on: no fault, but not done either, and to be shown as such."""

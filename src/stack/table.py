@@ -114,7 +114,8 @@ def _own() -> tuple[Process, ...]:
             _python("forecast.serve"),
             ("api_port",),
             probes.api_answers,
-            ("mlflow", "redis"),
+            # Not MLflow, the slowest to start: until it answers, the models of the last run serve, or the simple rules.
+            ("redis",),
             stop_stage=4,
         ),
         Process(

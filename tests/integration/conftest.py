@@ -10,6 +10,7 @@ from confluent_kafka.admin import AdminClient
 
 from lakehouse.settings import Settings
 from lakehouse.stores.kafka import admin
+from lakehouse.stores.objects import Objects
 from lakehouse.stores.questdb import QuestDB
 from stack import buckets
 from stack.full import prepare_minio
@@ -60,6 +61,14 @@ def stored_lake(fresh_lake: Settings, store_server: Settings) -> Settings:
     settings = fresh_lake.model_copy(update={"s3_bucket": f"lake-{secrets.token_hex(4)}"})
     buckets.ensure(settings)
     return settings
+
+
+@pytest.fixture
+def objects(stored_lake: Settings) -> Iterator[Objects]:
+    """The empty bucket of `stored_lake`, as the lake's own user."""
+    store = Objects(stored_lake)
+    yield store
+    store.close()
 
 
 def _drop_tables(lake: Settings) -> None:

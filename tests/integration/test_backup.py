@@ -36,14 +36,6 @@ def questdb(stored_lake: Settings) -> Iterator[QuestDB]:
     database.close()
 
 
-@pytest.fixture
-def objects(stored_lake: Settings) -> Iterator[Objects]:
-    """The empty bucket, as the lake's own user."""
-    store = Objects(stored_lake)
-    yield store
-    store.close()
-
-
 def _run(questdb: QuestDB, objects: Objects, **more: Any) -> Report:
     return backup.run(questdb, objects, "simulator", **more)
 

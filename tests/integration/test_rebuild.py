@@ -12,7 +12,7 @@ from ingestion.rebuild import rebuild, span
 from ingestion.restore import engine_config
 from lakehouse.errors import RetryableError
 from lakehouse.messages import EVENT_SCHEMA
-from lakehouse.records import Trade
+from lakehouse.records import Event, Gap, Quote, Trade
 from lakehouse.schema import META_RUNS, Table
 from lakehouse.settings import Settings
 from lakehouse.stores import bronze
@@ -47,6 +47,36 @@ def test_rebuilding_in_order_gives_the_live_rows(settings: Settings) -> None:
     made = table(settings, "silver_features", "ts").filter(pl.col("origin") == "rebuilt")
     assert written == made.height == live.height
     same = ["ts", "symbol", "spec", "epoch", "seq", "complete", *NAMES]
+    assert made.select(same).equals(live.select(same))
+
+
+def blinded(events: list[Event]) -> list[Event]:
+    """The events without some seconds of quotes, marked as the producer does: at the last one before and the next."""
+    quotes = [event for event in events if isinstance(event, Quote)]
+    last, back = quotes[50], quotes[100]
+    found: list[Event] = []
+    for event in events:
+        if isinstance(event, Quote) and last.ts < event.ts < back.ts:
+            continue
+        if event is back:
+            found.append(Gap(SYMBOL, "ticker", back.ts, back.received_at, "reset: over"))
+        found.append(event)
+        if event is last:
+            found.append(Gap(SYMBOL, "ticker", last.ts, back.received_at, "reset"))
+    return found
+
+
+def test_quotes_out_of_sight_are_so_in_rebuilt_rows_too(settings: Settings) -> None:
+    questdb = QuestDB(settings)
+    send(settings, blinded(market(SYMBOL, 400, 1200)))
+    with consuming(settings):
+        wait_done(settings)
+    live = table(settings, "silver_features", "ts")
+    blind = live.filter(pl.col("ts") > START + timedelta(minutes=4), pl.col("bid").is_null())
+    assert blind.height > 15
+    rebuild(questdb, engine_config(settings, questdb), SYMBOL, *span(questdb, SYMBOL))
+    made = table(settings, "silver_features", "ts").filter(pl.col("origin") == "rebuilt")
+    same = ["ts", "complete", *NAMES]
     assert made.select(same).equals(live.select(same))
 
 

@@ -36,14 +36,6 @@ def questdb(stored_lake: Settings) -> Iterator[QuestDB]:
 
 
 @pytest.fixture
-def objects(stored_lake: Settings) -> Iterator[Objects]:
-    """The bucket, with every whole day backed up by the lake's own user."""
-    store = Objects(stored_lake)
-    yield store
-    store.close()
-
-
-@pytest.fixture
 def backed_up(questdb: QuestDB, objects: Objects) -> QuestDB:
     """The lake, once every whole day is backed up."""
     backup.run(questdb, objects, "simulator")

@@ -8,7 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecast.quality import LEAST_JUDGED, psi, skill_findings, stays_below_zero
+from features.spec import NAMES
+from forecast import drift
+from forecast.dataset import Dataset
+from forecast.quality import LEAST_JUDGED, drift_findings, skill_findings, stays_below_zero
+from lakehouse.settings import HORIZONS_S
 
 NOW = datetime(2026, 3, 1, 12, 34, tzinfo=UTC)
 
@@ -32,6 +36,11 @@ def _sums(skills: list[float], n: int = 500, version: str = "vol/2") -> pl.DataF
     )
 
 
+def psi(reference: np.ndarray, values: np.ndarray) -> float:
+    """The index of values against other values."""
+    return drift.psi(drift.spread(reference), values)
+
+
 def test_no_drift_is_near_zero_and_a_shift_is_not() -> None:
     rng = np.random.default_rng(1)
     reference = rng.normal(size=20_000)
@@ -52,6 +61,32 @@ def test_what_becomes_unknown_is_drift() -> None:
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60), st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60))
 def test_drift_is_never_negative(one: list[float], other: list[float]) -> None:
     assert psi(np.array(one), np.array(other)) >= 0
+
+
+def _rows(bid: list[float], symbols: list[str]) -> Dataset:
+    """A dataset of which only the bid and the symbols matter."""
+    matrix = np.full((len(bid), len(NAMES)), np.nan)
+    matrix[:, NAMES.index("bid")] = bid
+    none = np.empty((len(bid), len(HORIZONS_S)))
+    return Dataset(np.arange(len(bid)), np.array(symbols), matrix, {"bid": none, "vol": none}, "spec", 5)
+
+
+def test_drift_is_told_against_what_the_champion_was_trained_on() -> None:
+    trained = _rows([*range(500), *range(1000, 1500)], ["BTC/USD"] * 500 + ["ETH/USD"] * 500)
+    # As it comes back from the registry.
+    shape = drift.load(drift.dump(drift.shape(trained)))
+    assert shape == drift.shape(trained)
+    found = {
+        symbol: {f.feature: f for f in drift_findings({"vol": shape}, _rows([*range(500)], [symbol] * 500))}
+        for symbol in ("BTC/USD", "ETH/USD", "SOL/USD")
+    }
+    assert set(found["BTC/USD"]) == set(NAMES)
+    assert found["BTC/USD"]["bid"].value == pytest.approx(0.0)
+    assert found["BTC/USD"]["bid"].target == "vol"
+    assert found["ETH/USD"]["bid"].value > 0.25
+    assert found["ETH/USD"]["ask"].value == pytest.approx(0.0)
+    # The model never saw this one.
+    assert found["SOL/USD"] == {}
 
 
 def test_skill_and_coverage_are_pooled_over_the_hours() -> None:

@@ -1,30 +1,25 @@
-"""Boosters as packed arrays walked by compiled code: one row through 1,500 trees in tens of microseconds.
+"""Boosters as one packed array of nodes, for the compiled walk: read from XGBoost's JSON, kept on disk as arrays.
 
 XGBoost's own `inplace_predict` sets up threads and proxies per call, which costs more than the walk itself. Here the
 trees of all horizons lie in one array of 12-byte nodes, siblings side by side, and eight trees are walked at once so
-that their memory reads overlap. Sums are made in 32 bits, tree by tree, as XGBoost makes them; the result is compared
-with XGBoost's own on random rows before it is used.
+that their memory reads overlap. Sums are made in 32 bits, tree by tree, as XGBoost makes them.
 """
 
 import json
-import logging
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
-import xgboost
 
-from forecast.learned import Evaluator, Inputs, Learned
+from forecast.learned import Inputs
+from forecast.serving import kernel
 from forecast.targets import Array
 
-log = logging.getLogger(__name__)
-TOLERANCE = 1e-6
-LANES = 8
-# From so many rows on, XGBoost's own walk over blocks of rows on every core is the faster one.
-NATIVE_ROWS = 24
+LANES = kernel.LANES
 NODE = np.dtype([("threshold", "f4"), ("left", "i4"), ("feature", "i2"), ("default_right", "i2")], align=True)
 # Objectives whose base score is stored on the scale of the answer, the margin being its logarithm.
 LOG_LINK = frozenset(("reg:gamma", "reg:tweedie", "count:poisson"))
@@ -55,33 +50,24 @@ class Forest:
     def margins(self, table: Inputs) -> Array:
         """Raw margins, shape (rows, outputs)."""
         out = np.empty((len(table), len(self.bases)), np.float32)
-        _walk(self.nodes, self.leaves, self.roots, self.depths, self.groups, self.bases, table, out)
+        kernel.walk(self.nodes, self.leaves, self.roots, self.depths, self.groups, self.bases, table, out)
         return out.astype(np.float64)
 
+    def save(self, file: Path) -> None:
+        """Writes the arrays, without pickles."""
+        partial = file.with_suffix(".partial.npz")
+        np.savez(partial, **asdict(self))
+        partial.replace(file)
 
-def compile_trees(learned: Learned) -> Evaluator | None:
-    """A faster evaluator of the model's boosters, or None where only the library can walk them.
-
-    It is compared with the native boosters on random rows, some values missing; a difference is logged and refused.
-    """
-    if learned.library != "xgboost":
-        return None
-    try:
-        forest = pack(learned.boosters)
-    except (KeyError, ValueError) as error:
-        log.warning("trees stay with XGBoost: not a plain forest of numerical splits: %r", error)
-        return None
-    table = _random_rows(learned, forest)
-    native, ours = learned.margins(table), forest.margins(table)
-    worst = float(np.max(np.abs(ours - native) / np.maximum(np.abs(native), np.abs(native).mean())))
-    if not worst <= TOLERANCE:
-        log.error("trees stay with XGBoost: compiled ones differ by %.1e, more than %.0e", worst, TOLERANCE)
-        return None
-    return lambda rows: forest.margins(rows) if len(rows) < NATIVE_ROWS else learned.margins(rows)
+    @staticmethod
+    def load(file: Path) -> "Forest":
+        """What `save` wrote."""
+        with np.load(file, allow_pickle=False) as held:
+            return Forest(**held)
 
 
-def pack(boosters: tuple[xgboost.Booster, ...]) -> Forest:
-    """The trees of single-output boosters as one `Forest`.
+def pack(boosters: Sequence[Any]) -> Forest:
+    """The trees of single-output XGBoost boosters as one `Forest`.
 
     Raises:
         ValueError, KeyError: a booster is no sum of trees with numerical splits.
@@ -158,43 +144,3 @@ class _Packer:
 def _base_margin(learner: dict[str, Any]) -> np.float32:
     score = np.float32(learner["learner_model_param"]["base_score"].strip("[]"))
     return np.log(score) if learner["objective"]["name"] in LOG_LINK else score
-
-
-def _random_rows(learned: Learned, forest: Forest, count: int = 256) -> Inputs:
-    """Rows around the trees' own thresholds, a tenth of the values missing, and some exactly on a threshold."""
-    rng = np.random.default_rng(11)
-    table = rng.normal(0.0, 3.0, (count, len(learned.input_names))).astype(np.float32)
-    inner = forest.nodes[np.isfinite(forest.nodes["threshold"])]
-    picked = inner[rng.integers(0, len(inner), 20 * count)] if len(inner) else inner
-    table[rng.integers(0, count, len(picked)), picked["feature"]] = picked["threshold"]
-    table[rng.random(table.shape) < 0.1] = np.nan
-    return table
-
-
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _walk(
-    nodes: npt.NDArray[np.void],
-    leaves: Floats,
-    roots: Ints,
-    depths: Ints,
-    groups: Ints,
-    bases: Floats,
-    table: Inputs,
-    out: Floats,
-) -> None:
-    at = np.empty(8, np.int32)
-    for output in range(len(bases)):
-        out[:, output] = bases[output]
-        for group in range(groups[output], groups[output + 1]):
-            for row in range(len(table)):
-                for lane in range(8):
-                    at[lane] = roots[8 * group + lane]
-                for _ in range(depths[group]):
-                    for lane in range(8):
-                        node = nodes[at[lane]]
-                        value = table[row, node["feature"]]
-                        # Missing compares false both ways; leaves (threshold infinity) stay where they are.
-                        right = value >= node["threshold"] or (value != value and node["default_right"] != 0)
-                        at[lane] = node["left"] + right
-                for lane in range(8):
-                    out[row, output] += leaves[at[lane]]
