@@ -10,7 +10,7 @@ import pytest
 
 from features.engine import EngineConfig
 from features.spec import NAMES
-from forecast import inputs, leak
+from forecast import evaluate, inputs, leak
 from forecast.dataset import Dataset
 from forecast.leak import LeakError
 from forecast.walkforward import Plan, split
@@ -98,3 +98,45 @@ def test_scrambling_changes_prices_and_nothing_of_the_order() -> None:
     scrambled = leak.scramble(original)
     assert original.select("ts", "seq", "trade_id").equals(scrambled.select("ts", "seq", "trade_id"))
     assert not original["price"].equals(scrambled["price"])
+
+
+def quotes(trades: pl.DataFrame, ahead: int = 0) -> pl.DataFrame:
+    """A quote just before each trade; with ``ahead``, it already knows the price of so many trades later."""
+    price = pl.col("price").shift(-ahead)
+    return (
+        trades.with_columns(
+            type=pl.lit("quote"), ts=pl.col("ts") - timedelta(milliseconds=1), bid=price - 0.01, ask=price + 0.01
+        )
+        .with_columns(price=pl.lit(None, pl.Float64), qty=pl.lit(None, pl.Float64), side=pl.lit(None, pl.String))
+        .filter(pl.col("bid").is_not_null())
+    )
+
+
+@pytest.fixture(scope="module")
+def trades() -> pl.DataFrame:
+    """Ten hours of trades, one every two seconds."""
+    return events(18_000).with_columns(ts=pl.col("ts").first() + pl.duration(seconds=2 * pl.col("seq")))
+
+
+def test_quotes_that_end_long_before_the_trades_are_no_leak(trades: pl.DataFrame) -> None:
+    told = quotes(trades)[:1800]
+    data = evaluate.from_ticks(trades, told)
+    frozen = (data.ts > told["ts"].to_physical()[-1] + 600_000_000) & (data.truth["vol"][:, -1] < 1.01e-4)
+    assert data.counts["stale_quote"] > 2000 and not frozen.any()
+    assert len(data) > 1500 and leak.check(data, PLAN, None, None)["suspects"] == 0
+
+
+def test_quotes_that_know_the_price_of_later_are_caught(trades: pl.DataFrame) -> None:
+    assert leak.check(evaluate.from_ticks(trades, quotes(trades)), PLAN, None, None)["suspects"] == 0
+    with pytest.raises(LeakError, match="knows the"):
+        leak.check(leaky_dataset(trades), PLAN, None, None)
+
+
+def leaky_dataset(trades: pl.DataFrame) -> Dataset:
+    """Rows that saw quotes of two minutes ahead, beside the truth of honest ones."""
+    honest, early = evaluate.from_ticks(trades, quotes(trades)), evaluate.from_ticks(trades, quotes(trades, ahead=60))
+    shared = np.isin(honest.ts, early.ts)
+    matrix = early.matrix[np.isin(early.ts, honest.ts)].copy()
+    matrix[:, NAMES.index("bid")] = honest.matrix[shared, NAMES.index("bid")]
+    truths = {target: truth[shared] for target, truth in honest.truth.items()}
+    return replace(honest, ts=honest.ts[shared], symbols=honest.symbols[shared], matrix=matrix, truth=truths)
