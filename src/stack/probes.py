@@ -59,11 +59,16 @@ def metrics(port: Callable[[Settings], int]) -> Probe:
     return answers
 
 
-def get(url: str, auth: tuple[str, str] | None = None) -> None:
-    """Raises `RetryableError` unless the URL answers with success."""
+def get(url: str, auth: tuple[str, str] | None = None) -> httpx.Response:
+    """The answer of a URL.
+
+    Raises:
+        RetryableError: none came, or it is not a success.
+    """
     try:
         response = httpx.get(url, auth=auth, timeout=TIMEOUT_S)
     except httpx.HTTPError as error:
         raise RetryableError(f"{type(error).__name__} on {url}") from error
     if not response.is_success:
         raise RetryableError(f"HTTP {response.status_code} on {url}: {response.text[:200]}")
+    return response

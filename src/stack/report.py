@@ -10,9 +10,11 @@ import psutil
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from lakehouse.errors import LakeError
+from lakehouse.ledger import Summary, summaries
 from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC, Settings
 from lakehouse.stores import kafka
 from lakehouse.stores.questdb import QuestDB
+from stack.feed import FeedReport, feed_report
 from stack.probes import Probe
 from stack.process import Process
 from stack.supervisor import ProcessState
@@ -45,13 +47,18 @@ class TableReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything ``status`` says; memory is PSS in MB: shared pages count once."""
+    """Everything ``status`` says; memory is PSS in MB: shared pages count once.
+
+    ``ledger`` proves per symbol which trades are held; ``feed`` tells of the connection to the exchange.
+    """
 
     source: str
     healthy: bool
     memory_mb: float
     processes: dict[str, ProcessReport]
     tables: dict[str, TableReport]
+    ledger: tuple[Summary, ...] = ()
+    feed: FeedReport | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for ``status --json``."""
@@ -66,10 +73,12 @@ def gather(settings: Settings, table: Sequence[Process], states: dict[str, Proce
         well = {name for name, report in reports.items() if report.healthy}
         lag = pool.submit(consumer_lag, settings) if {"kafka", "consumer"} <= set(reports) and "kafka" in well else None
         tables = table_reports(settings) if "questdb" in well else {}
+        ledger = ledger_reports(settings) if "bronze_trades" in tables else ()
+        feed = feed_report(settings) if "producer" in well else None
     if lag is not None:
         reports["consumer"] = replace(reports["consumer"], lag=lag.result())
     memory = sum(report.memory_mb for report in reports.values())
-    return Report(settings.source, len(well) == len(reports), round(memory, 1), reports, tables)
+    return Report(settings.source, len(well) == len(reports), round(memory, 1), reports, tables, ledger, feed)
 
 
 def probe_error(probe: Probe, settings: Settings) -> str | None:
@@ -117,6 +126,18 @@ def table_reports(settings: Settings) -> dict[str, TableReport]:
         return found
     except LakeError:
         return {}
+    finally:
+        database.close()
+
+
+def ledger_reports(settings: Settings) -> tuple[Summary, ...]:
+    """The ledger of each symbol; empty while QuestDB is away or the ledger's view is not made yet."""
+    database = QuestDB(settings)
+    try:
+        made = database.rows("SELECT 1 FROM tables() WHERE table_name = 'bronze_completeness'")
+        return tuple(summaries(database)) if made else ()
+    except LakeError:
+        return ()
     finally:
         database.close()
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Container, Sequence
 
+from lakehouse.ledger import Summary
 from lakehouse.settings import Settings
 from stack.envfile import secret_names
+from stack.feed import FeedReport
 from stack.process import Process
 from stack.report import Report
 
@@ -58,7 +60,44 @@ def status(report: Report) -> str:
     tables = [("TABLE", "ROWS", "NEWEST EVENT (UTC)")]
     tables += [(name, f"{t.rows:,}", t.newest or "") for name, t in report.tables.items()]
     total = f"market: {report.source}; memory in all: {report.memory_mb:.0f} MB (PSS)"
-    return f"{columns(rows)}\n\n{columns(tables)}\n\n{total}"
+    parts = [columns(rows), columns(tables), ledger(report.ledger), feed(report.feed), total]
+    return "\n\n".join(part for part in parts if part)
+
+
+def ledger(summaries: Sequence[Summary]) -> str:
+    """Per symbol what is proved: minutes that hold every trade, ids that are missing."""
+    if not summaries:
+        return ""
+    rows = [("LEDGER", "TRADES", "MINUTES", "COMPLETE", "MISSING IDS", "DOUBLED", "CAME BY")]
+    for one in summaries:
+        came = ", ".join(f"{name} {count:,}" for name, count in one.by_source.items() if count)
+        missing = "ids not dense" if one.missing is None else str(one.missing)
+        rows.append(
+            (
+                one.symbol,
+                f"{one.trades:,}",
+                str(one.minutes),
+                str(one.complete_minutes),
+                missing,
+                str(one.doubles),
+                came,
+            )
+        )
+    return columns(rows)
+
+
+def feed(report: FeedReport | None) -> str:
+    """The connection to the exchange in a line, and whatever about it is not as it should be."""
+    if report is None:
+        return ""
+    frame = "no frame yet" if report.last_frame_s is None else f"last frame {report.last_frame_s:g} s ago"
+    word = "connected" if report.connected else "NOT CONNECTED"
+    lines = [f"feed: {word}, exchange {report.exchange or 'has not said how it is'}, {frame}"]
+    lost = ", ".join(f"{reason} {count}" for reason, count in report.lost.items() if count)
+    lines += [f"  connections lost since the producer's start: {lost}"] if lost else []
+    lines += [f"  {key}: {state}" for key, state in report.subscriptions.items() if state != "delivering"]
+    lines += [f"  {symbol}: asking for {count} missing trade ids" for symbol, count in report.holes.items() if count]
+    return "\n".join(lines)
 
 
 def secrets(settings: Settings) -> str:

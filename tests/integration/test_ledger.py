@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from ingestion.completeness import Summary, holes, summaries
 from ingestion.restore import held_ids
+from lakehouse.ledger import Summary, summaries
 from lakehouse.schema import BRONZE_TRADES, META_SYMBOLS
 from lakehouse.settings import Settings
 from lakehouse.stores.questdb import QuestDB
@@ -54,7 +54,7 @@ def test_dense_minutes_are_complete(questdb: QuestDB) -> None:
 def test_a_hole_inside_a_minute_spoils_that_minute(questdb: QuestDB) -> None:
     put(questdb, "BTC/USD", (1, 0), (2, 61), (5, 65), (6, 121))
     assert ledger(questdb, "BTC/USD", 4) == [(1, 0, 0, 0, True), (2, 2, 0, 0, False), (6, 0, 0, 0, True)]
-    assert holes(questdb, "BTC/USD") == [(3, 4)]
+    assert held_ids(questdb, "BTC/USD").holes() == [(3, 4)]
 
 
 def test_a_hole_between_minutes_spoils_both(questdb: QuestDB) -> None:

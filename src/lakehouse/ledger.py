@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from ingestion.restore import held_ids
 from lakehouse.stores.questdb import QuestDB
 
 
@@ -46,8 +45,3 @@ def summaries(questdb: QuestDB) -> list[Summary]:
         by_source = dict(zip(("ws", "rest", "file", "sim"), map(int, sources), strict=True))
         found.append(Summary(symbol, minutes, complete, trades, missing, doubles, by_source))
     return found
-
-
-def holes(questdb: QuestDB, symbol: str) -> list[tuple[int, int]]:
-    """The missing ids of a symbol between its first and its last, as closed intervals (first, last)."""
-    return [(first, last) for first, last in held_ids(questdb, symbol).holes() if first > 0]
