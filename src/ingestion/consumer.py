@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient
 from ingestion import consumer_metrics as metrics
 from ingestion.batch import Dead, Part, Raw, read
 from ingestion.epochs import epoch_of
+from ingestion.mender import Mender
 from ingestion.migrate import migrate
 from ingestion.pipeline import Pipeline, Stores
 from ingestion.positions import Places, start_positions, trim
@@ -65,6 +66,11 @@ class Feed:
         self._early: list[Message] = []
         self._next: dict[tuple[str, int], int] = {}
         self._next_trim = time.monotonic() + 60.0
+
+    def symbols(self) -> list[str]:
+        """The settings' symbols whose partitions this member has; may be asked from any thread."""
+        assigned, count = self._assigned, self._settings.kafka_partitions
+        return [symbol for symbol in self._settings.symbols if kafka.partition_of(symbol, count) in assigned]
 
     def run(self) -> None:
         """Until ``stop`` is set, or something fatal."""
@@ -260,6 +266,7 @@ def main(settings: Settings, stop: threading.Event) -> None:
         stores = Stores(questdb, redis, kafka.producer(settings))
         client = kafka.consumer(settings)
         feed = process.retrying(lambda: Feed(settings, client, admin, stores, stop), stop, "starting")
+        Mender(settings, feed.symbols, stop).start()
         feed.run()
     questdb.close()
     redis.close()
