@@ -7,9 +7,12 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -17,6 +20,7 @@ import polars as pl
 
 from downstream import backup, restore
 from downstream.backup import read_manifest
+from downstream.lakefiles import canonical, describe, encode
 from lakehouse.schema import BRONZE_TRADES
 from lakehouse.settings import Settings
 from lakehouse.stores.objects import Objects
@@ -90,6 +94,30 @@ def back_up(questdb: QuestDB, settings: Settings, number: int) -> tuple[float, l
     return seconds, [m.sha256 for m in manifests if m is not None]
 
 
+def stages(questdb: QuestDB, settings: Settings) -> dict[str, float]:
+    """Seconds of each thing a backup does, one after the other on one thread: what there is to overlap."""
+    fresh = settings.model_copy(update={"s3_bucket": "stages"})
+    buckets.ensure(fresh)
+    took: dict[str, float] = defaultdict(float)
+
+    def stage(name: str, call: Callable[..., Any], *arguments: object) -> Any:
+        begun = time.perf_counter()
+        result = call(*arguments)
+        took[name] += time.perf_counter() - begun
+        return result
+
+    with closing(Objects(fresh)) as objects:
+        stage("fingerprints", lambda: list(backup.parts(questdb, BRONZE_TRADES, date.max, DAY)))
+        rows = stage("export", questdb.frame, f"SELECT * FROM bronze_trades WHERE ts IN '{DAY}'")
+        for symbol in SHARES:
+            mine = stage("split", rows.filter, pl.col("symbol") == symbol)
+            data = stage("encode", encode, stage("sort", canonical, mine, BRONZE_TRADES))
+            stored = stage("write", objects.put, symbol, data)
+            back = stage("read back", objects.get, stored.key, stored.version)
+            stage("verify", describe, back, BRONZE_TRADES, None, symbol)
+    return {name: round(seconds, 3) for name, seconds in took.items()}
+
+
 def bring_back(settings: Settings, rounds: int) -> tuple[float, list[str]]:
     """Seconds of restoring the day into an emptied table, and the sums of exporting it again."""
     # A client of its own: the server loses the first write that comes over a connection older than the table.
@@ -111,6 +139,7 @@ def measure(settings: Settings, rows: int, rounds: int) -> dict[str, object]:
         seconds, found = back_up(questdb, settings, number)
         whole.append(seconds)
         sums.append(found)
+    alone = stages(questdb, settings)
     questdb.execute("DROP TABLE bronze_trades")
     questdb.close()
     restored_s, again = bring_back(settings, rounds)
@@ -123,6 +152,7 @@ def measure(settings: Settings, rows: int, rounds: int) -> dict[str, object]:
         "backup_rows_per_s": round(rows / medians[2]),
         "ratio_to_ordered_export": round(statistics.median(o / w for o, w in zip(ordered, whole, strict=True)), 2),
         "ratio_to_plain_export": round(statistics.median(p / w for p, w in zip(plain, whole, strict=True)), 2),
+        "stages_one_by_one_s": alone,
         "restore_s": round(restored_s, 2),
         "restore_rows_per_s": round(rows / restored_s),
         "equal_bytes": all(found == again for found in sums),

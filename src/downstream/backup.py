@@ -2,15 +2,19 @@
 
 import argparse
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
+from itertools import groupby
 
 import orjson
+import polars as pl
 
+from downstream.ahead import one_ahead
 from downstream.lakefiles import Manifest, Part, canonical, describe, encode, fingerprint_sql
 from downstream.tables import LAKE_TABLES
 from lakehouse import command
@@ -18,13 +22,24 @@ from lakehouse.errors import FatalError, NothingToDoError
 from lakehouse.findings import Finding, note
 from lakehouse.schema import Column, Table
 from lakehouse.settings import Settings
+from lakehouse.stores.bronze import text
 from lakehouse.stores.objects import Objects
 from lakehouse.stores.questdb import QuestDB
 
 log = logging.getLogger(__name__)
-# Two parts at a time: the server exports one while the other is encoded, sent and read back.
+# Parts encoded, sent and read back at a time.
 PARALLEL = 2
+# Values exported at once: what a run holds in memory is a few times 8 bytes as much.
+BATCH_CELLS = 20_000_000
 MARKER = "_lake.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Parts of one table's day that are exported at once; ``whole``: all that the day has."""
+
+    parts: tuple[Part, ...]
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +81,10 @@ def run(
     claim(objects, source)
     written: list[Manifest] = []
     seen: list[Part] = []
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        for table in held_tables(questdb, tables):
-            found = dict(parts(questdb, table, today, day))
-            stale = stale_parts(objects, found)
-            written += pool.map(partial(export, questdb, objects, table), stale)
-            seen += found
+    for table in held_tables(questdb, tables):
+        found = dict(parts(questdb, table, today, day))
+        written += export(questdb, objects, table, batches(found, stale_parts(objects, found), table))
+        seen += found
     last_day = max((part.day.isoformat() for part in seen), default="")
     rows, size = sum(m.rows for m in written), sum(m.size for m in written)
     return Report(len(written), rows, size, len(seen) - len(written), last_day)
@@ -139,24 +152,54 @@ def read_manifest(objects: Objects, part: Part) -> Manifest | None:
     return None if data is None else Manifest.load(data, part.manifest_key)
 
 
-def export(questdb: QuestDB, objects: Objects, table: Table, part: Part) -> Manifest:
-    """Writes one part, reads it back, and only then writes its manifest.
+def batches(found: dict[Part, str], stale: list[Part], table: Table) -> Iterator[Batch]:
+    """The stale parts in groups that are exported at once: of one day, and of no more than `BATCH_CELLS`; pure."""
+    cells = {part: int(fingerprint.split(":")[0]) * len(table.columns) for part, fingerprint in found.items()}
+    days = Counter(part.day for part in found)
+    for day, of_day in groupby(sorted(stale, key=lambda part: part.day), lambda part: part.day):
+        chosen: list[Part] = []
+        for part in of_day:
+            if chosen and sum(cells[p] for p in (*chosen, part)) > BATCH_CELLS:
+                yield Batch(tuple(chosen), whole=False)
+                chosen = []
+            chosen.append(part)
+        yield Batch(tuple(chosen), whole=len(chosen) == days[day])
+
+
+def export(questdb: QuestDB, objects: Objects, table: Table, groups: Iterable[Batch]) -> list[Manifest]:
+    """Writes parts, reads each back, and only then writes its manifest; the next group is exported meanwhile.
 
     Raises:
         RetryableError: a store is away. FatalError: what was read back is not what was written.
     """
-    where = f"symbol = '{part.symbol}'" if part.symbol is not None else "symbol IS NULL"
-    also = f" AND {where}" if "symbol" in table.names else ""
+    written: list[Manifest] = []
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        for group, rows in one_ahead(partial(_fetch, questdb, table), groups):
+            written += pool.map(partial(_store, objects, table, rows), group.parts)
+    return written
+
+
+def _fetch(questdb: QuestDB, table: Table, group: Batch) -> tuple[Batch, pl.DataFrame]:
+    """A group's rows. Of a whole day the server exports at full speed; choosing symbols costs it several times that."""
     names = ", ".join(f'"{name}"' for name in table.names)
-    rows = questdb.frame(f"SELECT {names} FROM {table.name} WHERE ts IN '{part.day}'{also}")
-    data = encode(canonical(rows, table))
+    chosen = "" if group.whole else f" AND ({' OR '.join(_where(part) for part in group.parts)})"
+    return group, questdb.frame(f"SELECT {names} FROM {table.name} WHERE ts IN '{group.parts[0].day}'{chosen}")
+
+
+def _where(part: Part) -> str:
+    return "symbol IS NULL" if part.symbol is None else f"symbol = {text(part.symbol)}"
+
+
+def _store(objects: Objects, table: Table, rows: pl.DataFrame, part: Part) -> Manifest:
+    mine = rows.filter(pl.col("symbol").eq_missing(part.symbol)) if "symbol" in table.names else rows
+    data = encode(canonical(mine, table))
     stored = objects.put(part.data_key, data, "application/vnd.apache.parquet")
     back = objects.get(part.data_key, stored.version)
     if back != data:
         raise FatalError(f"{part.data_key} read back differs from what was written: check the object store's disk")
     manifest = describe(back, table, stored.version, part.data_key)
-    if manifest.rows != rows.height:
-        raise FatalError(f"{part.data_key} holds {manifest.rows} rows of {rows.height}: this release cannot write it")
+    if manifest.rows != mine.height:
+        raise FatalError(f"{part.data_key} holds {manifest.rows} rows of {mine.height}: this release cannot write it")
     objects.put(part.manifest_key, manifest.dump(), "application/json")
     log.info("backed up %s: %d rows, %d bytes", part.folder, manifest.rows, manifest.size)
     return manifest

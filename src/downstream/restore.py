@@ -7,13 +7,14 @@ import re
 import socket
 import time
 from collections.abc import Container, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from functools import partial
 
 import polars as pl
 
+from downstream.ahead import one_ahead
 from downstream.backup import parts, read_manifest
 from downstream.lakefiles import Manifest, Part, decode, part_of
 from downstream.tables import BY_NAME, LAKE_TABLES
@@ -85,28 +86,17 @@ def restore(
     if not chosen:
         raise FatalError(f"bucket {objects.bucket} holds no whole backup of {day or 'any day'}")
     rows = 0
-    for part, manifest, frame in _fetched(objects, chosen):
+    for part, manifest, frame in one_ahead(partial(_fetch, objects), chosen):
         write(questdb, part, manifest, frame, prefix)
         rows += manifest.rows
     return Report(len(chosen), rows, *(f(p.day for p in chosen).isoformat() for f in (min, max)))
 
 
-def _fetched(objects: Objects, chosen: list[Part]) -> Iterator[tuple[Part, Manifest, pl.DataFrame]]:
-    """Each part with its rows; the next file is fetched while the caller writes one."""
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(_fetch, objects, chosen[0])
-        for part, following in zip(chosen, [*chosen[1:], None], strict=True):
-            manifest, frame = coming.result()
-            if following is not None:
-                coming = pool.submit(_fetch, objects, following)
-            yield part, manifest, frame
-
-
-def _fetch(objects: Objects, part: Part) -> tuple[Manifest, pl.DataFrame]:
+def _fetch(objects: Objects, part: Part) -> tuple[Part, Manifest, pl.DataFrame]:
     manifest = read_manifest(objects, part)
     if manifest is None:
         raise RetryableError(f"{part.manifest_key} vanished while it was read: run the restore again")
-    return manifest, load(objects, part, manifest)
+    return part, manifest, load(objects, part, manifest)
 
 
 def target(part: Part, manifest: Manifest, prefix: str) -> Table:

@@ -7,6 +7,7 @@ settings; rules and linear parts, which need few rows, are fitted where the comm
 import io
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import partial
@@ -30,10 +31,10 @@ from forecast.targets import MICROS, TARGETS, Array, Target
 from lakehouse.errors import FatalError
 from lakehouse.messages import EVENT_SCHEMA
 from lakehouse.settings import HORIZONS_S, Settings, load_settings
+from lakehouse.stores import bronze
 from lakehouse.stores.objects import Objects
 
 log = logging.getLogger(__name__)
-EVENTS = {"bronze_trades": "trade", "bronze_quotes": "quote", "bronze_gaps": "gap"}
 # The newest fifth of the rows judges; the longest horizon twice lies between.
 JUDGED_SHARE = 0.2
 EMBARGO_US = 2 * HORIZONS_S[-1] * MICROS
@@ -65,9 +66,8 @@ def days(settings: Settings, lake: str, symbols: Sequence[str]) -> list[Day]:
     Raises:
         FatalError: there is none.
     """
-    objects = Objects(settings.model_copy(update={"s3_bucket": bucket_of(lake)}))
-    keys = [stored.key for stored in objects.list("silver/silver_features/")]
-    objects.close()
+    with closing(Objects(settings.model_copy(update={"s3_bucket": bucket_of(lake)}))) as objects:
+        keys = [stored.key for stored in objects.list("silver/silver_features/")]
     found = {
         Day(symbol, date.fromisoformat(key.split("/dt=")[1][:10]))
         for symbol in symbols
@@ -82,20 +82,16 @@ def days(settings: Settings, lake: str, symbols: Sequence[str]) -> list[Day]:
 def read_day(lake: str, day: Day) -> Dataset:
     """One day's complete rows beside their truths, read with this process' own settings; runs on a worker."""
     settings = load_settings()
-    objects = Objects(settings.model_copy(update={"s3_bucket": bucket_of(lake)}))
-    config = EngineConfig(settings.feature_interval_ms, settings.vol_step_s, settings.silence_s)
-    try:
+    spec = spec_hash(EngineConfig(settings.feature_interval_ms, settings.vol_step_s, settings.silence_s))
+    with closing(Objects(settings.model_copy(update={"s3_bucket": bucket_of(lake)}))) as objects:
         rows = _table(objects, "silver/silver_features", day.symbol, day.day)
         span = [day.day + timedelta(days=offset) for offset in (0, 1)]
-        events = [_events(objects, table, kind, day.symbol, d) for table, kind in EVENTS.items() for d in span]
-    finally:
-        objects.close()
-    spec = spec_hash(config)
+        events = [_events(objects, table, kind, day.symbol, d) for table, kind in bronze.TABLES.items() for d in span]
     rows = rows.filter(pl.col("spec") == spec, pl.col("complete")).unique("ts", keep="last", maintain_order=True)
     if rows.is_empty():
-        return dataset.empty(spec, config.vol_step_s)
+        return dataset.empty(spec, settings.vol_step_s)
     path = dataset.price_path(pl.concat(events))
-    return dataset.build(dataset.with_bid(rows, path), path, spec, config.vol_step_s, EVERY_S, STALE_S)
+    return dataset.build(dataset.with_bid(rows, path), path, spec, settings.vol_step_s, EVERY_S, STALE_S)
 
 
 def _table(objects: Objects, table: str, symbol: str, day: date) -> pl.DataFrame:
@@ -105,8 +101,9 @@ def _table(objects: Objects, table: str, symbol: str, day: date) -> pl.DataFrame
 
 def _events(objects: Objects, table: str, kind: str, symbol: str, day: date) -> pl.DataFrame:
     found = _table(objects, f"bronze/{table}", symbol, day).with_columns(type=pl.lit(kind))
-    known = [pl.col(c).cast(t) if c in found.columns else pl.lit(None, t).alias(c) for c, t in EVENT_SCHEMA.items()]
-    return found.select(known)
+    return found.select(
+        pl.col(c).cast(t) if c in found.columns else pl.lit(None, t).alias(c) for c, t in EVENT_SCHEMA.items()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +135,7 @@ class Prepared:
 
     def judge(self, data: Dataset, boosters: Sequence[xgboost.Booster], start: int) -> Array:
         """Summed losses of the rows from ``start`` on, shape (2, horizons): of the corrected rule, and of the rule."""
-        data = part_of(data, start, 2**62)
+        data = part_of(data, start)
         features, truth = data.rows(), data.truth[self.target]
         table = inputs.table(features)
         rule = baselines.predict(self.rules, self.target, features)
@@ -149,16 +146,11 @@ class Prepared:
         return np.array([fitting.loss(self.target, truth, v).sum(axis=0) for v in (value, rule)])
 
 
-def part_of(data: Dataset, start: int, end: int) -> Dataset:
-    """The rows with ``start <= ts < end``."""
-    keep = (data.ts >= start) & (data.ts < end)
+def part_of(data: Dataset, start: int = 0, end: int = 2**62, every: int = 1) -> Dataset:
+    """The rows with ``start <= ts < end``, of all rows one in ``every``."""
+    keep = (data.ts >= start) & (data.ts < end) & (np.arange(len(data)) % every == 0)
     truth = {target: values[keep] for target, values in data.truth.items()}
     return replace(data, ts=data.ts[keep], symbols=data.symbols[keep], matrix=data.matrix[keep], truth=truth)
-
-
-def thinned(data: Dataset, every: int) -> Dataset:
-    """One row in ``every``."""
-    return part_of(replace(data, ts=np.where(np.arange(len(data)) % every == 0, data.ts, -1)), 0, 2**62)
 
 
 def prepare(sample: Dataset, target: Target, tuning: Tuning) -> Prepared:
@@ -199,13 +191,13 @@ def train(lake: str, address: str | None, symbols: Sequence[str], tuning: Tuning
 
 def _train(client: Any, lake: str, parts: list[Any], tuning: Tuning) -> dict[str, dict[str, float]]:
     every = -(-sum(client.gather(_each(client, len, parts))) // tuning.rows) or 1
-    sample = dataset.pool(client.gather(_each(client, partial(thinned, every=every), parts)))
+    sample = dataset.pool(client.gather(_each(client, partial(part_of, every=every), parts)))
     if len(sample) < LEAST_ROWS:
         raise FatalError(f"{len(sample)} complete rows in {lake}, want {LEAST_ROWS}: back up more days")
     # By rows, not by time: a lake may have holes of hours.
     judged = int(len(sample) * (1 - JUDGED_SHARE))
     cuts = Cuts(int(sample.ts[int(judged * (1 - tuning.newest))]), int(sample.ts[judged]))
-    learning = part_of(sample, 0, cuts.judged - EMBARGO_US)
+    learning = part_of(sample, end=cuts.judged - EMBARGO_US)
     ratios: dict[str, dict[str, float]] = {}
     for target in TARGETS:
         prepared = prepare(learning, target, tuning)

@@ -1,5 +1,6 @@
 """A forecaster as MLflow keeps it: pyfunc by loader module and plain files, with a signature and tags; no pickles."""
 
+import hashlib
 import warnings
 from pathlib import Path
 
@@ -43,6 +44,14 @@ def pack(forecaster: Forecaster, folder: Path) -> Path:
             pip_requirements=["tradelake"],
         )
     return folder / "model"
+
+
+def digest(packed: Path) -> str:
+    """Names a packed forecaster by its own files: 16 hex digits."""
+    found = hashlib.sha256()
+    for path in sorted((packed / DATA).rglob("*")):
+        found.update(path.name.encode() + path.read_bytes())
+    return found.hexdigest()[:16]
 
 
 def tags(forecaster: Forecaster) -> dict[str, str]:

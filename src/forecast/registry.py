@@ -25,7 +25,6 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 import mlflow.artifacts
 import numpy as np
-from mlflow.entities import Param
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -33,7 +32,8 @@ from features.spec import NAMES, EngineConfig, spec_hash
 from forecast import conformal, models
 from forecast.baselines import Rule
 from forecast.models import Forecaster
-from forecast.packing import DATA, first_rules, pack, tags
+from forecast.packing import DATA, first_rules
+from forecast.recording import REPORT, record
 from forecast.targets import TARGETS, Target
 from lakehouse import process
 from lakehouse.errors import FatalError, LakeError, RetryableError
@@ -41,9 +41,6 @@ from lakehouse.settings import HORIZONS_S, Settings, load_settings
 
 log = logging.getLogger("forecast.registry")
 CHAMPION, CHALLENGER = "champion", "challenger"
-EXPERIMENT = "forecasts"
-# Where a version keeps its further files, among the artifacts of its run.
-REPORT = "report"
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 # Before any residual is known: log errors of a volatility forecast, and scaled errors of persistence.
 _FIRST_GUESS: dict[Target, float] = {"vol": 0.5, "bid": 1.0}
@@ -72,6 +69,17 @@ class Registry:
         """The version that is served; None where there is none yet."""
         return self._aliased(target, CHAMPION)
 
+    def opponent(self, target: Target, version: int) -> int | None:
+        """What a version must beat: the champion, or, where the version is it already, the one it took over from.
+
+        A decision that was cut short after the alias had moved can so be taken again.
+        """
+        champion = self.champion(target)
+        if champion != version:
+            return champion
+        replaced = self._try(lambda: self._client.get_model_version(target, str(version))).tags.get("replaced")
+        return None if replaced is None else int(replaced)
+
     def versions(self, target: Target) -> list[Version]:
         """Every version, newest first, with its aliases."""
         registered = self._absent_as_none(lambda: self._client.get_registered_model(target))
@@ -96,10 +104,12 @@ class Registry:
     ) -> int:
         """Stores a forecaster as a new version, with signature, hashes, parameters, figures and further files.
 
+        Doing it again after MLflow went away in between takes up what the first attempt left.
+
         Returns:
             The version's number; no alias points to it yet.
         """
-        return int(self._try(lambda: self._register(forecaster, parameters or {}, figures or {}, artifacts)))
+        return int(self._try(lambda: record(self._client, forecaster, parameters or {}, figures or {}, artifacts)))
 
     def fetch(self, target: Target, version: int, folder: Path) -> None:
         """Downloads a version's forecaster into ``folder``, which `forecast.models.load` reads."""
@@ -170,46 +180,6 @@ class Registry:
         """A forecaster that is only a rule, with a first guess of its errors."""
         calibration = conformal.normal(np.full(len(HORIZONS_S), _FIRST_GUESS[target]))
         return models.make_baseline(name, target, rules, self._spec, NAMES, calibration)
-
-    def _register(
-        self,
-        forecaster: Forecaster,
-        parameters: Mapping[str, object],
-        figures: Mapping[str, float],
-        artifacts: Path | None,
-    ) -> int:
-        self._ensure_registered(forecaster.target)
-        labels = tags(forecaster)
-        run = self._client.create_run(
-            self._experiment(), run_name=f"{forecaster.target} {forecaster.name}", tags=labels
-        )
-        self._client.log_batch(
-            run.info.run_id, params=[Param(key, str(value)[:500]) for key, value in parameters.items()]
-        )
-        for key, value in figures.items():
-            self._client.log_metric(run.info.run_id, key, value)
-        with tempfile.TemporaryDirectory(prefix="tradelake-model-") as scratch:
-            packed = pack(forecaster, Path(scratch))
-            self._client.log_artifacts(run.info.run_id, str(packed), "model")
-        if artifacts is not None:
-            self._client.log_artifacts(run.info.run_id, str(artifacts), REPORT)
-        self._client.set_terminated(run.info.run_id)
-        source = f"{run.info.artifact_uri}/model"
-        made = self._client.create_model_version(
-            forecaster.target, source, run.info.run_id, tags=labels, await_creation_for=0
-        )
-        return int(made.version)
-
-    def _ensure_registered(self, target: Target) -> None:
-        try:
-            self._client.create_registered_model(target, description=f"Forecasts of {target}, 1 to 5 minutes ahead.")
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-
-    def _experiment(self) -> str:
-        found = self._client.get_experiment_by_name(EXPERIMENT)
-        return str(found.experiment_id if found else self._client.create_experiment(EXPERIMENT))
 
     def _decide(self, target: Target, version: int, decision: str, reason: str, figures: Mapping[str, Any]) -> None:
         at = datetime.now(UTC).isoformat(timespec="seconds")

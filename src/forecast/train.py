@@ -138,7 +138,7 @@ def decide(folder: Path, registry: Registry, promote: bool) -> dict[str, Any]:
         version = registry.register(candidate, asdict(read_tuning(folder, target)), figures, folder / "report")
         registry.challenge(target, version)
         with tempfile.TemporaryDirectory(prefix="tradelake-champion-") as scratch:
-            before = registry.champion(target) or version
+            before = registry.opponent(target, version) or version
             registry.fetch(target, before, Path(scratch))
             newest = Recent.load(folder / f"recent_{target}.npz", target)
             verdict = challenger.judge(data, newest, models.load(Path(scratch)))

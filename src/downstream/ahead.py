@@ -1,0 +1,24 @@
+"""Work on one thing while the next is being fetched."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def one_ahead(fetch: Callable[[T], R], things: Iterable[T]) -> Iterator[R]:
+    """What ``fetch`` makes of each thing, in order; the next one is fetched while the caller is at this one.
+
+    >>> list(one_ahead(len, ["a", "bc"]))
+    [1, 2]
+    """
+    with ThreadPoolExecutor(1) as pool:
+        coming = None
+        for thing in things:
+            held, coming = coming, pool.submit(fetch, thing)
+            if held is not None:
+                yield held.result()
+        if coming is not None:
+            yield coming.result()
