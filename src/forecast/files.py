@@ -1,6 +1,9 @@
 """Reads a stranger's files of trades, quotes or minute bars; what is wrong is named by line and column."""
 
+import csv
+import logging
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -8,6 +11,7 @@ import polars as pl
 from lakehouse.errors import FatalError
 from lakehouse.messages import EVENT_SCHEMA
 
+log = logging.getLogger("forecast.files")
 _TIME = pl.Datetime("us", "UTC")
 _ALIASES = {
     "amount": "qty",
@@ -37,9 +41,8 @@ class Tape:
     def refuse(self, row: int, column: str, expected: str) -> FatalError:
         """An error that says which line, which column, what was expected and what is there."""
         value = self.frame[column][row]
-        return FatalError(
-            f"{self.path}, {self.unit} {row + self.first}, column {column}: want {expected}, got {value!r}"
-        )
+        got = value.isoformat() if isinstance(value, datetime) else repr(value)
+        return FatalError(f"{self.path}, {self.unit} {row + self.first}, column {column}: want {expected}, got {got}")
 
     def need(self, *columns: str) -> None:
         """Refuses a file that lacks a column."""
@@ -54,15 +57,36 @@ def _open(path: Path, header: bool = True, names: tuple[str, ...] = ()) -> Tape:
         raise FatalError(f"{path}: no such file; give a Parquet or CSV file")
     try:
         if path.suffix == ".parquet":
-            return Tape(path, _named(pl.read_parquet(path)), "row", 1)
-        frame = pl.read_csv(path, has_header=header, infer_schema=False)
+            frame = pl.read_parquet(path)
+        else:
+            frame = pl.read_csv(path, has_header=header, infer_schema=False)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise FatalError(f"{path}: not readable as {path.suffix or 'CSV'}: {error}") from error
+        raise FatalError(_unreadable(path) or f"{path}: not readable as {path.suffix or 'CSV'}: {error}") from error
+    if frame.is_empty():
+        raise FatalError(f"{path}: no rows; want at least one")
+    if path.suffix == ".parquet":
+        return Tape(path, _named(frame), "row", 1)
     if not header:
         if frame.width != len(names):
             raise FatalError(f"{path}, line 1: want {len(names)} columns ({', '.join(names)}), got {frame.width}")
         frame.columns = list(names)
     return Tape(path, _named(frame), "line", 2 if header else 1)
+
+
+def _unreadable(path: Path) -> str | None:
+    """Why a CSV file cannot be read: its first line that is no text, or has more columns than the first."""
+    if path.suffix == ".parquet":
+        return None
+    wanted = 0
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            found = len(next(csv.reader([line.decode()]), []))
+        except UnicodeDecodeError:
+            return f"{path}, line {number}: want text (UTF-8), got {line[:20]!r}"
+        wanted = found if number == 1 else wanted
+        if found > wanted:
+            return f"{path}, line {number}: want {wanted} columns, got {found}"
+    return None
 
 
 def _named(frame: pl.DataFrame) -> pl.DataFrame:
@@ -102,15 +126,12 @@ def _times(tape: Tape, column: str = "ts") -> pl.Series:
 
 
 def _from_epoch(numbers: pl.Series) -> pl.Series:
-    largest = float(numbers.max() or 0.0)  # type: ignore[arg-type]
-    divisor = next(divisor for limit, divisor in _EPOCH_LIMITS if largest < limit)
-    return (
-        (numbers / divisor * 1e6)
-        .round(0)
-        .cast(pl.Int64, strict=False)
-        .cast(pl.Datetime("us"))
-        .dt.replace_time_zone("UTC")
-    )
+    value = pl.col("value")
+    micros = value
+    for limit, divisor in reversed(_EPOCH_LIMITS):
+        micros = pl.when(value < limit).then(value * (1e6 / divisor)).otherwise(micros)
+    whole = numbers.alias("value").to_frame().select(micros.round(0).cast(pl.Int64, strict=False)).to_series()
+    return whole.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
 
 
 def _from_text(series: pl.Series) -> pl.Series:
@@ -128,7 +149,7 @@ def _events(frame: pl.DataFrame, kind: str, symbol: str) -> pl.DataFrame:
 def _symbol(tape: Tape, symbol: str | None) -> tuple[pl.DataFrame, str]:
     """The rows of one symbol, and its name."""
     if "symbol" not in tape.frame.columns:
-        return tape.frame, symbol or "BTC/USD"
+        return tape.frame, symbol or "unnamed"
     held = tape.frame["symbol"].drop_nulls().unique(maintain_order=True).to_list()
     chosen = symbol or (held[0] if len(held) == 1 else None)
     if chosen not in held:
@@ -157,7 +178,10 @@ def read_trades(path: Path, symbol: str | None = None) -> pl.DataFrame:
     ids = tape.frame["trade_id"].cast(pl.Int64, strict=False).fill_null(line) if "trade_id" in names else line
     typed = tape.frame.with_columns(*columns, sides.alias("side"), ids.alias("trade_id"))
     rows, name = _symbol(Tape(path, typed, tape.unit, tape.first), symbol)
-    return _events(rows.unique("trade_id", keep="first", maintain_order=True), "trade", name)
+    once = rows.unique("trade_id", keep="first", maintain_order=True)
+    if len(once) < len(rows):
+        log.warning("%s: %d rows repeat a trade_id and are left out", path, len(rows) - len(once))
+    return _events(once, "trade", name)
 
 
 def read_quotes(path: Path, symbol: str | None = None) -> pl.DataFrame:

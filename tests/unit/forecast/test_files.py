@@ -27,9 +27,10 @@ def test_trades_without_ids_are_numbered_by_line(tmp_path: Path) -> None:
     assert files.read_trades(path)["trade_id"].to_list() == [-1, -2]
 
 
-def test_a_repeated_trade_counts_once(tmp_path: Path) -> None:
+def test_a_repeated_trade_counts_once_and_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     line = "2026-01-01T00:00:00Z,1.5,2,7\n"
     assert len(files.read_trades(csv(tmp_path, "ts,price,qty,trade_id\n" + line * 2))) == 1
+    assert "1 rows repeat a trade_id" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -40,11 +41,26 @@ def test_a_repeated_trade_counts_once(tmp_path: Path) -> None:
         ("ts,price,qty\nyesterday,1,2\n", r"line 2, column ts: want a UTC time.*'yesterday'"),
         ("ts,price,qty,side\n2026-01-01T00:00:00Z,1,2,up\n", r"line 2, column side: want buy or sell"),
         ("ts,cost,qty\n2026-01-01T00:00:00Z,1,2\n", r"no column price.*ts, cost, qty"),
+        ("ts,price,qty\n2026-01-01T00:00:00Z,1,2\n2026-01-01T00:00:00Z,1,2,3\n", r"line 3: want 3 columns, got 4"),
+        ("ts,price,qty\n", r"no rows"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(FatalError, match=said):
         files.read_trades(csv(tmp_path, text))
+
+
+def test_a_file_that_is_no_text_is_named_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "trades.csv"
+    path.write_bytes(b"ts,price,qty\n1561939200,1,1\n\xff\xfe,1,1\n")
+    with pytest.raises(FatalError, match=r"line 3: want text"):
+        files.read_trades(path)
+
+
+def test_each_time_is_read_in_its_own_unit(tmp_path: Path) -> None:
+    text = "ts,price,qty\n1561939200.25,1,1\n1561939201000,1,1\n1561939202000000,1,1\n1561939203000000000,1,1\n"
+    seconds = files.read_trades(csv(tmp_path, text))["ts"].dt.epoch("ms").to_list()
+    assert seconds == [1561939200250, 1561939201000, 1561939202000, 1561939203000]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -75,7 +91,8 @@ def test_krakens_ohlcvt_has_no_header_and_counts_seconds(tmp_path: Path) -> None
     [
         ("1561939260,11,10,9,11,1,2", "line 2, column high: want at least low and close"),
         ("1561939261,11,11,10,10.5,1,2", "line 2, column ts: want the start of a minute"),
-        ("1561939200,11,11,10,10.5,1,2", "column ts: want each minute once"),
+        ("1561939200,11,11,10,10.5,1,2", r"column ts: want each minute once, got 2019-07-01T00:00:00\+00:00"),
+        ("1561939260,11,11,10,10.5", "line 2, column volume: want a number of at least 0, got None"),
     ],
 )
 def test_a_bad_bar_is_named(tmp_path: Path, line: str, said: str) -> None:
