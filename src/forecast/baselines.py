@@ -16,8 +16,10 @@ HALF_LIVES_MIN = (5, 15, 30, 60, 120, 240)
 EWMA_COLUMNS = tuple(f"ewma_rv_{half_life}m" for half_life in HALF_LIVES_MIN)
 WINDOW_MIN = {"rv_1m": 1.0, "rv_5m": 5.0, "rv_15m": 15.0, "rv_1h": 60.0, "rv_4h": 240.0, "rv_24h": 1440.0}
 DEFAULT_HALF_LIFE_MIN = 30
+SCALE_HALF_LIFE_MIN = 15
 HAR_COLUMNS = ("rv_5m", "rv_1h", "rv_24h")
-_TINY = 2e-10
+PRICES = ("bid", "last", "mid")
+TINY = 2e-10
 
 
 class Rows:
@@ -74,34 +76,34 @@ def default_rules(target: Target) -> tuple[Rule, ...]:
 
 def reference_price(rows: Rows) -> Array:
     """The bid now; the last price where no bid is known."""
-    return rows.first_known("bid", "last", "mid")
+    return rows.first_known(*PRICES)
 
 
 # Asked for with every row that is served, and always the same few answers.
 @cache
-def _ewma_columns(half_life_min: int) -> tuple[str, ...]:
+def ewma_columns(half_life_min: int) -> tuple[str, ...]:
     """Columns of all half-lives, the nearest in length first."""
     nearest = sorted(HALF_LIVES_MIN, key=lambda other: abs(np.log(other / half_life_min)))
     return tuple(f"ewma_rv_{half_life}m" for half_life in nearest)
 
 
 @cache
-def _half_life_of(window: str) -> int:
+def half_life_of(window: str) -> int:
     """The half-life nearest in length to a window."""
     return min(HALF_LIVES_MIN, key=lambda h: abs(np.log(h / WINDOW_MIN[window] * 2)))
 
 
 def ewma_variance(rows: Rows, half_life_min: int) -> Array:
     """Variance per minute by EWMA; falls back to the other half-lives, nearest first, then to a tiny constant."""
-    value = rows.first_known(*_ewma_columns(half_life_min))
-    return np.maximum(np.where(np.isfinite(value), value, _TINY), _TINY)
+    value = rows.first_known(*ewma_columns(half_life_min))
+    return np.maximum(np.where(np.isfinite(value), value, TINY), TINY)
 
 
 def window_log_variance(rows: Rows, name: str) -> Array:
     """Log of a window's variance per minute; of the EWMA nearest in length where it is not yet covered."""
     known = rows[name]
-    value = np.where(np.isfinite(known), known / WINDOW_MIN[name], ewma_variance(rows, _half_life_of(name)))
-    result: Array = np.log(np.maximum(value, _TINY))
+    value = np.where(np.isfinite(known), known / WINDOW_MIN[name], ewma_variance(rows, half_life_of(name)))
+    result: Array = np.log(np.maximum(value, TINY))
     return result
 
 
@@ -118,7 +120,7 @@ def _log_variance(rule: Rule, rows: Rows, horizon_s: int) -> Array:
     if rule.kind == "tod":
         known = rows["rv_tod"]
         value = np.where(np.isfinite(known), known, ewma_variance(rows, rule.params["half_life_min"]))
-        return _log_over(np.maximum(value, _TINY), minutes)
+        return _log_over(np.maximum(value, TINY), minutes)
     coefficients = rule.params["coefficients"]
     terms = [window_log_variance(rows, name) for name in HAR_COLUMNS]
     return np.asarray(coefficients[0] + np.column_stack(terms) @ np.asarray(coefficients[1:]))
@@ -134,5 +136,5 @@ def predict(rules: Sequence[Rule], target: Target, rows: Rows) -> Array:
 
 def row_scale(rows: Rows) -> Array:
     """Expected volatility of the row per horizon (EWMA, half-life 15 min, floored), shape (rows, horizons)."""
-    variance = ewma_variance(rows, 15)[:, None] * (np.asarray(HORIZONS_S) / 60.0)
+    variance = ewma_variance(rows, SCALE_HALF_LIFE_MIN)[:, None] * (np.asarray(HORIZONS_S) / 60.0)
     return np.maximum(np.sqrt(variance), floors())

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from forecast.targets import Array
 
-_CLIP = 4.0
+CLIP = 4.0
 _ITERATIONS = 30
 _TOLERANCE = 1e-5
 _MOST_WEIGHT = 5.0
@@ -35,7 +35,7 @@ class Linear:
 
     def _scaled(self, table: npt.NDArray[Any]) -> Array:
         known = table[:, self.columns].astype(np.float64)
-        return np.clip(np.nan_to_num((known - self.mean) / self.sd), -_CLIP, _CLIP)
+        return np.clip(np.nan_to_num((known - self.mean) / self.sd), -CLIP, CLIP)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values; floats round-trip exactly."""

@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from features.compare import close, differing
 from features.engine import State, fold
 from features.spec import LEAD_IN, NAMES, EngineConfig, spec_hash
 from forecast import models
-from forecast.models import Forecaster
 from forecast.registry import Registry
-from forecast.serving.compiled import compile_trees
+from forecast.serving.served import Served, accept
 from forecast.serving.watch import simple_rule
 from forecast.targets import TARGETS, Target
 from lakehouse import command
@@ -32,10 +30,8 @@ from lakehouse.stores.questdb import QuestDB
 log = logging.getLogger(__name__)
 # Events of the next day that came before the last of this one decide whether those caused a row.
 AFTER = timedelta(minutes=10)
-# So many rows at once go the way a single served row goes.
-FEW = 16
 VALUES = ("value", "lower", "upper", "lower_95", "upper_95", "baseline")
-Fetch = Callable[[str], Forecaster]
+Fetch = Callable[[str], Served]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +50,7 @@ def replay(questdb: QuestDB, config: EngineConfig, fetch: Fetch, symbol: str, da
     """Recomputes what was served for ``symbol`` on ``day``: silver from bronze, forecasts from silver.
 
     Args:
-        fetch: the forecaster of a recorded model version such as ``bid/3``.
+        fetch: what served a recorded model version such as ``bid/3``.
 
     Raises:
         RetryableError: QuestDB or MLflow is away. FatalError: a recorded version is gone.
@@ -98,18 +94,14 @@ def forecasts_that_differ(served: pl.DataFrame, silver: pl.DataFrame, fetch: Fet
     return wrong
 
 
-def _forecasts(forecaster: Forecaster, silver: pl.DataFrame, served: pl.DataFrame) -> pl.DataFrame:
-    rows = silver.join(served.select("epoch", "seq").unique(), on=("epoch", "seq"), how="semi").sort("epoch", "seq")
-    matrix = rows.select(forecaster.columns).cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    pieces = [forecaster.forecast(matrix[i : i + FEW]) for i in range(0, len(matrix), FEW)]
-    if not pieces:
-        return served.clear().select("epoch", "seq", "horizon_s", "calibration", *VALUES)
-    values = {name: np.concatenate([getattr(piece, name) for piece in pieces]) for name in VALUES}
+def _forecasts(served: Served, silver: pl.DataFrame, recorded: pl.DataFrame) -> pl.DataFrame:
+    rows = silver.join(recorded.select("epoch", "seq").unique(), on=("epoch", "seq"), how="semi").sort("epoch", "seq")
+    made = served.forecast(rows.select(NAMES).cast(pl.Float64).fill_null(float("nan")).to_numpy())
     return pl.concat(
         rows.select("epoch", "seq").with_columns(
             pl.lit(horizon, pl.Int32).alias("horizon_s"),
-            pl.lit(forecaster.calibration.id).alias("calibration"),
-            *(pl.Series(name, matrix_of[:, i]) for name, matrix_of in values.items()),
+            pl.lit(served.calibration_id).alias("calibration"),
+            *(pl.Series(name, getattr(made, name)[:, i]) for name in VALUES),
         )
         for i, horizon in enumerate(HORIZONS_S)
     )
@@ -118,19 +110,18 @@ def _forecasts(forecaster: Forecaster, silver: pl.DataFrame, served: pl.DataFram
 def fetcher(settings: Settings, spec: str, folder: Path) -> Fetch:
     """Fetches recorded versions from the registry, each once; version 0 is the rule that serves without a registry."""
     registry = Registry(settings)
-    held: dict[str, Forecaster] = {}
+    held: dict[str, Served] = {}
 
-    def fetch(version: str) -> Forecaster:
+    def fetch(version: str) -> Served:
         if version not in held:
             name, _, number = version.partition("/")
             target = _target(name)
             if number == "0":
-                held[version] = simple_rule(target, NAMES, spec)
+                found = simple_rule(target, NAMES, spec)
             else:
                 registry.fetch(target, int(number), folder / version)
                 found = models.load(folder / version)
-                walk = compile_trees(found.learned) if found.learned else None
-                held[version] = found.with_evaluator(walk) if walk else found
+            held[version] = accept(int(number), found, target, NAMES, spec)
         return held[version]
 
     return fetch

@@ -16,11 +16,10 @@ from forecast.page.board import Board
 from forecast.page.feeds import Feeds
 from forecast.page.queries import Queries
 from forecast.page.routes import MOST_STREAMS, blueprint
-from forecast.registry import Registry
 from forecast.serving import airflow
 from forecast.serving.bodies import Parser
 from forecast.serving.served import Models
-from forecast.serving.watch import Watcher
+from forecast.serving.watch import Registry, Watcher
 from lakehouse import process
 from lakehouse.errors import RetryableError
 from lakehouse.settings import Settings
@@ -41,7 +40,7 @@ def build(settings: Settings, redis: Redis, database: QuestDB) -> tuple[Services
     spec = spec_hash(EngineConfig(settings.feature_interval_ms, settings.vol_step_s, settings.silence_s))
     models = Models()
     board, queries = Board(), Queries(database)
-    watcher = Watcher(Registry(settings), models, settings.state_dir / "models", NAMES, spec)
+    watcher = Watcher(lambda: _registry(settings), models, settings.state_dir / "models", NAMES, spec)
     services = Services(
         settings=settings,
         latest=lambda symbol: redis.latest("features", symbol),
@@ -55,6 +54,13 @@ def build(settings: Settings, redis: Redis, database: QuestDB) -> tuple[Services
         page_paths=described.paths(settings.symbols),
     )
     return services, watcher, Feeds(settings, board, queries, models)
+
+
+def _registry(settings: Settings) -> Registry:
+    # MLflow takes seconds to import: what the last run kept serves meanwhile.
+    from forecast import registry
+
+    return registry.Registry(settings)
 
 
 def _select_one(database: QuestDB) -> None:

@@ -50,8 +50,13 @@ class Forest:
     def margins(self, table: Inputs) -> Array:
         """Raw margins, shape (rows, outputs)."""
         out = np.empty((len(table), len(self.bases)), np.float32)
-        kernel.walk(self.nodes, self.leaves, self.roots, self.depths, self.groups, self.bases, table, out)
+        kernel.walk(self.trees, table, out)
         return out.astype(np.float64)
+
+    @property
+    def trees(self) -> kernel.Trees:
+        """The arrays as the kernel takes them."""
+        return kernel.Trees(self.nodes, self.leaves, self.roots, self.depths, self.groups, self.bases)
 
     def save(self, file: Path) -> None:
         """Writes the arrays, without pickles."""

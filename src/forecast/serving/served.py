@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -12,7 +13,8 @@ import numpy as np
 from forecast.conformal import Calibration
 from forecast.models import Forecaster, Prediction
 from forecast.serving.bodies import Matrix
-from forecast.targets import TARGETS, Target
+from forecast.serving.compiled import Compiled, compile_forecaster
+from forecast.targets import TARGETS, Array, Target
 from lakehouse.errors import FatalError
 
 State = Literal["loading", "refused"]
@@ -24,29 +26,33 @@ class Served:
 
     Attributes:
         version: its number in the registry; 0 for the rule made on the spot when there is no registry.
-        take: position of each of its columns in a row in spec order; None when they are the same.
+        take: position of each of its columns in a row in spec order.
         since: when it was put in service, UTC.
-        calibration: newer interval state than the model's own, or None.
-        trees: how its boosters are walked: compiled, native or none.
+        calibration: the state its intervals come from: the model's own, or a newer one.
+        compiled: the same forecaster as one compiled call; None where it is served the plain way.
     """
 
     version: int
     forecaster: Forecaster
-    take: tuple[int, ...] | None
+    take: tuple[int, ...]
     since: datetime
-    calibration: Calibration | None = None
-    trees: str = "none"
+    calibration: Calibration
+    compiled: Compiled | None = None
 
     @cached_property
     def calibration_id(self) -> str:
         """Names the state the intervals come from."""
-        return (self.calibration or self.forecaster.calibration).id
+        return self.calibration.id
+
+    @cached_property
+    def _quantiles(self) -> Array:
+        return np.asarray(self.calibration.quantiles)
 
     def forecast(self, matrix: Matrix) -> Prediction:
         """Forecasts for rows in spec order, shape (rows, features)."""
-        if self.take is not None:
-            matrix = matrix[:, self.take]
-        return self.forecaster.forecast(matrix, self.calibration)
+        if self.compiled is not None:
+            return self.compiled.forecast(matrix, self._quantiles)
+        return self.forecaster.forecast(matrix[:, self.take], self.calibration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +108,20 @@ class Models:
                 "spec": served.forecaster.spec,
                 "since": served.since.isoformat().replace("+00:00", "Z"),
                 "calibration": served.calibration_id,
-                "trees": served.trees,
+                "compiled": served.compiled is not None,
             }
         if coming is not None:
             entry["candidate"] = {"version": str(coming.version), "state": coming.state, "detail": coming.detail}
         return entry
 
 
-def accept(version: int, forecaster: Forecaster, target: Target, names: Sequence[str], spec: str) -> Served:
-    """The forecaster, checked on probe rows, ready to serve.
+def accept(
+    version: int, forecaster: Forecaster, target: Target, names: Sequence[str], spec: str, folder: Path | None = None
+) -> Served:
+    """The forecaster, compiled where that can be done and checked on probe rows, ready to serve.
+
+    Args:
+        folder: where the forecaster lies, and what was compiled is kept for the next start.
 
     Raises:
         FatalError: it is for another target or other features, or its answer has a wrong shape or is not finite.
@@ -123,7 +134,8 @@ def accept(version: int, forecaster: Forecaster, target: Target, names: Sequence
         raise FatalError(f"made for feature definitions {forecaster.spec}, rows are of {spec}: train again")
     index = {name: i for i, name in enumerate(names)}
     take = tuple(index[name] for name in forecaster.columns)
-    served = Served(version, forecaster, None if take == tuple(range(len(names))) else take, datetime.now(UTC))
+    compiled = compile_forecaster(forecaster, names, folder)
+    served = Served(version, forecaster, take, datetime.now(UTC), forecaster.calibration, compiled)
     _verify(served, probe_rows(names))
     return served
 

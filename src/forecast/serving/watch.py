@@ -3,8 +3,8 @@
 import logging
 import shutil
 import threading
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +15,6 @@ from forecast import conformal, models
 from forecast.baselines import default_rules
 from forecast.models import Forecaster
 from forecast.serving import metrics
-from forecast.serving.compiled import compile_trees
 from forecast.serving.served import Candidate, Models, Served, accept
 from forecast.targets import TARGETS, Target
 from lakehouse.errors import FatalError, LakeError
@@ -45,12 +44,15 @@ class Watcher:
     """Keeps `Models` at the registry's champions.
 
     Args:
+        connect: gives the registry when it is first asked.
         folder: where copies are kept: ``{target}/{version}/`` and the pointer ``{target}/champion.json``.
         names, spec: features of the rows, in order, and the hash of their definitions.
     """
 
-    def __init__(self, registry: Registry, served: Models, folder: Path, names: Sequence[str], spec: str) -> None:
-        self._registry = registry
+    def __init__(
+        self, connect: Callable[[], Registry], served: Models, folder: Path, names: Sequence[str], spec: str
+    ) -> None:
+        self._connect = connect
         self._models = served
         self._folder = folder
         self._names = tuple(names)
@@ -105,6 +107,10 @@ class Watcher:
         self._refused.clear()
         return self.poll()
 
+    @cached_property
+    def _registry(self) -> Registry:
+        return self._connect()
+
     def _champion(self, target: Target) -> int | None:
         version = self._registry.champion(target)
         if version is None:
@@ -140,9 +146,7 @@ class Watcher:
             partial.mkdir(parents=True)
             self._registry.fetch(target, version, partial)
             partial.rename(folder)
-        forecaster = models.load(folder)
-        served = accept(version, forecaster, target, self._names, self._spec)
-        return _with_trees(served)
+        return accept(version, models.load(folder), target, self._names, self._spec, folder)
 
     def _swap(self, target: Target, served: Served) -> None:
         before = self._models.get(target)
@@ -151,7 +155,8 @@ class Watcher:
         metrics.MODEL_INFO.labels(target, str(served.version), served.forecaster.name).set(1)
         if before is not None and before.version != served.version:
             metrics.MODEL_INFO.remove(target, str(before.version), before.forecaster.name)
-        log.info("%s/%d (%s, trees %s) in service", target, served.version, served.forecaster.name, served.trees)
+        how = "compiled" if served.compiled else "plain"
+        log.info("%s/%d (%s, %s) in service", target, served.version, served.forecaster.name, how)
         if served.version:
             _write_pointer(self._folder / target / POINTER, served.version)
             _prune(self._folder / target, {served.version, before.version if before else 0})
@@ -162,16 +167,6 @@ def simple_rule(target: Target, names: Sequence[str], spec: str) -> Forecaster:
     sigma = {"bid": 1.0, "vol": 0.4}[target]
     calibration = conformal.normal(np.full(len(HORIZONS_S), sigma))
     return models.make_baseline("baseline", target, default_rules(target), spec, names, calibration)
-
-
-def _with_trees(served: Served) -> Served:
-    forecaster: Forecaster = served.forecaster
-    if forecaster.learned is None:
-        return served
-    evaluate = compile_trees(forecaster.learned)
-    if evaluate is None:
-        return replace(served, trees="native")
-    return replace(served, forecaster=forecaster.with_evaluator(evaluate), trees="compiled")
 
 
 def _read_pointer(path: Path) -> int | None:

@@ -5,18 +5,18 @@ import polars as pl
 import pytest
 
 from features.spec import NAMES
-from forecast.models import Forecaster
-from forecast.replay import FEW, forecasts_that_differ
+from forecast.replay import forecasts_that_differ
+from forecast.serving.served import Served, accept
 from forecast.serving.watch import simple_rule
 from lakehouse.settings import HORIZONS_S
 
-ROWS = 2 * FEW + 3
+ROWS = 35
 
 
 @pytest.fixture
-def rule() -> Forecaster:
+def rule() -> Served:
     """The rule that serves without a registry."""
-    return simple_rule("vol", NAMES, "abc")
+    return accept(0, simple_rule("vol", NAMES, "abc"), "vol", NAMES, "abc")
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def silver() -> pl.DataFrame:
 
 
 @pytest.fixture
-def served(rule: Forecaster, silver: pl.DataFrame) -> pl.DataFrame:
+def served(rule: Served, silver: pl.DataFrame) -> pl.DataFrame:
     """What was served for the rows, one request each."""
     rows = []
     for row in silver.iter_rows(named=True):
@@ -38,18 +38,16 @@ def served(rule: Forecaster, silver: pl.DataFrame) -> pl.DataFrame:
             values = {name: float(getattr(made, name)[0, i]) for name in type(made).__dataclass_fields__}
             rows.append({"epoch": 1, "seq": row["seq"], "horizon_s": horizon, "model_version": "vol/0"} | values)
     return pl.DataFrame(rows, schema_overrides={"horizon_s": pl.Int32}).with_columns(
-        calibration=pl.lit(rule.calibration.id)
+        calibration=pl.lit(rule.calibration_id)
     )
 
 
-def test_what_was_served_comes_out_again(rule: Forecaster, silver: pl.DataFrame, served: pl.DataFrame) -> None:
+def test_what_was_served_comes_out_again(rule: Served, silver: pl.DataFrame, served: pl.DataFrame) -> None:
     assert served.height == ROWS * len(HORIZONS_S)
     assert forecasts_that_differ(served, silver, lambda _: rule) == 0
 
 
-def test_a_value_off_by_more_than_the_tolerance_shows(
-    rule: Forecaster, silver: pl.DataFrame, served: pl.DataFrame
-) -> None:
+def test_a_value_off_by_more_than_the_tolerance_shows(rule: Served, silver: pl.DataFrame, served: pl.DataFrame) -> None:
     first = pl.int_range(pl.len()) == 0
     off = served.with_columns(value=pl.when(first).then(pl.col("value") * (1 + 1e-8)).otherwise("value"))
     assert forecasts_that_differ(off, silver, lambda _: rule) == 1
@@ -57,9 +55,7 @@ def test_a_value_off_by_more_than_the_tolerance_shows(
     assert forecasts_that_differ(near, silver, lambda _: rule) == 0
 
 
-def test_another_calibration_and_a_missing_row_show(
-    rule: Forecaster, silver: pl.DataFrame, served: pl.DataFrame
-) -> None:
+def test_another_calibration_and_a_missing_row_show(rule: Served, silver: pl.DataFrame, served: pl.DataFrame) -> None:
     assert forecasts_that_differ(served.with_columns(calibration=pl.lit("?")), silver, lambda _: rule) == served.height
     assert forecasts_that_differ(served, silver[1:], lambda _: rule) == len(HORIZONS_S)
     assert forecasts_that_differ(served, silver.clear(), lambda _: rule) == served.height

@@ -54,7 +54,7 @@ def registry(tmp_path: Path) -> FolderRegistry:
 
 def _watcher(registry: FolderRegistry, tmp_path: Path) -> tuple[Models, Watcher]:
     models = Models()
-    return models, Watcher(registry, models, tmp_path / "models", NAMES, SPEC)
+    return models, Watcher(lambda: registry, models, tmp_path / "models", NAMES, SPEC)
 
 
 def _rule(target: Target = "bid", name: str = "other") -> Forecaster:

@@ -1,0 +1,228 @@
+"""A forecaster as one compiled call per request, held against the plain one before it is used.
+
+The `Plan` is made from the tables in which `inputs` and `baselines` state their formulas, so that a feature added there
+is added here; a formula changed there and not in `kernel` makes the comparison fail, and the plain way serves.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from forecast import baselines, inputs, linear
+from forecast.baselines import Rule
+from forecast.inputs import Inputs
+from forecast.linear import Linear
+from forecast.models import Forecaster, Prediction
+from forecast.serving import forest, kernel
+from forecast.serving.forest import Forest
+from forecast.serving.kernel import Plan, Trees
+from forecast.targets import Array, floors
+from lakehouse.settings import HORIZONS_S
+
+log = logging.getLogger(__name__)
+TOLERANCE = 1e-9
+FIELDS = len(fields(Prediction))
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A forecaster for rows whose columns are those it was compiled for; see `compile_forecaster`."""
+
+    plan: Plan
+    trees: Trees
+
+    def forecast(self, matrix: Array, quantiles: Array) -> Prediction:
+        """As `Forecaster.forecast`, with a calibration's quantiles (horizons, levels)."""
+        out = np.empty((FIELDS, len(matrix), len(HORIZONS_S)))
+        kernel.forecast(self.plan, self.trees, quantiles, np.ascontiguousarray(matrix), out)
+        return Prediction(*out)
+
+
+def compile_forecaster(forecaster: Forecaster, columns: Sequence[str], folder: Path | None = None) -> Compiled | None:
+    """The forecaster compiled for rows of these columns; None where it must be served the plain way, which is logged.
+
+    Args:
+        folder: the forecaster's own; packed trees that were found right are kept there for the next start.
+    """
+    learned = forecaster.learned
+    if learned is not None and learned.library != "xgboost":
+        log.info("%s trees are walked by their library", learned.library)
+        return None
+    plan = _plan(forecaster, columns)
+    kept = folder / f"forest-{_code()}.npz" if folder and learned else None
+    if kept and kept.exists():
+        return Compiled(plan, Forest.load(kept).trees)
+    try:
+        packed = forest.pack(learned.boosters if learned else ())
+    except (KeyError, ValueError) as error:
+        log.warning("trees stay with XGBoost: not a plain forest of numerical splits: %r", error)
+        return None
+    compiled = Compiled(plan, packed.trees)
+    if not _agrees(compiled, forecaster, columns):
+        return None
+    if kept:
+        packed.save(kept)
+    return compiled
+
+
+def _plan(forecaster: Forecaster, columns: Sequence[str]) -> Plan:
+    at = {name: position for position, name in enumerate(columns) if name in forecaster.columns}
+    learned, width = forecaster.learned, len(inputs.NAMES) if forecaster.learned else 0
+    terms, constants = _terms(at) if learned else ((), ())
+    halves = _half_lives(forecaster.rules)
+    windows = list(baselines.WINDOW_MIN)
+    har = [rule.params["coefficients"] if rule.kind == "har" else [0.0] * 4 for rule in forecaster.rules]
+    lines = [_dense(line, width) for line in learned.linear] if learned else []
+    return Plan(
+        is_vol=forecaster.target == "vol",
+        minutes=np.asarray(HORIZONS_S) / 60.0,
+        floors=floors(),
+        tiny=baselines.TINY,
+        price=_places(at, baselines.PRICES),
+        ewma=np.array([_places(at, baselines.ewma_columns(half)) for half in halves]),
+        level=halves.index(baselines.DEFAULT_HALF_LIFE_MIN),
+        scale=halves.index(baselines.SCALE_HALF_LIFE_MIN),
+        window=_places(at, windows),
+        window_min=np.array(list(baselines.WINDOW_MIN.values())),
+        window_ewma=np.array([halves.index(baselines.half_life_of(window)) for window in windows]),
+        tod=at.get("rv_tod", -1),
+        rule=np.array([_rule(rule, halves, windows) for rule in forecaster.rules]),
+        har=np.array(har, dtype=np.float64),
+        har_window=np.array([windows.index(name) for name in baselines.HAR_COLUMNS]),
+        inputs=np.array(terms, dtype=np.int64).reshape(-1, 3),
+        constant=np.array(constants, dtype=np.float64),
+        clock=_places(at, ("tod_sin", "tod_cos")),
+        usual=np.array([_places(at, [f"{stem}_{w}" for w in inputs.USUAL]) for stem in ("volume", "trades")]),
+        usual_min=np.array(list(inputs.USUAL.values())),
+        least_share=inputs.LEAST_SHARE,
+        shares=np.array(learned.shares if learned else [], dtype=np.float64).reshape(-1, 2),
+        mean=_stacked([line.mean for line in lines], width),
+        sd=_stacked([line.sd for line in lines], width),
+        weights=_stacked([line.weights for line in lines], width),
+        intercept=np.array([line.intercept for line in lines], dtype=np.float64),
+        clip=linear.CLIP,
+    )
+
+
+def _half_lives(rules: Sequence[Rule]) -> list[int]:
+    """Every half-life that is asked for, in minutes."""
+    needed = {baselines.DEFAULT_HALF_LIFE_MIN, baselines.SCALE_HALF_LIFE_MIN}
+    needed |= {baselines.half_life_of(window) for window in baselines.WINDOW_MIN}
+    return sorted(needed | {rule.params["half_life_min"] for rule in rules if "half_life_min" in rule.params})
+
+
+def _rule(rule: Rule, halves: list[int], windows: list[str]) -> tuple[int, int]:
+    about = 0
+    if "half_life_min" in rule.params:
+        about = halves.index(rule.params["half_life_min"])
+    elif "window" in rule.params:
+        about = windows.index(rule.params["window"])
+    return kernel.RULES.index(rule.kind), about
+
+
+def _terms(at: dict[str, int]) -> tuple[tuple[tuple[int, int, int], ...], tuple[float, ...]]:
+    """Per input, in the order of `inputs.NAMES`: kind, columns a and b; and its constant."""
+    none = -1
+
+    def of(kind: int, names: Iterable[str], constants: Iterable[float]) -> Iterator[tuple[tuple[int, int, int], float]]:
+        return (((kind, at.get(name, none), none), c) for name, c in zip(names, constants, strict=True))
+
+    def root(minutes: Iterable[float]) -> list[float]:
+        return [float(np.sqrt(m)) for m in minutes]
+
+    flows = inputs.FLOWS
+    found = [
+        ((kernel.LEVEL, none, none), 0.0),
+        *of(kernel.VARIANCE, inputs.VARIANCES, inputs.VARIANCES.values()),
+        *of(kernel.RANGE, inputs.RANGES, inputs.RANGES.values()),
+        *of(kernel.RETURN, inputs.RETURNS, root(inputs.RETURNS.values())),
+        *of(kernel.BPS, inputs.MOMENTA, root(inputs.MOMENTA.values())),
+        *(((kernel.FLOW, at.get(f"volume_{w}", none), 0), m) for w, m in flows.items()),
+        *(((kernel.FLOW, at.get(f"trades_{w}", none), 1), m) for w, m in flows.items()),
+        *(((kernel.BALANCE, at.get(f"signed_volume_{w}", none), at.get(f"volume_{w}", none)), 0.0) for w in flows),
+        *of(kernel.DISTANCE, inputs.DISTANCES, [0.0] * len(inputs.DISTANCES)),
+        *of(kernel.BPS, ("spread_bps",), (1.0,)),
+        *of(kernel.AGE, inputs.AGES, [0.0] * len(inputs.AGES)),
+        *of(kernel.PLAIN, inputs.PLAIN, [0.0] * len(inputs.PLAIN)),
+        *(((kind, none, none), m) for kind in (kernel.SINE, kernel.COSINE) for m in inputs.WAVES_MIN.values()),
+        *(((kernel.SINCE, none, none), m) for m in inputs.MINUTES.values()),
+    ]
+    terms, constants = zip(*found, strict=True)
+    return terms, constants
+
+
+def _places(at: dict[str, int], names: Iterable[str]) -> npt.NDArray[np.int64]:
+    return np.array([at.get(name, -1) for name in names], dtype=np.int64)
+
+
+def _dense(line: Linear, width: int) -> Linear:
+    """The same line over every input; those it does not read have weight 0."""
+    columns = list(line.columns)
+    mean, sd, weights = np.zeros(width), np.ones(width), np.zeros(width)
+    mean[columns], sd[columns], weights[columns] = line.mean, line.sd, line.weights
+    return Linear(tuple(range(width)), mean, sd, line.intercept, weights)
+
+
+def _stacked(rows: Sequence[Array], width: int) -> Array:
+    return np.array(rows, dtype=np.float64).reshape(len(rows), width)
+
+
+def _agrees(compiled: Compiled, forecaster: Forecaster, columns: Sequence[str]) -> bool:
+    """Whether both ways give the same on random rows and, walked alone, on inputs at the trees' own thresholds."""
+    take = [list(columns).index(name) for name in forecaster.columns]
+    rows = _random_rows(columns)
+    with np.errstate(all="ignore"):
+        plain = forecaster.forecast(rows[:, take])
+    quick = compiled.forecast(rows, np.asarray(forecaster.calibration.quantiles))
+    worst = max(_worst(getattr(quick, f.name), getattr(plain, f.name)) for f in fields(Prediction))
+    if (learned := forecaster.learned) is not None:
+        table = _random_inputs(compiled.trees, len(learned.input_names))
+        margins = np.empty((len(table), len(HORIZONS_S)), np.float32)
+        kernel.walk(compiled.trees, table, margins)
+        worst = max(worst, _worst(margins, learned.margins(table)))
+    if not worst <= TOLERANCE:
+        log.error("%s is served the plain way: compiled it differs by %.1e", forecaster.name, worst)
+    return bool(worst <= TOLERANCE)
+
+
+def _worst(ours: npt.NDArray[Any], theirs: Array) -> float:
+    return float(np.max(np.abs(ours - theirs) / np.maximum(np.abs(theirs), np.abs(theirs).mean() + 1e-300)))
+
+
+def _random_rows(columns: Sequence[str], count: int = 256) -> Array:
+    """Rows of all sizes a market has, a tenth of the values missing, prices close together."""
+    rng = np.random.default_rng(11)
+    rows = np.exp(rng.normal(-8.0, 4.0, (count, len(columns))))
+    rows[rng.random(rows.shape) < 0.1] = np.nan
+    for name in ("tod_sin", "tod_cos"):
+        if name in columns:
+            rows[:, list(columns).index(name)] = rng.normal(0.0, 1.0, count)
+    for name in ("bid", "ask", "mid", "last", "microprice"):
+        if name in columns:
+            rows[:, list(columns).index(name)] = 100.0 + rng.normal(0.0, 0.1, count)
+    return rows
+
+
+def _random_inputs(trees: Trees, width: int, count: int = 256) -> Inputs:
+    """Inputs around the trees' own thresholds, a tenth of them missing, and some exactly on a threshold."""
+    rng = np.random.default_rng(11)
+    table = rng.normal(0.0, 3.0, (count, width)).astype(np.float32)
+    inner = trees.nodes[np.isfinite(trees.nodes["threshold"])]
+    picked = inner[rng.integers(0, len(inner), 20 * count)] if len(inner) else inner
+    table[rng.integers(0, count, len(picked)), picked["feature"]] = picked["threshold"]
+    table[rng.random(table.shape) < 0.1] = np.nan
+    return table
+
+
+@cache
+def _code() -> str:
+    """Names the code that made and proved what is kept on disk."""
+    files = (Path(forest.__file__), Path(kernel.__file__))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
