@@ -18,19 +18,27 @@ from stack.local import LocalServers
 
 log = logging.getLogger(__name__)
 VICTIMS = ("producer", "consumer", "questdb", "kafka", "redis")
-# Frames lost, doubled, swapped, merged and broken; trades that only REST tells; connections cut and frozen; REST busy.
-# Of quotes none is dropped: Kraken does not number them, so no client can tell that one is missing.
+# Frames lost, doubled, swapped, merged, broken and misdated; trades that only REST tells; connections cut, refused and
+# frozen; streams acknowledged and silent; maintenance; REST busy. Of quotes none is dropped: Kraken does not number
+# them, so no client can tell that one is missing.
 FAULTS = (
     {"kind": "drop", "p": 0.002, "channel": "trade"},
     {"kind": "double", "p": 0.01},
     {"kind": "reorder", "p": 0.01},
     {"kind": "batch", "p": 0.02},
     {"kind": "corrupt", "p": 0.001},
+    {"kind": "wrong", "p": 0.001},
+    {"kind": "future", "p": 0.0005},
     {"kind": "hole", "p": 0.0005},
-    {"kind": "close", "start": 20, "every": 97, "stop": 21},
-    {"kind": "reset", "start": 45, "every": 131, "stop": 46},
-    {"kind": "freeze", "start": 70, "every": 151, "stop": 83},
-    {"kind": "throttle", "start": 30, "every": 113, "stop": 36},
+    {"kind": "silent", "p": 0.02},
+    {"kind": "close", "code": 1012, "at": 9, "every": 97},
+    {"kind": "throttle", "from": 12, "until": 18, "every": 113},
+    {"kind": "reset", "at": 15, "every": 131},
+    {"kind": "refuse_handshake", "from": 15, "until": 17, "every": 131},
+    {"kind": "freeze", "from": 20, "until": 33, "every": 151},
+    {"kind": "close", "code": 1001, "at": 43, "every": 173},
+    {"kind": "close", "code": 1013, "at": 60, "every": 211},
+    {"kind": "maintenance", "from": 85, "until": 89, "every": 307},
 )
 
 
