@@ -94,7 +94,7 @@ def back_up(questdb: QuestDB, settings: Settings, number: int) -> tuple[float, l
     return seconds, [m.sha256 for m in manifests if m is not None]
 
 
-def stages(questdb: QuestDB, settings: Settings) -> dict[str, float]:
+def stages(settings: Settings) -> dict[str, float]:
     """Seconds of each thing a backup does, one after the other on one thread: what there is to overlap."""
     fresh = settings.model_copy(update={"s3_bucket": "stages"})
     buckets.ensure(fresh)
@@ -106,7 +106,7 @@ def stages(questdb: QuestDB, settings: Settings) -> dict[str, float]:
         took[name] += time.perf_counter() - begun
         return result
 
-    with closing(Objects(fresh)) as objects:
+    with closing(QuestDB(settings)) as questdb, closing(Objects(fresh)) as objects:
         stage("fingerprints", lambda: list(backup.parts(questdb, BRONZE_TRADES, date.max, DAY)))
         rows = stage("export", questdb.frame, f"SELECT * FROM bronze_trades WHERE ts IN '{DAY}'")
         for symbol in SHARES:
@@ -139,7 +139,6 @@ def measure(settings: Settings, rows: int, rounds: int) -> dict[str, object]:
         seconds, found = back_up(questdb, settings, number)
         whole.append(seconds)
         sums.append(found)
-    alone = stages(questdb, settings)
     questdb.execute("DROP TABLE bronze_trades")
     questdb.close()
     restored_s, again = bring_back(settings, rounds)
@@ -152,7 +151,7 @@ def measure(settings: Settings, rows: int, rounds: int) -> dict[str, object]:
         "backup_rows_per_s": round(rows / medians[2]),
         "ratio_to_ordered_export": round(statistics.median(o / w for o, w in zip(ordered, whole, strict=True)), 2),
         "ratio_to_plain_export": round(statistics.median(p / w for p, w in zip(plain, whole, strict=True)), 2),
-        "stages_one_by_one_s": alone,
+        "stages_one_by_one_s": stages(settings),
         "restore_s": round(restored_s, 2),
         "restore_rows_per_s": round(rows / restored_s),
         "equal_bytes": all(found == again for found in sums),

@@ -184,10 +184,11 @@ class Registry:
     def _decide(self, target: Target, version: int, decision: str, reason: str, figures: Mapping[str, Any]) -> None:
         at = datetime.now(UTC).isoformat(timespec="seconds")
         body = {"decision": decision, "reason": reason, "at": at, "figures": dict(figures)}
-        for key, value in {"decision": decision, "reason": reason, "decided_at": at}.items():
-            self._tag(target, version, key, value)
         run_id = str(self._try(lambda: self._client.get_model_version(target, str(version))).run_id)
         self._try(lambda: self._client.log_dict(run_id, body, f"decisions/{at.replace(':', '')} {decision}.json"))
+        # The decision's own tag comes last: with it the version counts as decided.
+        for key, value in {"reason": reason, "decided_at": at, "decision": decision}.items():
+            self._tag(target, version, key, value)
         log.info("%s/%s %s: %s %s", target, version, decision, reason, json.dumps(dict(figures)))
 
     def _tag(self, target: Target, version: int, key: str, value: str) -> None:

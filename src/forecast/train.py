@@ -23,6 +23,7 @@ from features.spec import spec_hash
 from forecast import backtest, challenger, dataset, distributed, drift, evaluate, lake, leak, models, report, tune
 from forecast.backtest import Backtest
 from forecast.challenger import Recent
+from forecast.dataset import Dataset
 from forecast.fitting import Tuning
 from forecast.registry import Registry
 from forecast.targets import TARGETS, Target
@@ -125,30 +126,39 @@ def read_tuning(folder: Path, target: Target) -> Tuning:
 def decide(folder: Path, registry: Registry, promote: bool) -> dict[str, Any]:
     """Registers both challengers and promotes each that beats its champion and the best rule; logs every decision.
 
+    Doing it again after MLflow went away in between takes up what was left: no version is made or judged twice.
+
     Args:
         promote: False: the decision is logged, but the champion stays whatever it is.
     """
     registry.ensure_baselines()
     data = dataset.load(folder / DATASET)
-    body = json.loads((folder / "report" / "report.json").read_text())
     decisions: dict[str, Any] = {}
     for target in TARGETS:
-        candidate = models.load(folder / target)
-        figures = {f"ratio_{h}": float(f["ratio"]) for h, f in body[target].items()}
-        version = registry.register(candidate, asdict(read_tuning(folder, target)), figures, folder / "report")
-        registry.challenge(target, version)
-        with tempfile.TemporaryDirectory(prefix="tradelake-champion-") as scratch:
-            before = registry.opponent(target, version) or version
-            registry.fetch(target, before, Path(scratch))
-            newest = Recent.load(folder / f"recent_{target}.npz", target)
-            verdict = challenger.judge(data, newest, models.load(Path(scratch)))
-        if verdict.promote and promote:
-            registry.promote(target, version, verdict.reason, verdict.figures)
-        else:
-            reason = verdict.reason if not verdict.promote else f"{verdict.reason}, but --promote was not given"
-            registry.refuse(target, version, reason, verdict.figures)
-        decisions[target] = {"version": version, "champion": registry.champion(target), "reason": verdict.reason}
+        held = folder / f"decision_{target}.json"
+        if not held.exists():
+            held.write_text(json.dumps(decide_target(folder, registry, promote, target, data)))
+        decisions[target] = json.loads(held.read_text())
     return decisions
+
+
+def decide_target(folder: Path, registry: Registry, promote: bool, target: Target, data: Dataset) -> dict[str, Any]:
+    """`decide` for one target."""
+    body = json.loads((folder / "report" / "report.json").read_text())
+    figures = {f"ratio_{h}": float(f["ratio"]) for h, f in body[target].items()}
+    candidate = models.load(folder / target)
+    version = registry.register(candidate, asdict(read_tuning(folder, target)), figures, folder / "report")
+    registry.challenge(target, version)
+    with tempfile.TemporaryDirectory(prefix="tradelake-champion-") as scratch:
+        registry.fetch(target, registry.opponent(target, version) or version, Path(scratch))
+        newest = Recent.load(folder / f"recent_{target}.npz", target)
+        verdict = challenger.judge(data, newest, models.load(Path(scratch)))
+    if verdict.promote and promote:
+        registry.promote(target, version, verdict.reason, verdict.figures)
+    else:
+        reason = verdict.reason if not verdict.promote else f"{verdict.reason}, but --promote was not given"
+        registry.refuse(target, version, reason, verdict.figures)
+    return {"version": version, "champion": registry.champion(target), "reason": verdict.reason}
 
 
 def run_step(step: str, folder: Path, chosen: argparse.Namespace, settings: Settings) -> dict[str, Any]:
