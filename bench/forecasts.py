@@ -14,6 +14,9 @@ from typing import Any
 
 from scipy import stats
 
+Reports = dict[str, dict[str, Any]]
+LEVELS = (80, 95)
+CLAIM_P = 0.05
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SETS: dict[str, dict[str, str]] = {
     "standx": {
@@ -37,39 +40,64 @@ def run(name: str, report: Path) -> None:
     subprocess.run([sys.executable, "-m", "forecast.evaluate", *files, "--report", str(report)], check=True)
 
 
-def pool(reports: dict[str, dict[str, Any]], horizon: str) -> dict[str, float]:
-    """Volatility at one horizon over all rows of all sets: ratio of mean QLIKEs, its DM p-value, coverages."""
-    rows = served = best = variance = inside_80 = inside_95 = 0.0
+def pool(reports: Reports, target: str, horizon: str) -> dict[str, Any]:
+    """One target at one horizon over all rows of all sets: ratio of mean losses with its DM p-value, and intervals.
+
+    The sets are taken as independent, so the variances of their summed loss differences add up.
+    """
+    key = {"vol": "qlike", "bid": "rmse"}[target]
+    rows = served = best = variance = 0.0
+    inside = dict.fromkeys(LEVELS, 0.0)
     for body in reports.values():
-        found = body["vol"][horizon]
+        found = body[target][horizon]
         champion, rule = found["models"]["champion"], found["models"][found["best_baseline"]]
-        difference, statistic = champion["qlike"] - rule["qlike"], champion.get("dm_best_baseline", 0.0)
-        error = difference / statistic if statistic else 0.0
-        n = found["n"]
-        rows, served, best = rows + n, served + n * champion["qlike"], best + n * rule["qlike"]
-        variance += (n * error) ** 2
-        inside_80, inside_95 = inside_80 + n * found["coverage_80"], inside_95 + n * found["coverage_95"]
-    p = float(2 * stats.norm.sf(abs(served - best) / math.sqrt(variance))) if variance else 1.0
-    by_set = [body["vol"][horizon]["ratio"] for body in reports.values()]
+        n, statistic = found["n"], champion.get("dm_best_baseline", 0.0)
+        # Squared errors of the bid are summed in units of the set's own rule: sets differ by orders of magnitude.
+        mine, its = (champion[key], rule[key]) if target == "vol" else ((champion[key] / rule[key]) ** 2, 1.0)
+        rows, served, best = rows + n, served + n * mine, best + n * its
+        variance += (n * (mine - its) / statistic) ** 2 if statistic else 0.0
+        for level in LEVELS:
+            inside[level] += n * found[f"coverage_{level}"]
+    ratios = {name: body[target][horizon]["ratio"] for name, body in reports.items()}
     return {
-        "n": rows,
-        "ratio": served / best,
-        "mean_ratio_of_sets": sum(by_set) / len(by_set),
-        "worst_set": max(by_set),
-        "dm_p": p,
-        "coverage_80": inside_80 / rows,
-        "coverage_95": inside_95 / rows,
+        "n": int(rows),
+        "ratio": served / best if target == "vol" else math.sqrt(served / best),
+        "dm_p": float(2 * stats.norm.sf(abs(served - best) / math.sqrt(variance))) if variance else 1.0,
+        "mean_of_sets": sum(ratios.values()) / len(ratios),
+        "worst_set": max(ratios.values()),
+        "unproven_claims": [
+            name for name, ratio in ratios.items() if ratio < 1 and reports[name][target][horizon]["dm_p"] >= CLAIM_P
+        ],
+        **{f"coverage_{level}": inside[level] / rows for level in LEVELS},
+        **{f"coverage_{level}_7d": _weeks(reports, target, horizon, level) for level in LEVELS},
+        **{f"interval_over_normal_{level}": _score_ratio(reports, target, horizon, level) for level in LEVELS},
     }
 
 
-def table(reports: dict[str, dict[str, Any]], target: str) -> str:
+def _weeks(reports: Reports, target: str, horizon: str, level: int) -> list[float]:
+    """Least and most coverage over any 7 days of any set."""
+    spans = [body[target][horizon][f"coverage_{level}_7d"] for body in reports.values()]
+    return [min(low for low, _ in spans), max(high for _, high in spans)]
+
+
+def _score_ratio(reports: Reports, target: str, horizon: str, level: int) -> float:
+    """Mean over the sets of the interval score over that of a plain normal interval."""
+    found = [body[target][horizon] for body in reports.values()]
+    each = [f[f"interval_score_{level}"] / f[f"normal_interval_score_{level}"] for f in found]
+    return float(sum(each) / len(each))
+
+
+def table(reports: Reports, target: str) -> str:
     """Ratios per set and horizon, as Markdown; * marks p < 0.01 against the best rule."""
     horizons = list(next(iter(reports.values()))[target])
-    lines = ["| set | n | " + " | ".join(f"{h} s" for h in horizons) + " |", "|---" * (len(horizons) + 2) + "|"]
+    lines = ["| set | rows | " + " | ".join(f"{h} s" for h in horizons) + " |", "|---" * (len(horizons) + 2) + "|"]
     for name, body in reports.items():
         found = body[target]
         cells = [f"{f['ratio']:.4f}{'*' if f['dm_p'] < 0.01 else ''}" for f in found.values()]
-        lines.append(f"| {name} | {found[horizons[0]]['n']} | " + " | ".join(cells) + " |")
+        lines.append(f"| {name} | {found[horizons[0]]['n']:,} | " + " | ".join(cells) + " |")
+    pooled = {h: pool(reports, target, h) for h in horizons}
+    cells = [f"{figures['ratio']:.4f}{'*' if figures['dm_p'] < 0.01 else ''}" for figures in pooled.values()]
+    lines.append(f"| pooled | {pooled[horizons[0]]['n']:,} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -81,7 +109,7 @@ def main() -> None:
     parser.add_argument("--pool", action="store_true", help="run nothing, read the reports that are there")
     chosen = parser.parse_args()
     chosen.folder.mkdir(parents=True, exist_ok=True)
-    reports: dict[str, dict[str, Any]] = {}
+    reports: Reports = {}
     for name in chosen.only:
         path = chosen.folder / f"{name}.json"
         if not chosen.pool:
@@ -91,7 +119,8 @@ def main() -> None:
     for target in ("vol", "bid"):
         print(f"\n{target}\n{table(reports, target)}")
     horizons = list(next(iter(reports.values()))["vol"])
-    print(json.dumps({"sets": list(reports), "vol": {h: pool(reports, h) for h in horizons}}))
+    pooled = {target: {h: pool(reports, target, h) for h in horizons} for target in ("vol", "bid")}
+    print(json.dumps({"sets": {name: body["seconds"] for name, body in reports.items()}, **pooled}))
 
 
 if __name__ == "__main__":
