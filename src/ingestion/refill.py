@@ -62,6 +62,7 @@ class Refill:
         self._doubt = doubt
         self._jobs: dict[str, Job] = {}
         self._reported: dict[str, list[Hole]] = {symbol: [] for symbol in symbols}
+        self._absent: dict[str, list[Hole]] = {symbol: [] for symbol in symbols}
         self._fruitless: dict[tuple[str, int], tuple[int, float]] = {}
         self._probed: dict[str, float] = dict.fromkeys(symbols, time.monotonic())
 
@@ -77,10 +78,18 @@ class Refill:
                     self.step(symbol, stop)
 
     def report(self, holes: Mapping[str, Sequence[Hole]]) -> None:
-        """Takes holes that the lake's ledger shows; those above the sink's floor are known better here."""
+        """Takes holes that the lake's ledger shows; above the sink's floor, where it knows better, only those given up.
+
+        So what the exchange did not have is asked for again, but only as often as someone reports.
+        """
         for symbol, found in holes.items():
-            floor = self._sink.floor(symbol)
-            self._reported[symbol] = [hole for hole in found if floor is not None and hole.last < floor]
+            floor, absent = self._sink.floor(symbol), self._absent[symbol]
+            self._reported[symbol] = [
+                hole
+                for hole in found
+                if floor is not None
+                and (hole.last < floor or any(a.first <= hole.first and hole.last <= a.last for a in absent))
+            ]
 
     def step(self, symbol: str, stop: threading.Event) -> None:
         """At most one call to REST for the symbol."""
@@ -132,6 +141,7 @@ class Refill:
             self._fruitless.pop(key, None)
             for each in left:
                 self._sink.give_up(symbol, each.first, each.last)
+            self._absent[symbol] += left
             return
         pause = min(RETRY_S * 2.0 ** (tries - 1), LONGEST_RETRY_S)
         for each in left:

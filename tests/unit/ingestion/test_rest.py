@@ -100,6 +100,11 @@ def test_ids_that_the_exchange_skips_too_are_given_up_after_some_looks(monkeypat
     assert [e["trade_id"] for e in outbox.events] == [2, 5]
     assert sink.holes(BTC, 0.0) == ()
     assert len(kraken.asked) == ABSENT_AFTER
+    # They show up after all: the ledger, which still lacks them, brings them up again.
+    kraken.ids = [1, 2, 3, 4, 5, 6]
+    refill.report({BTC: [Hole(3, 4, at(2), at(5), 0.0)]})
+    refill.step(BTC, NEVER)
+    assert [e["trade_id"] for e in outbox.events] == [2, 5, 3, 4]
 
 
 def test_what_rest_does_not_show_yet_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
