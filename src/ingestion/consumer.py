@@ -119,36 +119,34 @@ class Feed:
     def _take(self, messages: list[Message], most: int, timeout_s: float) -> list[Message]:
         """``messages`` and up to ``most`` new ones; after a rebalance the new ones alone."""
         rebalances = self._rebalances
-        fetched = self._client.consume(most, timeout_s)
-        fresh = [message for message in fetched if self._is_good(message)]
+        fresh = [message for message in self._client.consume(most, timeout_s) if self._is_good(message)]
         return messages + fresh if rebalances == self._rebalances else fresh
 
     def _is_good(self, message: Message) -> bool:
+        key, offset = (message.topic(), message.partition()), message.offset()
         error = message.error()
+        if error is None and self._next[key] == offset:
+            self._next[key] = offset + 1
+            return True
         where = f"{message.topic()}/{message.partition()}"
         if error is None:
-            expected = self._next[message.topic(), message.partition()]
-            if message.offset() != expected:
-                raise FatalError(f"{where}: got offset {message.offset()} where {expected} was due; starting anew")
-            self._next[message.topic(), message.partition()] = expected + 1
-            return True
+            raise FatalError(f"{where}: got offset {offset} where {self._next[key]} was due; starting anew")
         if error.code() in _LOST:
             raise FatalError(f"{where}: {error}; the position is checked again on the next start")
         log.warning("%s: %s", where, error)
         return False
 
     def _read(self, messages: Sequence[Message]) -> tuple[list[Part], list[Dead], Ends]:
+        """Parses what was fetched last, by topic."""
         with metrics.timed("read"):
-            raws: dict[str, list[Raw]] = {}
-            ends: Ends = {}
+            raws: dict[str, list[Raw]] = {topic: [] for topic in TOPICS}
             for message in messages:
-                topic, partition, offset = message.topic(), message.partition(), message.offset()
-                raws.setdefault(topic, []).append(Raw(partition, offset, message.value() or b""))
-                ends[topic, partition] = offset + 1
+                raws[message.topic()].append(Raw(message.partition(), message.offset(), message.value() or b""))
             tolerance = self._settings.future_tolerance_s
-            found = [read(topic, self._epochs[topic], list_, tolerance) for topic, list_ in raws.items()]
+            found = [read(topic, self._epochs[topic], list_, tolerance) for topic, list_ in raws.items() if list_]
+        keys = {(topic, raw.partition) for topic, list_ in raws.items() for raw in list_}
         dead = [letter for _, letters in found for letter in letters]
-        return [part for part, _ in found], dead, ends
+        return [part for part, _ in found], dead, {key: self._next[key] for key in keys}
 
     def _process(self, parts: list[Part], dead: list[Dead], ends: Ends) -> Ends:
         """One batch up to Redis, on the second thread; gives its ends, which may be committed then."""
@@ -255,6 +253,7 @@ class Feed:
         self._end_job(0)
         self._pipeline.forget(self._assigned)
         self._assigned = set()
+        self._ends = {}
 
 
 def main(settings: Settings, stop: threading.Event) -> None:

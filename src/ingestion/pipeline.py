@@ -178,7 +178,6 @@ class Pipeline:
         for symbol in new:
             row = part.events["row"].filter(part.events["symbol"] == symbol)[0]
             self._partition[symbol] = part.raws[row].partition
-            self._retry("questdb", lambda: self._stores.questdb.wait_applied(t.name for t in BRONZE.values()))
             self._held[symbol] = self._held_of(symbol)
             place = self._positions[EVENTS_TOPIC, self._partition[symbol]]
             folded = self._retry("questdb", partial(self._replay, symbol, place))
@@ -189,6 +188,8 @@ class Pipeline:
         return restore.replay(self._stores.questdb, symbol, place, self._state)
 
     def _held_of(self, symbol: str) -> Held:
+        """What bronze holds, as soon as all that it has acknowledged can be read."""
+        self._retry("questdb", lambda: self._stores.questdb.wait_applied(table.name for table in BRONZE.values()))
         places = {name: self._positions[topic, self._partition[symbol]] for topic, name in ORIGINS.items()}
         return self._retry("questdb", lambda: restore.held(self._stores.questdb, symbol, places))
 
