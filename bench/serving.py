@@ -92,7 +92,7 @@ def serve_ours(port: int, folder: Path, swapping: "multiprocessing.synchronize.E
     """Our application; while ``swapping`` is set a new version comes into service as fast as it can be loaded."""
     with tempfile.TemporaryDirectory() as scratch:
         models, registry = Models(), Folder(folder)
-        watcher = Watcher(lambda: registry, models, Path(scratch), NAMES, SPEC)
+        watcher = Watcher(lambda: registry, lambda _: None, models, Path(scratch), NAMES, SPEC)
         watcher.start()
         watcher.poll()
         settings = load_settings(_env_file=None, source="simulator", var_dir=scratch)

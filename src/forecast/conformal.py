@@ -8,8 +8,9 @@ Tibshirani (2023, "Conformal PID control"), whose long-run coverage holds whatev
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,11 @@ class Calibration:
     @staticmethod
     def from_json(text: str) -> "Calibration":
         """The inverse of `to_json`."""
-        body = json.loads(text)
+        return Calibration.from_dict(json.loads(text))
+
+    @staticmethod
+    def from_dict(body: Mapping[str, Any]) -> "Calibration":
+        """From the values of `to_json`."""
         return Calibration(
             tuple(tuple(row) for row in body["quantiles"]), tuple(body["spread"]), body["rate"], body["minutes"]
         )
@@ -73,20 +78,28 @@ def update(calibration: Calibration, residuals: Array, minutes: float) -> Calibr
 
     Args:
         residuals: NaN where a horizon was not scored.
-        minutes: time the batch stands for; capped at 30, so that one batch cannot throw the state far.
     """
-    quantiles = np.asarray(calibration.quantiles)
     known = np.isfinite(residuals)
     count = known.sum(axis=0)[:, None]
-    above = ((residuals[:, :, None] > quantiles[None]) & known[:, :, None]).sum(axis=0)
-    share = np.divide(above, count, out=np.zeros_like(quantiles), where=count > 0)
-    step = calibration.rate * min(minutes, _MAX_STEP_MINUTES) * np.asarray(calibration.spread)[:, None]
-    moved = quantiles + np.where(count > 0, step * (share - (1 - np.asarray(LEVELS))), 0.0)
-    ordered = np.sort(moved, axis=1)
+    above = ((residuals[:, :, None] > np.asarray(calibration.quantiles)[None]) & known[:, :, None]).sum(axis=0)
+    return moved(calibration, np.divide(above, count, out=np.full(above.shape, np.nan), where=count > 0), minutes)
+
+
+def moved(calibration: Calibration, above: Array, minutes: float) -> Calibration:
+    """The state after ``minutes`` in which these shares of residuals lay above the quantiles.
+
+    Args:
+        above: shape (horizons, levels); NaN where nothing was scored.
+        minutes: capped at 30, so that one batch cannot throw the state far.
+    """
+    minutes = min(minutes, _MAX_STEP_MINUTES)
+    step = calibration.rate * minutes * np.asarray(calibration.spread)[:, None]
+    shift = np.nan_to_num(step * (above - (1 - np.asarray(LEVELS))))
+    ordered = np.sort(np.asarray(calibration.quantiles) + shift, axis=1)
     return replace(
         calibration,
         quantiles=tuple(tuple(map(float, row)) for row in ordered),
-        minutes=calibration.minutes + min(minutes, _MAX_STEP_MINUTES),
+        minutes=calibration.minutes + minutes,
     )
 
 

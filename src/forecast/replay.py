@@ -5,8 +5,9 @@ import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +15,7 @@ import polars as pl
 from features.compare import close, differing
 from features.engine import State, fold
 from features.spec import LEAD_IN, NAMES, EngineConfig, spec_hash
-from forecast import models
+from forecast import calibrate, models
 from forecast.registry import Registry
 from forecast.serving.served import Served, accept
 from forecast.serving.watch import simple_rule
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 # Events of the next day that came before the last of this one decide whether those caused a row.
 AFTER = timedelta(minutes=10)
 VALUES = ("value", "lower", "upper", "lower_95", "upper_95", "baseline")
-Fetch = Callable[[str], Served]
+Fetch = Callable[[str, str], Served]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def replay(questdb: QuestDB, config: EngineConfig, fetch: Fetch, symbol: str, da
     """Recomputes what was served for ``symbol`` on ``day``: silver from bronze, forecasts from silver.
 
     Args:
-        fetch: what served a recorded model version such as ``bid/3``.
+        fetch: what served a recorded model version such as ``bid/3`` with a recorded calibration.
 
     Raises:
         RetryableError: QuestDB or MLflow is away. FatalError: a recorded version is gone.
@@ -85,8 +86,8 @@ def forecasts_that_differ(served: pl.DataFrame, silver: pl.DataFrame, fetch: Fet
         served: rows of gold_forecasts of one symbol. silver: the rows they were made from.
     """
     wrong = 0
-    for (version,), part in served.group_by("model_version"):
-        again = _forecasts(fetch(str(version)), silver, part)
+    for (version, calibration), part in served.group_by("model_version", "calibration"):
+        again = _forecasts(fetch(str(version), str(calibration)), silver, part)
         both = part.join(again, on=("epoch", "seq", "horizon_s"), how="left", suffix="_again")
         agree = pl.all_horizontal(close(pl.col(name), pl.col(f"{name}_again")) for name in VALUES)
         known = pl.col("value_again").is_not_null() & (pl.col("calibration") == pl.col("calibration_again"))
@@ -107,22 +108,25 @@ def _forecasts(served: Served, silver: pl.DataFrame, recorded: pl.DataFrame) -> 
     )
 
 
-def fetcher(settings: Settings, spec: str, folder: Path) -> Fetch:
+def fetcher(settings: Settings, questdb: QuestDB, spec: str, folder: Path) -> Fetch:
     """Fetches recorded versions from the registry, each once; version 0 is the rule that serves without a registry."""
     registry = Registry(settings)
-    held: dict[str, Served] = {}
 
-    def fetch(version: str) -> Served:
-        if version not in held:
-            name, _, number = version.partition("/")
-            target = _target(name)
-            if number == "0":
-                found = simple_rule(target, NAMES, spec)
-            else:
-                registry.fetch(target, int(number), folder / version)
-                found = models.load(folder / version)
-            held[version] = accept(int(number), found, target, NAMES, spec)
-        return held[version]
+    @cache
+    def fetch_version(version: str) -> Served:
+        name, _, number = version.partition("/")
+        target = _target(name)
+        if number == "0":
+            return accept(0, simple_rule(target, NAMES, spec), target, NAMES, spec)
+        registry.fetch(target, int(number), folder / version)
+        return accept(int(number), models.load(folder / version), target, NAMES, spec)
+
+    def fetch(version: str, calibration: str) -> Served:
+        served = fetch_version(version)
+        if served.calibration_id == calibration:
+            return served
+        # A state that is nowhere leaves the model's own, whose other name shows as a difference.
+        return replace(served, calibration=calibrate.named(questdb, version, calibration) or served.calibration)
 
     return fetch
 
@@ -140,7 +144,7 @@ def replay_day(settings: Settings, symbols: Sequence[str], day: date) -> list[Re
         config = EngineConfig(
             settings.feature_interval_ms, settings.vol_step_s, settings.silence_s, bronze.sparse_symbols(questdb)
         )
-        fetch = fetcher(settings, spec_hash(config), Path(folder))
+        fetch = fetcher(settings, questdb, spec_hash(config), Path(folder))
         reports = [replay(questdb, config, fetch, symbol, day) for symbol in symbols]
         note(questdb, datetime.now(UTC), [_finding(report) for report in reports])
         return reports

@@ -4,21 +4,24 @@ import argparse
 import logging
 import threading
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import polars as pl
 from prometheus_client import Counter, Gauge
 
+from forecast.calibrate import Calibrator, ask_api
 from forecast.judge import scores
 from forecast.prices import read_path
 from forecast.told import tell_findings
 from lakehouse import process
 from lakehouse.errors import RetryableError
-from lakehouse.schema import GOLD_FORECAST_SCORES, GOLD_FORECASTS, GOLD_QUALITY
+from lakehouse.schema import GOLD_CALIBRATIONS, GOLD_FORECAST_SCORES, GOLD_FORECASTS, GOLD_QUALITY
 from lakehouse.settings import HORIZONS_S, Settings
 from lakehouse.stores.bronze import instant, text
 from lakehouse.stores.questdb import QuestDB
 
 log = logging.getLogger(__name__)
+TABLES = (GOLD_FORECASTS, GOLD_FORECAST_SCORES, GOLD_CALIBRATIONS, GOLD_QUALITY)
 EVERY_S = 10.0
 MOST_FORECASTS = 50_000
 # What is visible in one table may not yet be in the other: so much newer must the newest event be than the due time.
@@ -73,7 +76,7 @@ class Scorer:
                 return judged
 
     def _due(self, symbol: str) -> pl.DataFrame:
-        newest = self._newest_event(symbol)
+        newest = self.newest_event(symbol)
         if newest is None:
             return pl.DataFrame()
         spans = []
@@ -94,12 +97,13 @@ class Scorer:
             self._done[symbol, horizon] = (rows[0][0] if rows else BEGINNING, False)
         return self._done[symbol, horizon]
 
-    def _newest_event(self, symbol: str) -> datetime | None:
+    def newest_event(self, symbol: str) -> datetime | None:
+        """Time of the symbol's newest trade or quote, UTC."""
         found = []
         for table in ("bronze_trades", "bronze_quotes"):
             rows = self._database.rows(f"SELECT ts FROM {table} WHERE symbol = %s ORDER BY ts DESC LIMIT 1", [symbol])
             found += [row[0] for row in rows]
-        return max(found, default=None)
+        return max(found).replace(tzinfo=UTC) if found else None
 
 
 def tell_skill(database: QuestDB) -> None:
@@ -111,25 +115,34 @@ def tell_skill(database: QuestDB) -> None:
             SKILL.labels(target, horizon, symbol, window).set(skill)
 
 
-def score_all(database: QuestDB, scorer: Scorer, symbols: tuple[str, ...]) -> int:
+def score_all(database: QuestDB, scorer: Scorer, calibrator: Calibrator, symbols: tuple[str, ...]) -> int:
     """One round over every symbol; returns how many forecasts were judged."""
     judged = sum(scorer.score(symbol) for symbol in symbols)
     database.wait_applied([GOLD_FORECAST_SCORES.name])
+    if (newest := max(filter(None, map(scorer.newest_event, symbols)), default=None)) is not None:
+        _calibrate(calibrator, newest)
     tell_skill(database)
     tell_findings(database)
     return judged
 
 
+def _calibrate(calibrator: Calibrator, newest: datetime) -> None:
+    try:
+        calibrator.advance(newest)
+    except RetryableError as error:
+        log.info("intervals stay as they are for now: %s", error)
+
+
 def main(settings: Settings, stop: threading.Event, once: bool = False) -> None:
     """Judges what is due every few seconds until stopped; with ``once``, one round."""
     database = QuestDB(settings)
-    scorer = Scorer(database, settings.vol_step_s)
+    scorer, calibrator = Scorer(database, settings.vol_step_s), Calibrator(database, lambda: ask_api(settings))
     try:
-        process.retrying(
-            lambda: database.migrate([GOLD_FORECASTS, GOLD_FORECAST_SCORES, GOLD_QUALITY], ()), stop, "migrating"
-        )
+        process.retrying(lambda: database.migrate(TABLES, ()), stop, "migrating")
         while not stop.is_set():
-            judged = process.retrying(lambda: score_all(database, scorer, settings.symbols), stop, "scoring")
+            judged = process.retrying(
+                lambda: score_all(database, scorer, calibrator, settings.symbols), stop, "scoring"
+            )
             log.log(logging.INFO if once else logging.DEBUG, "judged %d forecasts", judged)
             if once or stop.wait(EVERY_S):
                 return

@@ -10,7 +10,9 @@ import waitress
 from waitress.server import BaseWSGIServer
 
 from features.spec import NAMES, EngineConfig, spec_hash
+from forecast import calibrate
 from forecast.api import Services, create_app
+from forecast.conformal import Calibration
 from forecast.page import described
 from forecast.page.board import Board
 from forecast.page.feeds import Feeds
@@ -40,7 +42,14 @@ def build(settings: Settings, redis: Redis, database: QuestDB) -> tuple[Services
     spec = spec_hash(EngineConfig(settings.feature_interval_ms, settings.vol_step_s, settings.silence_s))
     models = Models()
     board, queries = Board(), Queries(database)
-    watcher = Watcher(lambda: _registry(settings), models, settings.state_dir / "models", NAMES, spec)
+    watcher = Watcher(
+        lambda: _registry(settings),
+        lambda version: _newest_state(database, version),
+        models,
+        settings.state_dir / "models",
+        NAMES,
+        spec,
+    )
     services = Services(
         settings=settings,
         latest=lambda symbol: redis.latest("features", symbol),
@@ -61,6 +70,11 @@ def _registry(settings: Settings) -> Registry:
     from forecast import registry
 
     return registry.Registry(settings)
+
+
+def _newest_state(database: QuestDB, version: str) -> Calibration | None:
+    found = calibrate.newest(database, version)
+    return found[1] if found else None
 
 
 def _select_one(database: QuestDB) -> None:

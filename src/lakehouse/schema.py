@@ -245,6 +245,21 @@ GOLD_FORECAST_SCORES = Table(
     ("ts", "symbol", "target", "horizon_s", "model_version", "seq"),
 )
 
+GOLD_CALIBRATIONS = Table(
+    "gold_calibrations",
+    "gold",
+    "The states that intervals were served with, each learnt from forecasts that had come due.",
+    (
+        Column("ts", "TIMESTAMP", "Until when the forecasts it learnt from were due, UTC."),
+        Column("target", "SYMBOL", "bid or vol."),
+        Column("model_version", "SYMBOL", "Name and version of the model whose intervals it gives."),
+        Column("calibration", "SYMBOL", "Hash of the state; forecasts carry it."),
+        Column("n", "LONG", "How many judged forecasts moved it."),
+        Column("state", "VARCHAR", "The state as JSON; docs/forecasting.md says how it becomes an interval."),
+    ),
+    ("ts", "model_version"),
+)
+
 GOLD_QUALITY = Table(
     "gold_quality",
     "gold",
@@ -366,5 +381,6 @@ TABLES = (
     META_RETENTION,
     GOLD_FORECASTS,
     GOLD_FORECAST_SCORES,
+    GOLD_CALIBRATIONS,
     GOLD_QUALITY,
 )

@@ -1,7 +1,7 @@
 """The models in service: one per target, replaced in one assignment so that every request sees exactly one version."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -94,6 +94,12 @@ class Models:
         rest = {t: c for t, c in self._candidates.items() if t != target}
         self._candidates = MappingProxyType(rest)
 
+    def recalibrate(self, target: Target, version: int, calibration: Calibration) -> None:
+        """Gives the model in service a newer interval state, unless another version serves by now."""
+        served = self.get(target)
+        if served is not None and served.version == version:
+            self._served = MappingProxyType({**self._served, target: replace(served, calibration=calibration)})
+
     def listing(self) -> dict[str, Any]:
         """JSON-able: per target what serves and what is coming."""
         return {target: self._entry(target) for target in TARGETS}
@@ -108,6 +114,7 @@ class Models:
                 "spec": served.forecaster.spec,
                 "since": served.since.isoformat().replace("+00:00", "Z"),
                 "calibration": served.calibration_id,
+                "intervals": asdict(served.calibration),
                 "compiled": served.compiled is not None,
             }
         if coming is not None:

@@ -13,6 +13,7 @@ import orjson
 
 from forecast import conformal, models
 from forecast.baselines import default_rules
+from forecast.conformal import Calibration
 from forecast.models import Forecaster
 from forecast.serving import metrics
 from forecast.serving.served import Candidate, Models, Served, accept
@@ -45,14 +46,22 @@ class Watcher:
 
     Args:
         connect: gives the registry when it is first asked.
+        newest: the newest interval state of a model version such as ``bid/3``, None where nothing was learnt yet.
         folder: where copies are kept: ``{target}/{version}/`` and the pointer ``{target}/champion.json``.
         names, spec: features of the rows, in order, and the hash of their definitions.
     """
 
     def __init__(
-        self, connect: Callable[[], Registry], served: Models, folder: Path, names: Sequence[str], spec: str
+        self,
+        connect: Callable[[], Registry],
+        newest: Callable[[str], Calibration | None],
+        served: Models,
+        folder: Path,
+        names: Sequence[str],
+        spec: str,
     ) -> None:
         self._connect = connect
+        self._newest = newest
         self._models = served
         self._folder = folder
         self._names = tuple(names)
@@ -87,19 +96,35 @@ class Watcher:
                     moved[target] = str(version)
             return moved
 
+    def recalibrate(self) -> None:
+        """Serves with the newest interval states.
+
+        Raises:
+            LakeError: QuestDB is away or has no such table yet; the states in service stay.
+        """
+        for target in TARGETS:
+            served = self._models.get(target)
+            if served is None or (state := self._newest(f"{target}/{served.version}")) is None:
+                continue
+            if state != served.calibration:
+                self._models.recalibrate(target, served.version, state)
+                log.info("%s/%d serves with intervals %s", target, served.version, state.id)
+
     def run(self, stop: threading.Event, every_s: float) -> None:
-        """Polls until stopped; says once when the registry goes away, and once when it is back."""
-        away = False
+        """Polls until stopped; says once when a server goes away, and once when it is back."""
+        jobs = {"models": self.poll, "intervals": self.recalibrate}
+        away: set[str] = set()
         while not stop.is_set():
-            try:
-                self.poll()
-                if away:
-                    log.info("the registry answers again")
-                away = False
-            except LakeError as error:
-                if not away:
-                    log.warning("the registry is away, the models in service stay: %s", error)
-                away = True
+            for what, job in jobs.items():
+                try:
+                    job()
+                    if what in away:
+                        log.info("following the newest %s again", what)
+                    away.discard(what)
+                except LakeError as error:
+                    if what not in away:
+                        log.warning("the %s in service stay for now: %s", what, error)
+                    away.add(what)
             stop.wait(every_s)
 
     def retry_refused(self) -> dict[str, Any]:

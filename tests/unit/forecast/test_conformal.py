@@ -79,3 +79,15 @@ def test_the_interval_is_a_function_of_value_scale_and_state() -> None:
     assert high[1] == pytest.approx(100 * np.exp(0.2563104))
     assert (low_95 < low).all() and (high_95 > high).all()
     assert conformal.residual(high, value, scale) == pytest.approx(np.full((2, 5), 0.1281552))
+
+
+def test_moving_by_shares_is_what_updating_by_residuals_does() -> None:
+    state = conformal.normal(np.linspace(0.5, 1.5, 5))
+    residuals = np.random.default_rng(6).normal(size=(300, 5))
+    residuals[:100, 2] = np.nan
+    quantiles = np.asarray(state.quantiles)
+    above = np.array([[np.nanmean(r[np.isfinite(r)] > q) for q in quantiles[j]] for j, r in enumerate(residuals.T)])
+    assert conformal.moved(state, above, 10.0) == conformal.update(state, residuals, 10.0)
+    unjudged = np.full((5, 4), np.nan)
+    assert conformal.moved(state, unjudged, 10.0).quantiles == state.quantiles
+    assert Calibration.from_json(state.to_json()) == state

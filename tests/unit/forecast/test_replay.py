@@ -44,18 +44,18 @@ def served(rule: Served, silver: pl.DataFrame) -> pl.DataFrame:
 
 def test_what_was_served_comes_out_again(rule: Served, silver: pl.DataFrame, served: pl.DataFrame) -> None:
     assert served.height == ROWS * len(HORIZONS_S)
-    assert forecasts_that_differ(served, silver, lambda _: rule) == 0
+    assert forecasts_that_differ(served, silver, lambda *_: rule) == 0
 
 
 def test_a_value_off_by_more_than_the_tolerance_shows(rule: Served, silver: pl.DataFrame, served: pl.DataFrame) -> None:
     first = pl.int_range(pl.len()) == 0
     off = served.with_columns(value=pl.when(first).then(pl.col("value") * (1 + 1e-8)).otherwise("value"))
-    assert forecasts_that_differ(off, silver, lambda _: rule) == 1
+    assert forecasts_that_differ(off, silver, lambda *_: rule) == 1
     near = served.with_columns(value=pl.when(first).then(pl.col("value") * (1 + 1e-12)).otherwise("value"))
-    assert forecasts_that_differ(near, silver, lambda _: rule) == 0
+    assert forecasts_that_differ(near, silver, lambda *_: rule) == 0
 
 
 def test_another_calibration_and_a_missing_row_show(rule: Served, silver: pl.DataFrame, served: pl.DataFrame) -> None:
-    assert forecasts_that_differ(served.with_columns(calibration=pl.lit("?")), silver, lambda _: rule) == served.height
-    assert forecasts_that_differ(served, silver[1:], lambda _: rule) == len(HORIZONS_S)
-    assert forecasts_that_differ(served, silver.clear(), lambda _: rule) == served.height
+    assert forecasts_that_differ(served.with_columns(calibration=pl.lit("?")), silver, lambda *_: rule) == served.height
+    assert forecasts_that_differ(served, silver[1:], lambda *_: rule) == len(HORIZONS_S)
+    assert forecasts_that_differ(served, silver.clear(), lambda *_: rule) == served.height

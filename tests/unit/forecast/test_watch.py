@@ -1,6 +1,7 @@
 """The watcher: champions come into service, broken ones do not, and a start needs no registry."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 
 from features.spec import NAMES
+from forecast import conformal
+from forecast.conformal import Calibration
 from forecast.models import Forecaster
 from forecast.serving.served import Models, probe_rows
 from forecast.serving.watch import Watcher, simple_rule
@@ -52,9 +55,11 @@ def registry(tmp_path: Path) -> FolderRegistry:
     return FolderRegistry(tmp_path / "registry")
 
 
-def _watcher(registry: FolderRegistry, tmp_path: Path) -> tuple[Models, Watcher]:
+def _watcher(
+    registry: FolderRegistry, tmp_path: Path, newest: Callable[[str], Calibration | None] = lambda _: None
+) -> tuple[Models, Watcher]:
     models = Models()
-    return models, Watcher(lambda: registry, models, tmp_path / "models", NAMES, SPEC)
+    return models, Watcher(lambda: registry, newest, models, tmp_path / "models", NAMES, SPEC)
 
 
 def _rule(target: Target = "bid", name: str = "other") -> Forecaster:
@@ -142,6 +147,30 @@ def test_a_damaged_file_is_refused(registry: FolderRegistry, tmp_path: Path) -> 
     (registry.folder / "bid" / "1" / "forecaster.json").write_text('{"format": 1')
     assert watcher.poll() == {}
     assert _version(models) == 0
+
+
+def test_the_newest_interval_state_of_the_version_in_service_is_applied(
+    registry: FolderRegistry, tmp_path: Path
+) -> None:
+    wide = conformal.normal(np.full(5, 3.0))
+    states = {"bid/2": wide}
+    models, watcher = _watcher(registry, tmp_path, states.get)
+    watcher.start()
+    registry.add("bid", 1, _rule())
+    watcher.poll()
+    before = models.get("bid")
+    watcher.recalibrate()
+    assert models.get("bid") is before, "a state of another version is none of ours"
+    registry.add("bid", 2, _rule())
+    watcher.poll()
+    watcher.recalibrate()
+    after = models.get("bid")
+    assert before is not None
+    assert after is not None
+    assert after.calibration_id == wide.id == models.listing()["bid"]["serving"]["calibration"]
+    narrow, broad = before.forecast(probe_rows(NAMES)), after.forecast(probe_rows(NAMES))
+    assert (broad.upper_95 > narrow.upper_95).all()
+    np.testing.assert_array_equal(broad.value, narrow.value)
 
 
 def test_probe_rows_look_like_a_market() -> None:
