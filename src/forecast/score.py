@@ -139,10 +139,9 @@ def main(settings: Settings, stop: threading.Event, once: bool = False) -> None:
     scorer, calibrator = Scorer(database, settings.vol_step_s), Calibrator(database, lambda: ask_api(settings))
     try:
         process.retrying(lambda: database.migrate(TABLES, ()), stop, "migrating")
+        step = partial(score_all, database, scorer, calibrator, settings.symbols)
         while not stop.is_set():
-            judged = process.retrying(
-                lambda: score_all(database, scorer, calibrator, settings.symbols), stop, "scoring"
-            )
+            judged = process.retrying(step, stop, "scoring")
             log.log(logging.INFO if once else logging.DEBUG, "judged %d forecasts", judged)
             if once or stop.wait(EVERY_S):
                 return
