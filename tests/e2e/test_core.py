@@ -10,6 +10,7 @@ import pytest
 
 from lakehouse.settings import HORIZONS_S
 from tests.e2e.lakes import Lake
+from tests.leaks import leaks, told
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -30,8 +31,9 @@ def test_secrets_are_private_and_shown_only_when_asked_for(lake: Lake) -> None:
     assert lake.env_file.stat().st_mode & 0o077 == 0
     assert password in lake.run("status.sh", "--secrets").stdout
     assert password not in lake.run("status.sh").stdout
-    logs = b"".join(path.read_bytes() for path in (lake.settings.state_dir / "logs").iterdir())
-    assert password.encode() not in logs
+    assert leaks(lake.settings, lake.settings.var_dir) == []
+    pids = [process["pid"] for process in lake.status()["processes"].values()]
+    assert told(lake.settings, map(psutil.Process, pids)) == []
 
 
 @pytest.mark.parametrize(("path", "model"), [("/predict_bid", "bid"), ("/predict_vol", "vol")])

@@ -125,6 +125,7 @@ def test_candles_that_these_trades_do_not_give_fail_it(questdb: QuestDB) -> None
         f"CREATE TABLE {drill.PREFIX}bronze_trades AS "
         f"(SELECT * FROM bronze_trades WHERE ts IN '{DAY}' AND trade_id != 750) TIMESTAMP(ts) PARTITION BY DAY"
     )
+    questdb.wait_applied([f"{drill.PREFIX}bronze_trades"])
     # One trade of each symbol is gone, and with it a candle or its volume.
     with pytest.raises(FatalError, match=rf"2 of .* candles of {DAY} differ"):
         drill._compare_candles(questdb, DAY)

@@ -1,0 +1,37 @@
+"""Looks for secrets where they must not be: in files that others may read, in logs and metadata, on command lines."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+
+from lakehouse.settings import Settings
+from stack.envfile import secret_names
+
+
+def secrets_of(settings: Settings) -> dict[str, bytes]:
+    """Every secret of the settings by name; each is long and random enough to be searched for."""
+    found = {name: getattr(settings, name).get_secret_value().encode() for name in secret_names()}
+    assert all(len(value) >= 16 for value in found.values()), "a secret is empty or guessable"
+    assert len(set(found.values())) == len(found), "two secrets are the same"
+    return found
+
+
+def leaks(settings: Settings, folder: Path) -> list[str]:
+    """Files below ``folder`` that hold a secret, but for those outside logs that only their owner can read."""
+    secrets, found = secrets_of(settings), []
+    for path in (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()):
+        private = path.stat().st_mode & 0o077 == 0 and "logs" not in path.parts and path.suffix not in (".db", ".log")
+        if not private:
+            data = path.read_bytes()
+            found += [f"{path}: {name}" for name, value in secrets.items() if value in data]
+    return found
+
+
+def told(settings: Settings, processes: Iterable[psutil.Process]) -> list[str]:
+    """Processes whose command line, which everybody on the machine can read, holds a secret."""
+    secrets, found = secrets_of(settings), []
+    for process in processes:
+        words = " ".join(process.cmdline()).encode()
+        found += [f"{process.name()}: {name}" for name, value in secrets.items() if value in words]
+    return found
