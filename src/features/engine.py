@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 from features.book import Book, Floats, new_book, with_room
 from features.kernel import IS_QUOTE, IS_TICKER_GAP, IS_TRADE, IS_TRADE_GAP, Batch, Rules, count_rows, run
 from features.spec import NAMES, ROW_COLUMNS, EngineConfig
+from lakehouse.messages import EVENT_SCHEMA
 from lakehouse.schema import QUOTE_COLUMNS
 
 __all__ = ["EngineConfig", "State", "fold"]
 
 _CHUNK = 65_536  # events per call of the kernel: bounds the room made for trades before any is forgotten
 _QUOTES = [c.name for c in QUOTE_COLUMNS]
+_HEAD = {name: pl.Boolean() if name == "complete" else EVENT_SCHEMA[name] for name in ROW_COLUMNS}
+_NO_ROWS = pl.DataFrame(schema={"row": pl.get_index_type(), **_HEAD, **dict.fromkeys(NAMES, pl.Float64)})
 _KINDS = {"trade": IS_TRADE, "quote": IS_QUOTE, "gap": IS_TICKER_GAP}
 
 
@@ -50,8 +53,7 @@ def fold(state: State, events: pl.DataFrame) -> tuple[State, pl.DataFrame]:
     if events["symbol"].n_unique() == 1:
         return state, _fold_symbol(state, numbered).drop("row")
     parts = [_fold_symbol(state, part) for part in numbered.partition_by("symbol", maintain_order=True)]
-    rows = pl.concat(parts) if parts else _rows(numbered, *_room(0))
-    return state, rows.sort("row").drop("row")
+    return state, _joined(parts).sort("row").drop("row")
 
 
 def _fold_symbol(state: State, events: pl.DataFrame) -> pl.DataFrame:
@@ -72,7 +74,15 @@ def _fold_symbol(state: State, events: pl.DataFrame) -> pl.DataFrame:
         run(book, batch, rules, index, complete, out)
         parts.append(_rows(chunk, index, complete, out))
     state.books[symbol] = book
-    return parts[0] if len(parts) == 1 else pl.concat(parts)
+    return _joined(parts)
+
+
+def _joined(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    """The rows of all parts; most live batches have none, and putting together a hundred empty columns costs most."""
+    found = [part for part in parts if part.height]
+    if not found:
+        return _NO_ROWS
+    return found[0] if len(found) == 1 else pl.concat(found)
 
 
 def _batch(events: pl.DataFrame) -> Batch:
@@ -101,6 +111,8 @@ def _room(rows: int) -> tuple[NDArray[np.int64], NDArray[np.bool_], Floats]:
 
 def _rows(events: pl.DataFrame, index: NDArray[np.int64], complete: NDArray[np.bool_], out: Floats) -> pl.DataFrame:
     """The rows as a frame: what each is as of, and its features."""
+    if not index.size:
+        return _NO_ROWS
     names = [name for name in ROW_COLUMNS if name != "complete"]
     head = events[index].select("row", *names).with_columns(pl.Series("complete", complete))
     return pl.concat([head, pl.from_numpy(out, schema=list(NAMES))], how="horizontal")
