@@ -10,9 +10,10 @@ from downstream import backup, restore, retention
 from downstream.backup import read_manifest
 from downstream.lakefiles import Part
 from downstream.tables import LAKE_TABLES
+from ingestion.epochs import epoch_of
 from lakehouse.errors import FatalError
 from lakehouse.retention import behind, dropped_days
-from lakehouse.schema import BRONZE_TRADES
+from lakehouse.schema import BRONZE_TRADES, META_EPOCHS
 from lakehouse.settings import Settings
 from lakehouse.stores.objects import Objects
 from lakehouse.stores.questdb import QuestDB
@@ -67,6 +68,17 @@ def test_wipe_restore_compare(backed_up: QuestDB, stored_lake: Settings) -> None
     # And what is backed up from the restored lake is the same, byte for byte: nothing is written anew.
     again = backup.back_up(stored_lake)
     assert (again.written, again.unchanged) == (0, report.files)
+
+
+def test_the_log_of_a_new_machine_comes_after_the_restored_ones(backed_up: QuestDB, stored_lake: Settings) -> None:
+    old = dict(backed_up.rows("SELECT epoch, topic_id FROM meta_epochs"))
+    _wipe(backed_up)
+    # The new machine's consumer was quicker than whoever restores.
+    backed_up.migrate([META_EPOCHS], ())
+    new = epoch_of(backed_up, "market.events", "made anew")
+    restore.restore_lake(stored_lake)
+    assert dict(backed_up.rows("SELECT epoch, topic_id FROM meta_epochs")) == old | {new: "made anew"}
+    assert new > max(old)
 
 
 def test_a_second_restore_changes_nothing(backed_up: QuestDB, stored_lake: Settings) -> None:
