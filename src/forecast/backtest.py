@@ -64,19 +64,28 @@ def run(
     decisions: list[tuple[Decision, ...]] = []
     served: list[Array] = []
     for fold in folds:
-        choice = _decide(target, evidence, overlaps, fold)
+        choice = _decide(target, evidence, overlaps, fold, decisions)
         decisions.append(choice)
         served.append(_serve(target, fold, choice, scale[fold.index]))
         known = fold.index[data.ts[fold.index] <= data.ts[fold.index[-1]] - plan.embargo_s * MICROS]
         evidence.append(gate.weigh(target, fold, truth[fold.index], scale[fold.index], len(known)))
-    last = _decide(target, evidence, overlaps, folds[-1])
+    last = _decide(target, evidence, overlaps, folds[-1], decisions)
     early = sum(fold.number < 0 for fold in folds)
     return _judge(data, target, folds, served, scale, tuple(decisions[early:]), last)
 
 
-def _decide(target: Target, evidence: list[Evidence], overlaps: list[int], fold: Fold) -> tuple[Decision, ...]:
+def _decide(
+    target: Target,
+    evidence: list[Evidence],
+    overlaps: list[int],
+    fold: Fold,
+    before: list[tuple[Decision, ...]],
+) -> tuple[Decision, ...]:
     firsts, library = [rule.kind for rule in fold.fitted.best], gate.pick_library(evidence)
-    return tuple(gate.decide(target, evidence, j, overlaps[j], firsts[j], library) for j in range(len(HORIZONS_S)))
+    corrected = [d.candidate.shares is not None for d in before[-1]] if before else [False] * len(HORIZONS_S)
+    return tuple(
+        gate.decide(target, evidence, j, overlaps[j], firsts[j], library, corrected[j]) for j in range(len(HORIZONS_S))
+    )
 
 
 def _serve(target: Target, fold: Fold, choice: tuple[Decision, ...], scale: Array) -> Array:

@@ -31,8 +31,9 @@ class Tuning:
     """What may be tuned; defaults found on the data in the documentation.
 
     Attributes:
-        rows: most training rows a booster sees (evenly thinned). newest: share kept back to stop early.
+        leaf_rows, ridge: least weight of a leaf and pull of its value towards 0, in independent rows.
         prior_rows: pull of the linear part towards no correction, in independent rows.
+        rows: most training rows a booster sees (evenly thinned). newest: share kept back to stop early.
     """
 
     depth: int = 5
@@ -42,7 +43,7 @@ class Tuning:
     row_share: float = 0.7
     column_share: float = 0.5
     ridge: float = 20.0
-    prior_rows: float = 200.0
+    prior_rows: float = 600.0
     rows: int = 80_000
     newest: float = 0.15
     patience: int = 20

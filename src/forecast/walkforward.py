@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -94,18 +94,20 @@ def fit(
     scale = baselines.row_scale(features)
     label = fitting.labels(target, truth, baselines.predict(best, target, features), scale)
     seen = table[rows]
-    spacing = overlap_rows(data, 1) * len(rows) / max(len(train), 1)
+    taken = len(rows) / max(len(train), 1)
     keep = int(len(rows) * (1 - tuning.newest))
     held = int(np.searchsorted(data.ts[rows], data.ts[rows[keep]] + 2 * HORIZONS_S[-1] * MICROS)) if len(rows) else 0
 
     def one(horizon: int) -> tuple[Linear, dict[Library, Any]]:
-        overlap = max(1.0, HORIZONS_S[horizon] * spacing)
+        # Rows closer than the horizon share their truth: what is asked of them is asked of independent ones.
+        overlap = max(1.0, overlap_rows(data, HORIZONS_S[horizon]) * taken)
+        own = replace(tuning, leaf_rows=tuning.leaf_rows * overlap, ridge=tuning.ridge * overlap)
         value = label[:, horizon]
         line = fitting.fit_linear(target, seen, value, tuning.prior_rows * overlap)
         start = line.predict(seen)
         older = Sample(seen[:keep], value[:keep], start[:keep])
         newer = Sample(seen[held:], value[held:], start[held:])
-        return line, {name: fitting.fit_booster(name, target, older, newer, tuning) for name in libraries}
+        return line, {name: fitting.fit_booster(name, target, older, newer, own) for name in libraries}
 
     with ThreadPoolExecutor(tuning.threads) as pool:
         parts = list(pool.map(one, range(len(HORIZONS_S))))

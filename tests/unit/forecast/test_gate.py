@@ -39,6 +39,22 @@ def test_a_lucky_short_history_is_not_enough() -> None:
     assert refused.count("ewma") >= 15
 
 
+def test_a_correction_that_serves_stays_while_it_is_ahead_but_only_for_volatility() -> None:
+    noisy, worse = evidence(0.03, 60, 2), evidence(-0.1, 4000)
+    unproven = gate.decide("vol", [noisy], 0, 20, "ewma", "xgboost")
+    assert unproven.candidate.model == "ewma" and unproven.gain > 0.005
+    assert gate.decide("vol", [noisy], 0, 20, "ewma", "xgboost", corrected=True).candidate.model == "xgboost"
+    assert gate.decide("bid", [noisy], 0, 20, "ewma", "xgboost", corrected=True).candidate.model == "ewma"
+    assert gate.decide("vol", [worse], 0, 20, "ewma", "xgboost", corrected=True).candidate.model == "ewma"
+
+
+def test_luck_that_would_do_for_volatility_does_not_for_the_bid() -> None:
+    some = evidence(0.03, 1500, 3)
+    assert 0.002 < gate.decide("bid", [some], 0, 5, "ewma", "xgboost").p < 0.1
+    assert gate.decide("bid", [some], 0, 5, "ewma", "xgboost").candidate.model == "ewma"
+    assert gate.decide("vol", [some], 0, 5, "ewma", "xgboost").candidate.model == "xgboost"
+
+
 def test_a_rule_gives_way_only_to_a_clearly_better_rule() -> None:
     same = evidence(-0.5, 3000)
     assert gate.decide("vol", [same], 0, 1, "har", "xgboost").candidate == Candidate("ewma")
