@@ -3,11 +3,11 @@
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from typing import Any
 
-import httpx
 import orjson
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -23,6 +23,7 @@ from lakehouse.stores.redis import Redis
 
 log = logging.getLogger(__name__)
 PATHS = {"bid": "/predict_bid", "vol": "/predict_vol"}
+TIMEOUT_S = 10.0
 BATCH_ROWS = 64
 MOST_WAITING = 512
 
@@ -48,14 +49,14 @@ class Api:
 
     def __init__(self, settings: Settings) -> None:
         self._url = settings.api_url
-        self._clients = {target: httpx.Client(base_url=self._url, timeout=10.0) for target in PATHS}
-        self._pool = ThreadPoolExecutor(len(PATHS), thread_name_prefix="predict")
+        self._connections = {
+            target: HTTPConnection(settings.api_host, settings.api_port, timeout=TIMEOUT_S) for target in PATHS
+        }
 
     def close(self) -> None:
-        """Closes the connections."""
-        self._pool.shutdown()
-        for client in self._clients.values():
-            client.close()
+        """Closes the connections; the next request opens them again."""
+        for connection in self._connections.values():
+            connection.close()
 
     def predict(self, rows: Sequence[gold.Row]) -> Mapping[str, Mapping[str, Any]]:
         """Both targets at once for all rows; per target the API's answer.
@@ -64,21 +65,28 @@ class Api:
             RetryableError: the API is away or not ready. PoisonError: it refuses some row.
         """
         body = orjson.dumps(gold.request_body(rows))
-        asked = {target: self._pool.submit(self._post, target, body) for target in PATHS}
-        return {target: answer.result() for target, answer in asked.items()}
-
-    def _post(self, target: str, body: bytes) -> Mapping[str, Any]:
         try:
-            response = self._clients[target].post(
-                PATHS[target], content=body, headers={"Content-Type": "application/json"}
-            )
-        except httpx.TransportError as error:
+            for target, connection in self._connections.items():
+                connection.request("POST", PATHS[target], body, {"Content-Type": "application/json"})
+            # All are read before any is judged: an answer left in a connection would be taken for the next one's.
+            answers = {target: _read(connection) for target, connection in self._connections.items()}
+        except (OSError, HTTPException) as error:
+            self.close()
             raise RetryableError(f"API at {self._url}: {error!r}") from error
-        if response.is_server_error or response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-            raise RetryableError(f"API at {self._url}: HTTP {response.status_code}: {response.text[:200]}")
-        if response.is_error:
-            raise PoisonError("refused", f"API at {self._url}: HTTP {response.status_code}: {response.text[:500]}")
-        return dict(orjson.loads(response.content))
+        return {target: self._good(status, answer) for target, (status, answer) in answers.items()}
+
+    def _good(self, status: int, answer: bytes) -> Mapping[str, Any]:
+        if status == HTTPStatus.OK:
+            return dict(orjson.loads(answer))
+        text = f"API at {self._url}: HTTP {status}: {answer[:500].decode(errors='replace')}"
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise RetryableError(text)
+        raise PoisonError("refused", text)
+
+
+def _read(connection: HTTPConnection) -> tuple[int, bytes]:
+    response = connection.getresponse()
+    return response.status, response.read()
 
 
 class Predictor:

@@ -3,6 +3,7 @@
 import io
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from downstream import gold
 from features.spec import COLUMNS
+from forecast.page.routes import MOST_STREAMS
 from lakehouse.records import Forecast
 from lakehouse.schema import BRONZE_TRADES, GOLD_FORECAST_SCORES, GOLD_FORECASTS, TABLES, silver_features
 from lakehouse.settings import HORIZONS_S, Settings
@@ -225,6 +227,19 @@ def test_it_reconnects_by_itself(lake: Settings, servers: LocalServers, page: Pa
     Redis(lake).publish("features", [row])
     assert row["ts"] <= as_json_time(datetime.now(UTC))
     eventually(lambda: _value(page, "#bid")() == "77.7")
+
+
+def test_it_polls_where_no_stream_is_to_be_had(lake: Settings, api: httpx.Client, browser: Browser) -> None:
+    with ExitStack() as streams:
+        for _ in range(MOST_STREAMS):
+            streams.enter_context(api.stream("GET", "/live/stream"))
+        assert api.get("/live/stream").status_code == 503
+        page = browser.new_page()
+        page.goto(lake.api_url)
+        page.wait_for_selector("#link[data-state=polling]", timeout=20_000)
+        Redis(lake).publish("features", [feature_row(lake, lake.symbols[0], next_seq(), price=55.5)])
+        eventually(lambda: _value(page, "#bid")() == "55.5")
+        page.close()
 
 
 def _if_has(text: str | None, part: str) -> str | None:

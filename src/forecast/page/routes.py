@@ -27,6 +27,7 @@ STATIC = Path(__file__).parent / "static"
 # Each open stream holds one of Waitress' threads; above this a page polls instead.
 MOST_STREAMS = 16
 HEARTBEAT_S = 10.0
+BEAT = b"event: beat\ndata: {}\n\n"
 # The shortest pause between two writes to one page: what changes meanwhile is sent once.
 PACE_S = 0.2
 MOST_CANDLES = 20_000
@@ -97,13 +98,13 @@ def _live(page: Blueprint, settings: Settings, board: Board) -> None:
 
 
 def _events(board: Board) -> Iterator[bytes]:
-    """Server-sent events: everything the board holds, then what changes, and a heartbeat that finds closed pages."""
+    """Server-sent events: everything the board holds, then what changes, and a heartbeat, which finds closed pages."""
     yield b"retry: 2000\n\n"
     serial = 0
     while not board.closed:
         news = board.since(serial, HEARTBEAT_S)
         serial = max((n.serial for n in news), default=serial)
-        yield b"".join(b"event: %b\ndata: %b\n\n" % (n.event.encode(), n.data) for n in news) or b": still here\n\n"
+        yield b"".join(b"event: %b\ndata: %b\n\n" % (n.event.encode(), n.data) for n in news) or BEAT
         time.sleep(PACE_S)
 
 

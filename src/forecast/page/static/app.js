@@ -131,9 +131,9 @@ const on = {
 function showLink(state) {
   const was = byId("link").dataset.state;
   byId("link").dataset.state = state;
-  byId("link").textContent = { connecting: "connecting", live: "live", polling: "live", lost: "reconnecting" }[state];
+  byId("link").textContent = { connecting: "connecting", live: "live", polling: "live, by polling", lost: "reconnecting" }[state];
   // What was missed while the connection was lost is fetched again.
-  if (was === "lost" && state === "live") loadCandles().then(loadTracks);
+  if (was === "lost" && state !== "lost") loadCandles().then(loadTracks);
 }
 
 function setTheme(theme) {
