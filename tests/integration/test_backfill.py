@@ -99,6 +99,9 @@ def test_quotes_come_once_even_when_the_record_is_lost(feed: Feeds, questdb: Que
         assert questdb.rows("SELECT count() FROM bronze_quotes") == [(2000,)]
         for record in (feed.settings.state_dir / "backfill").glob("*.json"):
             record.unlink()
+    with start(feed.settings, "--quotes", str(path), "--symbol", "XRP/USD") as other:
+        assert "has no quotes of XRP/USD: its symbols are BTC/USD" in other.communicate(timeout=60)[1]
+    assert other.returncode == 1
 
 
 @needs_data

@@ -1,5 +1,6 @@
 """Any file's columns as trades or quotes of the lake: names, units of time and sides are recognised; pure."""
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -73,19 +74,30 @@ def typed(rows: pl.DataFrame, layout: Layout, symbol: str, now: datetime) -> tup
 
     Args:
         rows: the file's columns, text or typed, plus ``line``, the row's number in the file.
-        symbol: of the rows; rows of another symbol count as bad where the file names symbols.
+        symbol: of the rows.
         now: what is stamped later than this is bad.
 
     Returns:
         Good rows (``line`` and the kind's fields), and ``line`` and ``reason`` of the bad ones.
     """
-    read = rows.select(LINE, *(_read(field, column, rows, layout) for field, column in layout.columns.items()))
+    columns = {field: column for field, column in layout.columns.items() if field != "symbol"}
+    read = rows.select(LINE, *(_read(field, column, rows, layout) for field, column in columns.items()))
     if layout.kind == "trade":
         absent = {"trade_id": -pl.col(LINE), "side": pl.lit(None, pl.String), "ord_type": pl.lit(None, pl.String)}
         read = read.with_columns(expr.alias(name) for name, expr in absent.items() if name not in read.columns)
-    read = read.with_columns(_reason(read, rows, layout, symbol, now).alias("reason"))
+    read = read.with_columns(_reason(read, rows, layout, now).alias("reason"))
     good = read.filter(pl.col("reason").is_null()).drop("reason").with_columns(pl.lit(symbol).alias("symbol"))
     return good, read.filter(pl.col("reason").is_not_null()).select(LINE, "reason")
+
+
+def of_symbol(rows: pl.DataFrame, layout: Layout, symbol: str) -> tuple[pl.DataFrame, Counter[str]]:
+    """The rows of one symbol, and how many there are of each other one; all rows where the file names no symbols."""
+    column = layout.columns.get("symbol")
+    if column is None:
+        return rows, Counter()
+    names = rows[column].cast(pl.String).str.strip_chars().fill_null("(none)")
+    others = names.filter(names != symbol).value_counts()
+    return rows.filter(names == symbol), Counter(dict(others.iter_rows()))
 
 
 def _read(field: str, column: str, rows: pl.DataFrame, layout: Layout) -> pl.Expr:
@@ -101,14 +113,12 @@ def _read(field: str, column: str, rows: pl.DataFrame, layout: Layout) -> pl.Exp
             expr = value.str.to_lowercase().replace_strict(_ORD_TYPES, default=None, return_dtype=pl.String)
         case "trade_id":
             expr = value.cast(pl.Int64, strict=False)
-        case "symbol":
-            expr = value.cast(pl.String)
         case _:
             expr = value.cast(pl.Float64, strict=False)
     return expr.alias(field)
 
 
-def _reason(read: pl.DataFrame, rows: pl.DataFrame, layout: Layout, symbol: str, now: datetime) -> pl.Series:
+def _reason(read: pl.DataFrame, rows: pl.DataFrame, layout: Layout, now: datetime) -> pl.Series:
     """Per row, why it is bad; null where it is good."""
     positive = ("price", "qty") if layout.kind == "trade" else ("bid", "ask")
     checks = [
@@ -124,8 +134,6 @@ def _reason(read: pl.DataFrame, rows: pl.DataFrame, layout: Layout, symbol: str,
     if "side" in layout.columns:
         told = rows[layout.columns["side"]].cast(pl.String).str.strip_chars().fill_null("") != ""
         checks += [(pl.col("side").is_null() & pl.lit(told), "bad_side")]
-    if "symbol" in layout.columns:
-        checks += [((pl.col("symbol") != symbol).fill_null(True), "other_symbol")]
     first = pl.coalesce([pl.when(bad).then(pl.lit(why)) for bad, why in checks])
     return read.select(first.alias("reason"))["reason"]
 

@@ -3,6 +3,7 @@
 import io
 import itertools
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 
-from ingestion.backfill.columns import LINE, Kind, Layout, layout_of, typed
+from ingestion.backfill.columns import LINE, Kind, Layout, layout_of, of_symbol, typed
 from ingestion.kraken_rest import rest_pair
 from lakehouse.errors import FatalError
 
@@ -39,11 +40,13 @@ class Chunk:
     Attributes:
         good: ``line`` and the fields of the kind, in the file's order.
         bad: rows that are not taken.
+        others: how many rows of each other symbol were left out.
         last_line: the last row of the piece, good or bad.
     """
 
     good: pl.DataFrame
     bad: tuple[BadRow, ...]
+    others: Counter[str]
     last_line: int
 
 
@@ -68,10 +71,11 @@ def _parquet(path: Path, symbol: str, kind: Kind) -> Iterator[Chunk]:
     for batch in pq.ParquetFile(path).iter_batches(CHUNK):
         frame = pl.DataFrame(pl.from_arrow(batch))
         layout = layout or _recognised(path.name, kind, frame)
-        good, bad = typed(_numbered(frame, start), layout, symbol, datetime.now(UTC))
+        rows, others = of_symbol(_numbered(frame, start), layout, symbol)
+        good, bad = typed(rows, layout, symbol, datetime.now(UTC))
         texts = ((line, frame[line - start - 1].write_ndjson().strip(), why) for line, why in bad.iter_rows())
         start += frame.height
-        yield Chunk(good, tuple(BadRow(*each) for each in texts), start)
+        yield Chunk(good, tuple(BadRow(*each) for each in texts), others, start)
 
 
 def _csv(text: io.TextIOBase, name: str, symbol: str, kind: Kind) -> Iterator[Chunk]:
@@ -86,11 +90,12 @@ def _csv(text: io.TextIOBase, name: str, symbol: str, kind: Kind) -> Iterator[Ch
         columns = columns or _column_names(header, fields, name)
         frame, ragged = _split(fields, columns, start)
         layout = layout or _recognised(name, kind, frame)
-        good, bad = typed(frame, layout, symbol, datetime.now(UTC))
+        rows, others = of_symbol(frame, layout, symbol)
+        good, bad = typed(rows, layout, symbol, datetime.now(UTC))
         reasons = [*bad.iter_rows(), *((line, "wrong_fields") for line in ragged if lines[line - start - 1])]
         found = tuple(BadRow(line, lines[line - start - 1], why) for line, why in reasons)
         start += len(lines)
-        yield Chunk(good, found, start)
+        yield Chunk(good, found, others, start)
 
 
 def _header(first: str) -> tuple[str, ...] | None:

@@ -4,6 +4,7 @@ import io
 import itertools
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from ingestion.backfill.lake import Lake
 from ingestion.backfill.pending import Pending
 from ingestion.backfill.progress import FILE_HEADER, ROW_HEADER, Journal, Progress, caught_up, ends
 from ingestion.outbox import Outbox
-from lakehouse.errors import RetryableError
+from lakehouse.errors import FatalError, RetryableError
 from lakehouse.messages import format_time
 from lakehouse.settings import HISTORY_TOPIC
 
@@ -75,7 +76,8 @@ class Loader:
         """Sends what Kafka does not have of the file yet.
 
         Raises:
-            FatalError: the file cannot be read as trades (or quotes). RetryableError: Kafka is away.
+            FatalError: the file cannot be read as trades (or quotes), or has none of the symbol.
+            RetryableError: Kafka is away.
         """
         chunks = read_file(path, symbol, kind)
         first = next(chunks, None)  # a file that tells nothing fails before anything is sent
@@ -86,10 +88,13 @@ class Loader:
         with tqdm(desc=f"{path.name} → Kafka", unit=" rows", mininterval=0.5) as bar:
             for chunk in itertools.chain([first] if first else [], chunks):
                 run.take(chunk)
-                bar.update(chunk.good.height + len(chunk.bad))
+                bar.update(chunk.good.height + len(chunk.bad) + chunk.others.total())
                 if run.unsaved:
                     self._save(run)
         loaded = run.summary(time.monotonic() - began)
+        if loaded.first is None and loaded.others:
+            names = ", ".join(name for name, _ in run.others.most_common(SHOWN))
+            raise FatalError(f"{path.name} has no {kind}s of {symbol}: its symbols are {names}; name one with --symbol")
         if loaded.sent and loaded.first is not None and loaded.last is not None:
             self._pending.add(symbol, loaded.first, loaded.last)
         self._save(run, done=True)
@@ -120,7 +125,8 @@ class _Run:
         self._symbol, self._kind, self._outbox, self._journal = symbol, kind, outbox, journal
         self._progress, self._lake = progress, lake
         self._density = Density()
-        self._sent = self._bad = self._others = 0
+        self._sent = self._bad = 0
+        self.others: Counter[str] = Counter()
         self._first: datetime | None = None
         self._last: datetime | None = None
         self.unsaved = False
@@ -135,6 +141,7 @@ class _Run:
             assert isinstance(low, datetime) and isinstance(high, datetime)
             self._first, self._last = min(self._first or low, low), max(self._last or high, high)
         self._set_aside(chunk.bad)
+        self.others += chunk.others
         if self._progress.done or chunk.last_line <= self._progress.row:
             return
         new = good.filter(pl.col(LINE) > self._progress.row)
@@ -157,7 +164,7 @@ class _Run:
     def summary(self, seconds: float) -> Loaded:
         """What became of the file."""
         dense = self._density.dense if self._kind == "trade" else None
-        return Loaded(self._sent, self._bad, self._others, self._first, self._last, dense, seconds)
+        return Loaded(self._sent, self._bad, self.others.total(), self._first, self._last, dense, seconds)
 
     def _with_ids(self, good: pl.DataFrame) -> pl.DataFrame:
         """Trades with the ids they get in the lake: files without ids continue below each other."""
@@ -170,9 +177,6 @@ class _Run:
 
     def _set_aside(self, bad: tuple[BadRow, ...]) -> None:
         for row in bad:
-            if row.reason == "other_symbol":
-                self._others += 1
-                continue
             self._bad += 1
             if self._bad <= SHOWN:
                 log.warning("%s, line %d: %s: %.120s", self._progress.name, row.line, row.reason, row.text)

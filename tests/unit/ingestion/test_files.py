@@ -92,13 +92,11 @@ def test_a_wrong_side_is_bad_an_empty_one_is_unknown(tmp_path: Path) -> None:
     assert [(row.line, row.reason) for row in bad] == [(3, "bad_side")]
 
 
-def test_rows_of_other_symbols_are_told_apart(tmp_path: Path) -> None:
-    good, bad = read(
-        written(tmp_path, "ts,symbol,price,qty\n2026-01-01T00:00:00Z,BTC/USD,1,1\n2026-01-01,ETH/USD,1,1\n")
-    )
-    assert good.height == 1 and [row.reason for row in bad] == ["bad_time"]
-    good, bad = read(written(tmp_path, "ts,symbol,price,qty\n2026-01-01 00:00:00,ETH/USD,1,1\n"))
-    assert good.is_empty() and [row.reason for row in bad] == ["other_symbol"]
+def test_rows_of_other_symbols_are_counted_whatever_else_they_hold(tmp_path: Path) -> None:
+    rows = "2026-01-01T00:00:00Z,BTC/USD,1,1\n2026-01-01,ETH/USD,-1,1\n2026-01-01T00:00:00Z,ETH/USD,1,1\n"
+    (chunk,) = read_file(written(tmp_path, f"ts,symbol,price,qty\n{rows}"), "BTC/USD", "trade")
+    assert chunk.good["line"].to_list() == [2] and not chunk.bad
+    assert chunk.others == {"ETH/USD": 2}
 
 
 @pytest.mark.parametrize(
