@@ -8,6 +8,7 @@ servers run in processes of their own, take the same body over connections that 
 
 import argparse
 import json
+import logging
 import multiprocessing
 import sys
 import tempfile
@@ -106,6 +107,7 @@ def serve_ours(port: int, folder: Path, swapping: "multiprocessing.synchronize.E
 
         threading.Thread(target=keep_swapping, daemon=True).start()
         sys.setswitchinterval(SWITCH_S)
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         waitress.serve(app, host="127.0.0.1", port=port, threads=4, _quiet=True)
 
 
@@ -118,6 +120,7 @@ def serve_bare(port: int) -> None:
         request.get_data()
         return Response(b"{}", mimetype="application/json")
 
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     waitress.serve(app, host="127.0.0.1", port=port, threads=4, _quiet=True)
 
 

@@ -103,8 +103,8 @@ def serve(settings: Settings, services: Services) -> BaseWSGIServer:
 
 def main(settings: Settings, stop: threading.Event) -> None:
     """Loads what the last run kept, serves, and follows the registry until stopped."""
-    # It tells of every page that is closed.
-    logging.getLogger("waitress").setLevel(logging.WARNING)
+    # It tells of every page that is closed, and of every request that waits for a thread.
+    logging.getLogger("waitress").setLevel(logging.ERROR)
     redis, database = Redis(settings), QuestDB(settings, readonly=True)
     services, watcher, feeds = build(settings, redis, database)
     watcher.start()

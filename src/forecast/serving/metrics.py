@@ -1,6 +1,7 @@
 """What the API tells Prometheus."""
 
 import time
+from functools import cache
 
 from flask import Flask, Response, g, request
 from prometheus_client import Counter, Gauge, Histogram
@@ -29,6 +30,12 @@ def install(app: Flask) -> None:
     def end(response: Response) -> Response:
         # The rule, not the path: invented paths must not make new series.
         route = request.url_rule.rule if request.url_rule else "none"
-        REQUESTS.labels(route, request.method if request.url_rule else "any", response.status_code).inc()
-        SECONDS.labels(route).observe(time.perf_counter() - g.begun)
+        count, seconds = _series(route, request.method if request.url_rule else "any", response.status_code)
+        count.inc()
+        seconds.observe(time.perf_counter() - g.begun)
         return response
+
+
+@cache
+def _series(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(route, method, status), SECONDS.labels(route)
