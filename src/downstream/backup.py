@@ -15,7 +15,7 @@ import orjson
 import polars as pl
 
 from downstream.ahead import one_ahead
-from downstream.lakefiles import Manifest, Part, canonical, describe, encode, fingerprint_sql
+from downstream.lakefiles import Manifest, Part, canonical, describe, encode, fingerprint_sql, rows_in
 from downstream.tables import LAKE_TABLES
 from lakehouse import command
 from lakehouse.errors import FatalError, NothingToDoError
@@ -135,7 +135,7 @@ def stale_parts(objects: Objects, found: dict[Part, str]) -> list[Part]:
     stale = []
     with ThreadPoolExecutor(8) as pool:
         for part, manifest in zip(found, pool.map(lambda p: read_manifest(objects, p), found), strict=True):
-            rows = int(found[part].split(":")[0])
+            rows = rows_in(found[part])
             if manifest is not None and manifest.rows > rows:
                 raise FatalError(
                     f"{part.folder} holds {manifest.rows} rows, the lake only {rows}: bring them back first with "
@@ -154,7 +154,7 @@ def read_manifest(objects: Objects, part: Part) -> Manifest | None:
 
 def batches(found: dict[Part, str], stale: list[Part], table: Table) -> Iterator[Batch]:
     """The stale parts in groups that are exported at once: of one day, and of no more than `BATCH_CELLS`; pure."""
-    cells = {part: int(fingerprint.split(":")[0]) * len(table.columns) for part, fingerprint in found.items()}
+    cells = {part: rows_in(fingerprint) * len(table.columns) for part, fingerprint in found.items()}
     days = Counter(part.day for part in found)
     for day, of_day in groupby(sorted(stale, key=lambda part: part.day), lambda part: part.day):
         chosen: list[Part] = []

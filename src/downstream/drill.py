@@ -170,9 +170,7 @@ def _clean(questdb: QuestDB) -> None:
 def run_drill(settings: Settings, day: date | None = None) -> Report:
     """One drill with its own clients, noted in ``gold_quality``: what the command and the DAG call."""
     with closing(QuestDB(settings)) as questdb, closing(Objects(settings)) as objects:
-        config = EngineConfig(
-            settings.feature_interval_ms, settings.vol_step_s, settings.silence_s, bronze.sparse_symbols(questdb)
-        )
+        config = EngineConfig.of(settings, bronze.sparse_symbols(questdb))
         report = drill(questdb, objects, config, day or choose_day(questdb, objects))
         record(questdb, datetime.now(UTC), report.files, f"drill of {report.day}")
         return report

@@ -176,6 +176,11 @@ def fingerprint_sql(table: Table) -> str:
     return ", ".join(("count()", *sums))
 
 
+def rows_in(fingerprint: str) -> int:
+    """How many rows a `fingerprint` is of."""
+    return int(fingerprint.partition(":")[0])
+
+
 def _summed(table: Table) -> list[Column]:
     return [c for c in table.columns if c.type in ("TIMESTAMP", "LONG", "INT")]
 

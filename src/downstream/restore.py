@@ -16,7 +16,7 @@ import polars as pl
 
 from downstream.ahead import one_ahead
 from downstream.backup import parts, read_manifest
-from downstream.lakefiles import Manifest, Part, decode, part_of
+from downstream.lakefiles import Manifest, Part, decode, part_of, rows_in
 from downstream.tables import BY_NAME, LAKE_TABLES
 from lakehouse import command
 from lakehouse.errors import FatalError, RetryableError
@@ -121,7 +121,7 @@ def write(questdb: QuestDB, part: Part, manifest: Manifest, frame: pl.DataFrame,
         questdb.write(table, piece)
     there = parts(questdb, replace(manifest.table(part), name=table.name), date.max, part.day)
     found = {p.symbol: fingerprint for p, fingerprint in there}.get(part.symbol, "0")
-    rows = int(found.split(":")[0])
+    rows = rows_in(found)
     if rows < manifest.rows or (rows == manifest.rows and found != manifest.fingerprint):
         raise FatalError(
             f"{table.name} holds {rows} rows of {part.symbol} on {part.day} ({found}), "
