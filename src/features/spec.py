@@ -3,8 +3,12 @@
 import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING, Self
 
 from lakehouse.schema import Column
+
+if TYPE_CHECKING:
+    from lakehouse.settings import Settings
 
 # Spans of time over single events, in seconds; a window is (t - W, t].
 WINDOWS = {"10s": 10, "1m": 60, "5m": 300, "15m": 900, "1h": 3600}
@@ -43,6 +47,11 @@ class EngineConfig:
             raise ValueError(f"vol_step_s must divide 60, got {self.vol_step_s}: set VOL_STEP_S to e.g. 5 or 60")
         if self.interval_ms < 0:
             raise ValueError(f"interval_ms must not be negative, got {self.interval_ms}: set FEATURE_INTERVAL_MS")
+
+    @classmethod
+    def of(cls, settings: "Settings", sparse: frozenset[str] = frozenset()) -> Self:
+        """The engine as the settings want it."""
+        return cls(settings.feature_interval_ms, settings.vol_step_s, settings.silence_s, sparse)
 
 
 @dataclass(frozen=True, slots=True)

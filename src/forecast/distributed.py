@@ -82,7 +82,7 @@ def days(settings: Settings, lake: str, symbols: Sequence[str]) -> list[Day]:
 def read_day(lake: str, day: Day) -> Dataset:
     """One day's complete rows beside their truths, read with this process' own settings; runs on a worker."""
     settings = load_settings()
-    spec = spec_hash(EngineConfig(settings.feature_interval_ms, settings.vol_step_s, settings.silence_s))
+    spec = spec_hash(EngineConfig.of(settings))
     with closing(Objects(settings.model_copy(update={"s3_bucket": bucket_of(lake)}))) as objects:
         rows = _table(objects, "silver/silver_features", day.symbol, day.day)
         span = [day.day + timedelta(days=offset) for offset in (0, 1)]

@@ -104,7 +104,7 @@ def recent_drift(
 ) -> list[Finding]:
     """The last day of every symbol, read as training reads it, against what the champions were trained on."""
     shapes = training_shapes(registry)
-    spec = spec_hash(EngineConfig(settings.feature_interval_ms, settings.vol_step_s, settings.silence_s))
+    spec = spec_hash(EngineConfig.of(settings))
     found = []
     for symbol in symbols if shapes else ():
         recent = lake.read(questdb, symbol, now - DRIFT_SPAN, now, spec, settings.vol_step_s)

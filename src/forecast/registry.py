@@ -62,7 +62,7 @@ class Registry:
 
     def __init__(self, settings: Settings) -> None:
         self._uri = settings.mlflow_uri
-        self._spec = spec_hash(EngineConfig(settings.feature_interval_ms, settings.vol_step_s, settings.silence_s))
+        self._spec = spec_hash(EngineConfig.of(settings))
         self._client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
 
     def champion(self, target: Target) -> int | None:

@@ -141,9 +141,7 @@ def _target(name: str) -> Target:
 def replay_day(settings: Settings, symbols: Sequence[str], day: date) -> list[Report]:
     """Replays every symbol's day and notes the counts in ``gold_quality``."""
     with closing(QuestDB(settings)) as questdb, tempfile.TemporaryDirectory(prefix="tradelake-replay-") as folder:
-        config = EngineConfig(
-            settings.feature_interval_ms, settings.vol_step_s, settings.silence_s, bronze.sparse_symbols(questdb)
-        )
+        config = EngineConfig.of(settings, bronze.sparse_symbols(questdb))
         fetch = fetcher(settings, questdb, spec_hash(config), Path(folder))
         reports = [replay(questdb, config, fetch, symbol, day) for symbol in symbols]
         note(questdb, datetime.now(UTC), [_finding(report) for report in reports])

@@ -39,7 +39,7 @@ SWITCH_S = 0.0005
 
 def build(settings: Settings, redis: Redis, database: QuestDB) -> tuple[Services, Watcher, Feeds]:
     """The parts of the application, wired; nothing is loaded, polled or followed yet."""
-    spec = spec_hash(EngineConfig(settings.feature_interval_ms, settings.vol_step_s, settings.silence_s))
+    spec = spec_hash(EngineConfig.of(settings))
     models = Models()
     board, queries = Board(), Queries(database)
     watcher = Watcher(

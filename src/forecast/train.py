@@ -45,18 +45,13 @@ class TooLittleHistoryError(LakeError):
     """There are not enough complete rows yet; the simple rules go on serving."""
 
 
-def engine_config(settings: Settings, sparse: frozenset[str] = frozenset()) -> EngineConfig:
-    """The engine as the consumer runs it."""
-    return EngineConfig(settings.feature_interval_ms, settings.vol_step_s, settings.silence_s, sparse)
-
-
 def prepare(settings: Settings, questdb: QuestDB, folder: Path, symbols: Sequence[str], days: float) -> dict[str, Any]:
     """Reads the newest ``days`` of all symbols into ``folder``, and some raw events for the leak gate.
 
     Raises:
         TooLittleHistoryError: fewer complete rows than an evaluation needs.
     """
-    config = engine_config(settings, bronze.sparse_symbols(questdb))
+    config = EngineConfig.of(settings, bronze.sparse_symbols(questdb))
     end = datetime.now(UTC)
     spec = spec_hash(config)
     parts = [lake.read(questdb, s, end - timedelta(days=days), end, spec, config.vol_step_s) for s in symbols]

@@ -29,12 +29,7 @@ class Position:
 
 def engine_config(settings: Settings, questdb: QuestDB) -> EngineConfig:
     """The engine's configuration, with the symbols whose ids are known not to be dense."""
-    return EngineConfig(
-        interval_ms=settings.feature_interval_ms,
-        vol_step_s=settings.vol_step_s,
-        silence_s=settings.silence_s,
-        sparse=bronze.sparse_symbols(questdb),
-    )
+    return EngineConfig.of(settings, bronze.sparse_symbols(questdb))
 
 
 def held(questdb: QuestDB, symbol: str, positions: Mapping[str, Position]) -> Held:

@@ -16,7 +16,7 @@ PRICES = frozenset(("bid", "ask", "mid", "last", "microprice"))
 
 def spec_of(settings: Settings) -> str:
     """Hash of the feature definitions under these settings."""
-    return spec_hash(EngineConfig(settings.feature_interval_ms, settings.vol_step_s, settings.silence_s))
+    return spec_hash(EngineConfig.of(settings))
 
 
 def feature_row(settings: Settings, symbol: str, seq: int, age_s: float = 0.0, price: float = 100.0) -> dict[str, Any]:

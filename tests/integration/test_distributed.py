@@ -54,7 +54,7 @@ def parquet_lake(stored_lake: Settings) -> str:
     """The address of a bucket with two days of trades and the rows they cause."""
     questdb, objects = QuestDB(stored_lake), Objects(stored_lake)
     questdb.migrate([BRONZE_TRADES, SILVER], ())
-    config = EngineConfig(stored_lake.feature_interval_ms, stored_lake.vol_step_s, stored_lake.silence_s)
+    config = EngineConfig.of(stored_lake)
     state = State.empty(config)
     for number, day in enumerate(DAYS):
         events = _day(number, day)

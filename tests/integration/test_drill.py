@@ -44,7 +44,7 @@ def questdb(stored_lake: Settings) -> Iterator[QuestDB]:
     """Three days of live events and the silver rows they cause, with every table and view."""
     database = QuestDB(stored_lake)
     database.migrate((*LAKE_TABLES, META_RETENTION), views(stored_lake.feature_interval_ms))
-    config = EngineConfig(stored_lake.feature_interval_ms, stored_lake.vol_step_s, stored_lake.silence_s)
+    config = EngineConfig.of(stored_lake)
     start = datetime(DAYS[0].year, DAYS[0].month, DAYS[0].day, tzinfo=UTC)
     for symbol in SYMBOLS:
         events = _in_log_order(symbol)
