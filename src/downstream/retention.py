@@ -13,7 +13,7 @@ from downstream.lakefiles import Part
 from downstream.restore import load
 from downstream.tables import BY_NAME
 from lakehouse import command
-from lakehouse.errors import FatalError
+from lakehouse.errors import FatalError, NothingToDoError
 from lakehouse.retention import REFRESH_S, note
 from lakehouse.schema import Table
 from lakehouse.settings import Settings
@@ -140,11 +140,14 @@ def retain(settings: Settings) -> Report:
 
     Raises:
         FatalError: some day is old enough to leave but its backup is not verified.
+        NothingToDoError: no day is to leave (a TTL set by hand is gone all the same).
     """
     with closing(QuestDB(settings)) as questdb, closing(Objects(settings)) as objects:
         report = apply(questdb, objects, settings.retention_days, datetime.now(UTC))
     if report.held_back:
         raise FatalError(f"days stay because their backup is not verified: {report.held_back}; see backup_daily")
+    if not report.left:
+        raise NothingToDoError(f"nothing leaves QuestDB: RETENTION_DAYS={settings.retention_days}")
     return report
 
 

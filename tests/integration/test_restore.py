@@ -11,7 +11,7 @@ from downstream.backup import read_manifest
 from downstream.lakefiles import Part
 from downstream.tables import LAKE_TABLES
 from ingestion.epochs import epoch_of
-from lakehouse.errors import FatalError
+from lakehouse.errors import FatalError, NothingToDoError
 from lakehouse.retention import behind, dropped_days
 from lakehouse.schema import BRONZE_TRADES, META_EPOCHS
 from lakehouse.settings import Settings
@@ -156,9 +156,13 @@ def test_a_row_that_slips_in_keeps_its_day(backed_up: QuestDB, objects: Objects)
     assert backed_up.rows("SELECT count() FROM bronze_trades WHERE trade_id = 99999") == [(1,)]
 
 
-def test_nothing_leaves_without_the_setting_or_with_too_few_days(backed_up: QuestDB, objects: Objects) -> None:
+def test_nothing_leaves_without_the_setting_or_with_too_few_days(
+    backed_up: QuestDB, objects: Objects, stored_lake: Settings
+) -> None:
     before = contents(backed_up, TABLES)
     assert not retention.apply(backed_up, objects, 0, NOW).left
+    with pytest.raises(NothingToDoError, match="RETENTION_DAYS=0"):
+        retention.retain(stored_lake)
     assert all(frame.equals(before[name]) for name, frame in contents(backed_up, TABLES).items())
     with pytest.raises(FatalError, match="RETENTION_DAYS=2"):
         retention.apply(backed_up, objects, 2, NOW)
