@@ -2,21 +2,19 @@
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-
-import orjson
 
 from ingestion.audit import open_holes
 from ingestion.backfill.__main__ import main as backfill
 from ingestion.gaps import Hole
 from ingestion.restore import engine_config
 from ingestion.stale import MINUTE, merged, renew
-from lakehouse.errors import LakeError, RetryableError
-from lakehouse.process import set_up_logging
-from lakehouse.settings import Settings, load_settings
+from lakehouse import command
+from lakehouse.errors import FatalError, NothingToDoError, RetryableError
+from lakehouse.settings import Settings
 from lakehouse.stores.questdb import QuestDB
 
 log = logging.getLogger(__name__)
@@ -39,12 +37,12 @@ def repair(settings: Settings, symbols: Sequence[str], now: datetime) -> list[Re
 
     Raises:
         RetryableError: a server is away, or the exchange did not give everything; run it again.
+        NothingToDoError: there are no trades yet.
     """
-    questdb = QuestDB(settings)
-    try:
+    with closing(QuestDB(settings)) as questdb:
+        if not questdb.rows("SELECT 1 FROM bronze_trades LIMIT 1"):
+            raise NothingToDoError("bronze holds no trades yet: is the lake up? scripts/status.sh")
         return [_repair_symbol(settings, questdb, symbol, now) for symbol in symbols]
-    finally:
-        questdb.close()
 
 
 def _repair_symbol(settings: Settings, questdb: QuestDB, symbol: str, now: datetime) -> Report:
@@ -65,18 +63,22 @@ def _ids(holes: Sequence[Hole]) -> int:
     return sum(hole.size for hole in holes)
 
 
+def repaired(settings: Settings) -> list[Report]:
+    """`repair` of every symbol: what the command and the DAG call.
+
+    Raises:
+        FatalError: ids are still missing.
+    """
+    reports = repair(settings, settings.symbols, datetime.now(UTC))
+    if left := sum(report.missing_after for report in reports):
+        raise FatalError(f"{left} trade ids are still missing: {reports}")
+    return reports
+
+
 def main() -> None:
     """``python -m ingestion.repair``: repairs every symbol; the reports as JSON on stdout."""
     argparse.ArgumentParser(prog="python -m ingestion.repair", description=__doc__).parse_args()
-    try:
-        settings = load_settings()
-        set_up_logging(settings.log_level)
-        reports = repair(settings, settings.symbols, datetime.now(UTC))
-    except LakeError as error:
-        sys.exit(f"repair failed: {error}")
-    print(orjson.dumps([asdict(report) for report in reports]).decode())
-    if left := sum(report.missing_after for report in reports):
-        sys.exit(f"{left} trade ids are still missing")
+    command.run("repair", repaired)
 
 
 if __name__ == "__main__":
