@@ -1,14 +1,16 @@
 """The hourly check and the replay against a real lake: figures from rows, a champion moved back, differences found."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 from features.engine import State, fold
 from features.spec import COLUMNS, NAMES, EngineConfig, spec_hash
-from forecast import quality, replay
+from forecast import drift, lake, quality, replay
 from forecast.registry import Registry
 from forecast.serving.watch import simple_rule
 from lakehouse.errors import FatalError
@@ -36,7 +38,7 @@ def questdb(fresh_lake: Settings) -> Iterator[QuestDB]:
 
 
 def _config(settings: Settings) -> EngineConfig:
-    return EngineConfig(settings.feature_interval_ms, settings.vol_step_s, settings.silence_s)
+    return EngineConfig.of(settings)
 
 
 def _serve_a_day(questdb: QuestDB, settings: Settings) -> pl.DataFrame:
@@ -97,6 +99,35 @@ def test_the_check_measures_the_feed_and_refuses_an_empty_lake(
     found = {(f.measure, f.detail): f for f in quality.check(fresh_lake, BTC, NOW)}
     assert found["freshness_s", "bronze_trades"].value == pytest.approx(300, abs=1)
     assert found["holes", None].value == 3
+
+
+def test_drift_is_told_against_the_rows_the_champion_was_trained_on(
+    questdb: QuestDB, fresh_lake: Settings, mlflow_lake: Settings, tmp_path: Path
+) -> None:
+    start = NOW.replace(microsecond=0, second=0) - timedelta(hours=2)
+    ts = pl.Series([start + timedelta(seconds=10 * i) for i in range(700)], dtype=pl.Datetime("us", "UTC"))
+    events = trades(DAY, count=700).with_columns(ts=ts, received_at=ts)
+    questdb.write(BRONZE_TRADES, events)
+    questdb.wait_applied([BRONZE_TRADES.name])
+    config = _config(fresh_lake)
+    (piece,) = bronze.live_between(questdb, BTC[0], start, NOW)
+    head = {"origin": pl.lit("live"), "spec": pl.lit(spec_hash(config)), "run": pl.lit(0, pl.Int64)}
+    questdb.write(SILVER, fold(State.empty(config), piece)[1].with_columns(**head))
+    questdb.wait_applied([SILVER.name])
+
+    recent = lake.read(questdb, BTC[0], start, NOW, spec_hash(config), fresh_lake.vol_step_s)
+    trained = recent.matrix.copy()
+    trained[:, NAMES.index("last")] *= 2
+    (tmp_path / drift.FILE).write_text(drift.dump(drift.shape(replace(recent, matrix=trained))))
+    registry = Registry(mlflow_lake)
+    registry.ensure_baselines()
+    version = registry.register(simple_rule("vol", NAMES, spec_hash(config)), artifacts=tmp_path)
+    registry.promote("vol", version, "for the test")
+    found = {f.feature: f for f in quality.check(fresh_lake, BTC, NOW) if f.measure == "psi"}
+    assert {f.target for f in found.values()} == {"vol"}
+    assert found["last"].value > 1
+    assert found["ret_5m"].value == pytest.approx(0.0, abs=1e-9)
+    assert found["last"].n == len(recent) > quality.LEAST_ROWS
 
 
 def test_a_champion_that_stays_worse_than_its_rule_is_moved_back(
