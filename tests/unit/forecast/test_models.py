@@ -1,5 +1,7 @@
 """Forecasters: saved and loaded they say the same; each row's forecast depends on that row alone."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -76,3 +78,9 @@ def test_a_broken_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / models.FILE).write_text("{")
     with pytest.raises(FatalError, match=str(tmp_path)):
         models.load(tmp_path)
+
+
+def test_serving_and_scoring_start_without_what_only_training_needs() -> None:
+    program = "import sys, forecast.serve, forecast.score; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert "forecast.learned" in loaded and {"lightgbm", "optuna", "matplotlib"}.isdisjoint(loaded)
