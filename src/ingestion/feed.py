@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
+from typing import Any
 
 import orjson
 
@@ -191,21 +192,21 @@ class Feed:
     def _salvage(self, text: str | bytes, received_at: datetime, error: PoisonError) -> None:
         """Takes the good items out of a frame that does not parse as a whole; the bad ones go to the dead letters.
 
-        A quote that cannot be read is a quote out of sight; so is whatever an unreadable frame may have held.
+        A quote that cannot be read is out of sight, and what is not even JSON may have been one.
         """
         payload = text if isinstance(text, bytes) else text.encode()
         log.warning("a frame does not parse: %s", error)
-        channel = None
+        channel: Any = "ticker"
         try:
             frame = orjson.loads(payload)
-            channel = frame["channel"]
+            channel = frame.get("channel") if isinstance(frame, dict) else None
             items, parse = frame["data"], {"trade": parse_trade, "ticker": parse_quote}[channel]
             snapshot = frame.get("type") == "snapshot"
             if not items or not isinstance(items, list):
                 raise ValueError(items)
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
             self._sink.dead_letter(payload, error.reason, "ws", str(error))
-            if channel != "trade":
+            if channel == "ticker":
                 self._sink.lose_quotes(self._symbols, "unparsable")
             return
         now = time.monotonic()
@@ -227,7 +228,7 @@ class Feed:
     def _named_in(self, item: object) -> frozenset[str]:
         """The symbol that a broken item names; all, when that is broken too."""
         symbol = item.get("symbol") if isinstance(item, dict) else None
-        return frozenset((symbol,)) if symbol in self._symbols else self._symbols
+        return frozenset((symbol,)) if isinstance(symbol, str) and symbol in self._symbols else self._symbols
 
     def _set_system(self, system: str) -> None:
         if system != self._system:

@@ -169,8 +169,9 @@ def test_a_quote_that_cannot_be_read_is_out_of_sight() -> None:
     assert sorted(losses(b'{"channel":"tic')) == sorted(both)
     broken = {"channel": "ticker", "type": "update", "data": [{"symbol": ETH, "bid": None}]}
     assert losses(orjson.dumps(broken)) == [(ETH, "unparsable")]
-    assert sorted(losses(orjson.dumps(broken | {"data": [{"symbool": ETH}]}))) == sorted(both)
-    assert losses(orjson.dumps({"channel": "trade", "type": "update", "data": [item(2, price="much")]})) == []
+    assert sorted(losses(orjson.dumps(broken | {"data": [{"symbol": [ETH]}]}))) == sorted(both)
+    for harmless in ({"channel": "trade", "type": "update", "data": [item(2, price="much")]}, {"hello": "world"}, [1]):
+        assert losses(orjson.dumps(harmless)) == []
 
 
 def test_a_quote_from_the_future_is_set_aside_and_out_of_sight() -> None:
