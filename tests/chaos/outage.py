@@ -26,7 +26,7 @@ from tests.chaos import truth
 from tests.chaos.__main__ import SYMBOLS
 from tests.chaos.storm import Storm
 
-BEFORE_S = 30.0
+BEFORE_S = 90.0
 
 
 def main() -> None:
