@@ -6,6 +6,9 @@ is added here; a formula changed there and not in `kernel` makes the comparison 
 
 import hashlib
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
@@ -15,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from forecast import baselines, inputs, linear
+from features.spec import NAMES
+from forecast import baselines, inputs, linear, models
 from forecast.baselines import Rule
 from forecast.inputs import Inputs
 from forecast.linear import Linear
@@ -56,7 +60,7 @@ def compile_forecaster(forecaster: Forecaster, columns: Sequence[str], folder: P
         log.info("%s trees are walked by their library", learned.library)
         return None
     plan = _plan(forecaster, columns)
-    kept = folder / f"forest-{_code()}.npz" if folder and learned else None
+    kept = _kept(folder) if folder and learned else None
     if kept and kept.exists():
         return Compiled(plan, Forest.load(kept).trees)
     try:
@@ -70,6 +74,24 @@ def compile_forecaster(forecaster: Forecaster, columns: Sequence[str], folder: P
     if kept:
         packed.save(kept)
     return compiled
+
+
+def compile_apart(forecaster: Forecaster, folder: Path) -> None:
+    """Packs and proves the forecaster's trees, unless its folder keeps them, in a process that gives way to all others.
+
+    What it keeps there spares the caller the boosters' library and the seconds in which no other thread would run;
+    where it fails, `compile_forecaster` does all by itself.
+    """
+    learned = forecaster.learned
+    if learned is not None and learned.library == "xgboost" and not _kept(folder).exists():
+        subprocess.run((sys.executable, "-m", __name__, str(folder)), check=False)
+
+
+def main() -> None:
+    """``python -m forecast.serving.compiled FOLDER``"""
+    os.nice(10)
+    folder = Path(sys.argv[1])
+    compile_forecaster(models.load(folder), NAMES, folder)
 
 
 def _plan(forecaster: Forecaster, columns: Sequence[str]) -> Plan:
@@ -221,8 +243,16 @@ def _random_inputs(trees: Trees, width: int, count: int = 256) -> Inputs:
     return table
 
 
+def _kept(folder: Path) -> Path:
+    return folder / f"forest-{_code()}.npz"
+
+
 @cache
 def _code() -> str:
     """Names the code that made and proved what is kept on disk."""
     files = (Path(forest.__file__), Path(kernel.__file__))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,7 @@ from forecast.baselines import default_rules
 from forecast.conformal import Calibration
 from forecast.models import Forecaster
 from forecast.serving import metrics
+from forecast.serving.compiled import compile_apart
 from forecast.serving.served import Candidate, Models, Served, accept
 from forecast.targets import TARGETS, Target
 from lakehouse.errors import FatalError, LakeError
@@ -171,7 +172,9 @@ class Watcher:
             partial.mkdir(parents=True)
             self._registry.fetch(target, version, partial)
             partial.rename(folder)
-        return accept(version, models.load(folder), target, self._names, self._spec, folder)
+        forecaster = models.load(folder)
+        compile_apart(forecaster, folder)
+        return accept(version, forecaster, target, self._names, self._spec, folder)
 
     def _swap(self, target: Target, served: Served) -> None:
         before = self._models.get(target)

@@ -163,7 +163,8 @@ def test_a_second_start_needs_neither_the_boosters_nor_their_library(
 ) -> None:
     model = _model("vol", *boosters)
     model.save(tmp_path)
-    first = compile_forecaster(models.load(tmp_path), NAMES, tmp_path)
+    first = compile_forecaster(model, NAMES)
+    compiled.compile_apart(model, tmp_path)
     monkeypatch.setattr(forest, "pack", lambda _: pytest.fail("packed again"))
     again = compile_forecaster(models.load(tmp_path), NAMES, tmp_path)
     assert first is not None

@@ -2,7 +2,7 @@
 
 import { CandleChart, TrackChart } from "./charts.js";
 import { follow, get } from "./feed.js";
-import { ago, at, decimalsOf, seconds } from "./format.js";
+import { ago, at, decimalsOf, fixed, seconds } from "./format.js";
 import { drawFeed, drawForecast, drawModels, drawPrice, drawSkill } from "./tables.js";
 
 const STALE_MS = 15000;
@@ -109,7 +109,10 @@ const on = {
   price(price) {
     const before = known.price[price.symbol];
     known.price[price.symbol] = price;
-    if (price.symbol === chosen.symbol) drawPrice(price, before?.last ?? before?.mid, decimals);
+    if (price.symbol !== chosen.symbol) return;
+    drawPrice(price, before?.last ?? before?.mid, decimals);
+    // The tab tells the price to whoever looks at another one.
+    document.title = `${fixed(price.last ?? price.mid, decimals)} ${price.symbol}`;
   },
   forecast(forecast) {
     known.forecast[forecast.symbol] = forecast;
