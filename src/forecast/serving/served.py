@@ -94,11 +94,13 @@ class Models:
         rest = {t: c for t, c in self._candidates.items() if t != target}
         self._candidates = MappingProxyType(rest)
 
-    def recalibrate(self, target: Target, version: int, calibration: Calibration) -> None:
-        """Gives the model in service a newer interval state, unless another version serves by now."""
+    def recalibrate(self, target: Target, version: int, calibration: Calibration) -> bool:
+        """Gives the model in service a newer interval state; False: another version serves by now."""
         served = self.get(target)
-        if served is not None and served.version == version:
-            self._served = MappingProxyType({**self._served, target: replace(served, calibration=calibration)})
+        if served is None or served.version != version:
+            return False
+        self._served = MappingProxyType({**self._served, target: replace(served, calibration=calibration)})
+        return True
 
     def listing(self) -> dict[str, Any]:
         """JSON-able: per target what serves and what is coming."""

@@ -107,9 +107,9 @@ class Watcher:
             served = self._models.get(target)
             if served is None or (state := self._newest(f"{target}/{served.version}")) is None:
                 continue
-            if state != served.calibration:
-                self._models.recalibrate(target, served.version, state)
-                log.info("%s/%d serves with intervals %s", target, served.version, state.id)
+            with self._lock:
+                if state != served.calibration and self._models.recalibrate(target, served.version, state):
+                    log.info("%s/%d serves with intervals %s", target, served.version, state.id)
 
     def run(self, stop: threading.Event, every_s: float) -> None:
         """Polls until stopped; says once when a server goes away, and once when it is back."""
