@@ -3,28 +3,25 @@
 import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-import numpy as np
 import orjson
 from flask import Blueprint, Flask, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from forecast.models import Prediction
 from forecast.serving import metrics, problems
-from forecast.serving.bodies import Parser, Rows, invalid, load_object
+from forecast.serving.bodies import Parser, load_object
 from forecast.serving.limits import RateLimit
 from forecast.serving.openapi import document
-from forecast.serving.problems import FieldError, Problem
-from forecast.serving.served import Models, Served
+from forecast.serving.predicting import JSON, PATHS, Direct, Latest, Predicting
+from forecast.serving.problems import Problem
+from forecast.serving.served import Models
 from forecast.targets import Target
-from lakehouse.errors import LakeError, RetryableError
+from lakehouse.errors import LakeError
 from lakehouse.settings import Settings
 
 MAX_BODY_BYTES = 32 * 2**20
-Latest = Callable[[str], dict[str, Any] | None]
 Check = Callable[[], None]
 
 
@@ -61,7 +58,7 @@ def create_app(services: Services) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     problems.install(app)
     metrics.install(app)
-    _predicting(app, services)
+    _predicting(app, Predicting(services.settings, services.latest, services.parser, services.models))
     _operating(app, services)
     _smoke(app)
     for page in services.pages:
@@ -69,15 +66,13 @@ def create_app(services: Services) -> Flask:
     return app
 
 
-def _predicting(app: Flask, services: Services) -> None:
+def _predicting(app: Flask, predicting: Predicting) -> None:
     def endpoint(target: Target) -> Callable[[], Response]:
-        return lambda: _predict(services, target)
+        return lambda: Response(predicting.answer(target, _raw()), mimetype=JSON)
 
-    for path, target in PREDICT_PATHS.items():
+    for path, target in PATHS.items():
         app.add_url_rule(path, path.strip("/"), endpoint(target), methods=["POST"])
-
-
-PREDICT_PATHS: Mapping[str, Target] = {"/predict_bid": "bid", "/predict_vol": "vol", "/predict_volatility": "vol"}
+    app.wsgi_app = Direct(app.wsgi_app, predicting, MAX_BODY_BYTES)  # type: ignore[method-assign]
 
 
 def _operating(app: Flask, services: Services) -> None:
@@ -132,92 +127,16 @@ def _smoke(app: Flask) -> None:
 
     @app.post("/test_post")
     def test_post() -> Response:
-        return _json({"received": _body()})
+        return _json({"received": load_object(_raw())})
 
 
-def _predict(services: Services, target: Target) -> Response:
-    body = _body()
-    served = services.models.get(target)
-    if served is None:
-        raise problems.unavailable(f"no {target} model is loaded yet; GET /readyz tells when")
-    if body.keys() == {"symbol"}:
-        rows = _from_redis(services, body["symbol"])
-    elif body.keys() == {"data"}:
-        rows = services.parser.rows(body["data"])
-    else:
-        raise invalid("", 'want exactly one of the members "symbol" and "data"')
-    # A price of 1e300 overflows on the way; the check below says so.
-    with np.errstate(all="ignore"):
-        prediction = served.forecast(rows.matrix)
-    _check_possible(prediction)
-    return _json(_answer(served, target, rows, prediction))
-
-
-def _from_redis(services: Services, symbol: object) -> Rows:
-    known = services.settings.symbols
-    if not isinstance(symbol, str):
-        raise invalid("/symbol", "want text such as BTC/USD")
-    if symbol not in known:
-        raise Problem(HTTPStatus.NOT_FOUND, "unknown-symbol", f"unknown symbol; this lake has {', '.join(known)}")
-    try:
-        row = services.latest(symbol)
-    except RetryableError as error:
-        raise problems.unavailable(str(error)) from error
-    ttl = services.settings.features_ttl_s
-    if row is None:
-        raise _stale(f"no features of {symbol} within the last {ttl} s: its feed is silent or has not started")
-    age = (datetime.now(UTC) - datetime.fromisoformat(row["received_at"])).total_seconds()
-    if age > ttl:
-        raise _stale(f"the newest features of {symbol} are {age:.0f} s old, more than {ttl} s")
-    if row["spec"] != services.parser.spec:
-        raise _stale(f"features of {symbol} are of definitions {row['spec']}, not {services.parser.spec}: restart both")
-    labels = {name: row[name] for name in ("symbol", "spec", "epoch", "seq")}
-    return Rows(services.parser.named(row["values"]).matrix, [{**labels, "as_of": row["ts"]}])
-
-
-def _stale(detail: str) -> Problem:
-    return Problem(HTTPStatus.CONFLICT, "stale-features", detail)
-
-
-def _check_possible(prediction: Prediction) -> None:
-    edges = np.isfinite(prediction.lower_95) & np.isfinite(prediction.upper_95) & (prediction.value > 0)
-    if not edges.all():
-        row = int(np.flatnonzero(~edges.all(axis=1))[0])
-        detail = "no forecast can be made of these features: a believable price (bid, last or mid) must be known"
-        raise Problem(HTTPStatus.CONFLICT, "no-forecast", f"row {row}: {detail}", [FieldError(f"/data/{row}", detail)])
-
-
-def _answer(served: Served, target: Target, rows: Rows, prediction: Prediction) -> dict[str, Any]:
-    horizons = served.forecaster.horizons_s
-    calibration = served.calibration_id
-    fields = tuple(Prediction.__dataclass_fields__)
-    columns = [getattr(prediction, name).tolist() for name in fields]
-    out = []
-    for labels, *per_field in zip(rows.labels, *columns, strict=True):
-        forecasts = [
-            {"horizon_s": horizon, **dict(zip(fields, values, strict=True))}
-            for horizon, *values in zip(horizons, *per_field, strict=True)
-        ]
-        out.append({**EMPTY_LABELS, **labels, "forecasts": forecasts, "calibration": calibration})
-    return {
-        "model": target,
-        "version": str(served.version),
-        "horizons_s": horizons,
-        "rows": out,
-        "prediction": columns[0],
-    }
-
-
-EMPTY_LABELS: Mapping[str, None] = {"symbol": None, "as_of": None, "spec": None, "epoch": None, "seq": None}
-
-
-def _body() -> dict[str, Any]:
-    if request.mimetype != "application/json":
+def _raw() -> bytes:
+    if request.mimetype != JSON:
         got = request.mimetype or "none"
         raise Problem(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", f"want application/json, got {got[:100]}"
         )
-    return load_object(request.get_data(cache=False))
+    return request.get_data(cache=False)
 
 
 def _authorise(settings: Settings) -> None:
@@ -250,4 +169,4 @@ def _outcome(check: Check) -> dict[str, Any]:
 
 
 def _json(body: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    return Response(orjson.dumps(body), status, mimetype="application/json")
+    return Response(orjson.dumps(body), status, mimetype=JSON)

@@ -30,10 +30,15 @@ def install(app: Flask) -> None:
     def end(response: Response) -> Response:
         # The rule, not the path: invented paths must not make new series.
         route = request.url_rule.rule if request.url_rule else "none"
-        count, seconds = _series(route, request.method if request.url_rule else "any", response.status_code)
-        count.inc()
-        seconds.observe(time.perf_counter() - g.begun)
+        count(route, request.method if request.url_rule else "any", response.status_code, g.begun)
         return response
+
+
+def count(route: str, method: str, status: int, begun: float) -> None:
+    """Counts one answer to a request that came at ``begun`` (`time.perf_counter`)."""
+    requests, seconds = _series(route, method, status)
+    requests.inc()
+    seconds.observe(time.perf_counter() - begun)
 
 
 @cache

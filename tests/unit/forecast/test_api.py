@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
@@ -85,6 +86,9 @@ def _values() -> dict[str, float | None]:
     return {name: None if np.isnan(v) else float(v) for name, v in zip(NAMES, row, strict=True)}
 
 
+_VALUES = _values()
+
+
 def _redis_row(age_s: float = 0.0, **more: object) -> dict[str, Any]:
     now = as_json_time(datetime.now(UTC) - timedelta(seconds=age_s))
     row = {"symbol": SYMBOL, "ts": now, "received_at": now, "spec": SPEC, "epoch": 1, "seq": 9, "values": _values()}
@@ -153,8 +157,19 @@ def test_wrong_method_type_size_and_syntax_are_problems(world: World, monkeypatc
     assert "POST" in refused.headers["Allow"]
     _problem(world.client.post("/predict_bid", data="{}", content_type="text/plain"), 415)
     _problem(world.client.post("/predict_bid", data="{", content_type="application/json"), 400)
-    world.client.application.config["MAX_CONTENT_LENGTH"] = 10
-    _problem(world.post("/predict_bid", {"data": [1.0] * 20}), 413)
+    too_large = b" " * (api.MAX_BODY_BYTES + 1)
+    _problem(world.client.post("/predict_bid", data=too_large, content_type="application/json"), 413)
+
+
+@pytest.mark.parametrize("body", [{"data": [_VALUES] * 2}, {"data": [{"bid": 1.0}]}, {"data": []}])
+def test_the_direct_way_answers_as_flask_does(world: World, body: dict[str, Any]) -> None:
+    raw = orjson.dumps(body)
+    direct = world.client.post("/predict_vol", data=raw, content_type="application/json")
+    flask = world.client.post("/predict_vol", data=raw, content_type="application/json; charset=utf-8")
+    assert (direct.status, direct.data, direct.content_type) == (flask.status, flask.data, flask.content_type)
+    told = world.client.get("/metrics").text
+    line = f'http_requests_total{{method="POST",route="/predict_vol",status="{direct.status_code}"}}'
+    assert float(told.split(line)[1].split()[0]) >= 2
 
 
 def test_stale_features_are_told_apart(world: World) -> None:
