@@ -1,4 +1,4 @@
-"""Answers /predict_*, from the bytes of a body to the bytes of an answer; past Flask where nothing else is to be done."""
+"""Answers /predict_*, from the bytes of a body to those of an answer; past Flask where nothing else is to be done."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
