@@ -29,8 +29,6 @@ from lakehouse.stores import bronze
 from lakehouse.stores.questdb import QuestDB
 
 log = logging.getLogger(__name__)
-# Events of the next day that came before the last of this one decide whether those caused a row.
-AFTER = timedelta(minutes=10)
 VALUES = ("value", "lower", "upper", "lower_95", "upper_95", "baseline")
 Fetch = Callable[[str, str], Served]
 
@@ -71,7 +69,7 @@ def replay(questdb: QuestDB, config: EngineConfig, fetch: Fetch, symbol: str, da
 def recomputed(questdb: QuestDB, config: EngineConfig, symbol: str, start: datetime, end: datetime) -> pl.DataFrame:
     """The live rows of a span as the engine makes them today, from bronze in log order, lead-in included."""
     state, found = State.empty(config), []
-    for piece in bronze.live_between(questdb, symbol, start - LEAD_IN, end + AFTER):
+    for piece in bronze.live_behind(questdb, symbol, start - LEAD_IN, end):
         state, rows = fold(state, piece)
         found.append(rows.filter(pl.col("ts").is_between(start, end, closed="left")))
     if not found:

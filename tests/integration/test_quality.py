@@ -42,19 +42,26 @@ def _config(settings: Settings) -> EngineConfig:
 
 
 def _serve_a_day(questdb: QuestDB, settings: Settings) -> pl.DataFrame:
-    """Trades of a day in bronze, the live rows they cause in silver, and a forecast of each row in gold."""
-    questdb.write(BRONZE_TRADES, trades(DAY, count=400))
+    """Trades of a day in bronze, the live rows they cause in silver, and a forecast of each row in gold.
+
+    The day ends with an outage: its last trade was refilled after the next day's first had come, and caused no row.
+    """
+    day = trades(DAY, count=402)
+    midnight = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC) + timedelta(days=1)
+    late = pl.Series([*day["ts"][:-2], midnight + timedelta(minutes=30), midnight - timedelta(milliseconds=1)])
+    questdb.write(BRONZE_TRADES, day.with_columns(ts=late.cast(day["ts"].dtype)))
     questdb.wait_applied([BRONZE_TRADES.name])
     config = _config(settings)
     found = []
     state = State.empty(config)
     start = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC)
-    for piece in bronze.live_between(questdb, BTC[0], start, start + timedelta(days=1)):
+    for piece in bronze.live_between(questdb, BTC[0], start, start + timedelta(days=2)):
         state, rows = fold(state, piece)
         found.append(rows)
     head = {"origin": pl.lit("live"), "spec": pl.lit(spec_hash(config)), "run": pl.lit(0, pl.Int64)}
     silver = pl.concat(found).with_columns(**head)
     questdb.write(SILVER, silver)
+    silver = silver.filter(pl.col("ts") < midnight)
     rule = simple_rule("bid", NAMES, spec_hash(config))
     made = rule.forecast(silver.select(NAMES).to_numpy())
     for i, horizon in enumerate(HORIZONS_S):

@@ -63,6 +63,20 @@ def live_between(
     yield from _by_log(questdb, mine, prefix)
 
 
+def live_behind(questdb: QuestDB, symbol: str, start: datetime, end: datetime) -> Iterator[pl.DataFrame]:
+    """What the rows of a symbol with ``start <= ts < end`` were made of, in pieces, by (epoch, seq).
+
+    Those are the live events from ``start`` on that had come by the time the last one before ``end`` came. Among them
+    may be events after ``end``: behind those, what was refilled late has caused no row of its own.
+    """
+    mine = f"symbol = {text(symbol)} AND origin = 'live' AND ts >= {instant(start)}"
+    before = f"{mine} AND ts < {instant(end)}"
+    last = [questdb.rows(f"SELECT epoch, max(seq) FROM {table} WHERE {before} GROUP BY epoch") for table in TABLES]
+    if any(last):
+        epoch, seq = max(position for rows in last for position in rows)
+        yield from _by_log(questdb, f"{mine} AND (epoch < {epoch} OR (epoch = {epoch} AND seq <= {seq}))")
+
+
 def sparse_symbols(questdb: QuestDB) -> frozenset[str]:
     """The symbols whose trade ids are known not to be dense, so that holes cannot be seen."""
     newest = "SELECT * FROM meta_symbols LATEST ON ts PARTITION BY symbol"
