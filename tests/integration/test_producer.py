@@ -56,16 +56,11 @@ def truth(feed: Feeds, symbol: str, since: datetime) -> dict[int, Trade]:
 
 
 def test_an_acknowledged_stream_that_stays_silent_is_asked_anew(fresh_lake: Settings, tmp_path: Path) -> None:
-    faults: list[dict[str, Any]] = [
-        {"kind": "silent", "symbol": ETH, "channel": "trade", "until": 12},
-        {"kind": "maintenance", "from": 30, "until": 33},
-    ]
+    faults = [{"kind": "silent", "symbol": ETH, "channel": "trade", "until": 12}]
     with feeds(fresh_lake, tmp_path, faults) as feed:
         feed.processes.start("simulator", "producer")
         eventually(complete(feed, 10, (BTC, SOL)), PATIENCE_S)
         eventually(complete(feed, 10), PATIENCE_S)
-        eventually(lambda: "maintenance: over" in gap_reasons(feed, BTC), PATIENCE_S)
-        eventually(complete(feed, 100), PATIENCE_S)
         assert feed.metric("ws_reconnects_total") == 0
         assert feed.metric("exchange_status", state="online") == 1
 
