@@ -1,10 +1,11 @@
 """How fast the full path is beside the bare one, on the same messages in the same run; and whether memory stays flat.
 
-python -m bench.ingest [--events N] [--symbols K] [--interval-ms MS] [--raw-limit FILE] [--memory]
+python -m bench.ingest [--events N] [--symbols K] [--interval-ms MS] [--members M] [--raw-limit FILE] [--memory]
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,8 @@ from ingestion.migrate import migrate
 from lakehouse.settings import EVENTS_TOPIC, Settings
 from lakehouse.stores import kafka
 from lakehouse.stores.questdb import QuestDB
-from stack.local import SERVERS, LocalServers, running, scratch_settings
+from stack.envfile import child_environment
+from stack.local import SERVERS, LocalServers, free_ports, running, scratch_settings
 
 BARE_TABLE = (
     "CREATE TABLE bare_trades (ts TIMESTAMP, symbol SYMBOL, trade_id LONG, price DOUBLE, qty DOUBLE, side SYMBOL, "
@@ -50,10 +52,21 @@ def bare(settings: Settings, program: Path) -> float:
     return float(json.loads(done.stdout.splitlines()[-1])["bare_per_s"])
 
 
-def full(servers: LocalServers, events: int, sample: Callable[[int, psutil.Process], None] | None = None) -> float:
-    """Events per second of `ingestion.consumer`, from its first commit to its last (so without its start)."""
+def full(
+    servers: LocalServers,
+    events: int,
+    sample: Callable[[int, psutil.Process], None] | None = None,
+    members: int = 1,
+) -> float:
+    """Events per second of `ingestion.consumer`, from its first commit to its last (so without its start).
+
+    Args:
+        sample: told the events done and the first member's process, again and again.
+        members: consumers in the group, each a process of its own.
+    """
     # Of the same group, to ask for its offsets; it never joins.
     watcher = kafka.consumer(servers.settings)
+    others = [_member(servers.settings) for _ in range(members - 1)]
     servers.start("consumer")
     process = psutil.Process(servers.pid("consumer"))
     began, first, done = 0.0, 0, 0
@@ -68,8 +81,21 @@ def full(servers: LocalServers, events: int, sample: Callable[[int, psutil.Proce
             raise RuntimeError(f"the consumer stands at {done} of {events}: see its log")
         time.sleep(0.02)
     seconds = time.perf_counter() - began
+    for other in others:
+        other.terminate()
+        other.wait()
     servers.stop("consumer")
     return (events - first) / seconds
+
+
+def _member(settings: Settings) -> subprocess.Popen[bytes]:
+    """One more consumer, on a metrics port of its own."""
+    mine = settings.model_copy(update={"consumer_metrics_port": free_ports(1)[0]})
+    return subprocess.Popen(
+        [sys.executable, "-m", "ingestion.consumer"],
+        env=os.environ | child_environment(mine),
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def _committed(watcher: Consumer, partitions: int) -> int:
@@ -84,7 +110,7 @@ def compare(servers: LocalServers, asked: argparse.Namespace) -> dict[str, objec
     questdb.execute(BARE_TABLE)
     bare_per_s = bare(servers.settings, asked.raw_limit)
     questdb.wait_applied(["bare_trades"])
-    full_per_s = full(servers, asked.events)
+    full_per_s = full(servers, asked.events, members=asked.members)
     questdb.wait_applied(["bronze_trades", "bronze_quotes", "silver_features"], 120)
     tables = ("bronze_trades", "bronze_quotes", "silver_features")
     rows = {table: questdb.rows(f"SELECT count() FROM {table}")[0][0] for table in tables}
@@ -128,6 +154,7 @@ def main() -> None:
     parser.add_argument("--quotes", action="store_true", help="trades and quotes, which the bare path cannot read")
     parser.add_argument("--interval-ms", type=int, default=1000, help="0: a silver row per event")
     parser.add_argument("--batch", type=int, default=20_000, help="most events per batch of the consumer")
+    parser.add_argument("--members", type=int, default=1, help="consumers in the group")
     parser.add_argument("--raw-limit", type=Path, default=Path("../shared/tools/raw_limit.py"))
     parser.add_argument("--memory", action="store_true", help="measure memory instead, e.g. over --events 5000000")
     asked = parser.parse_args()
@@ -140,7 +167,7 @@ def main() -> None:
         )
         with running(settings, *SERVERS) as servers:
             found = (memory if asked.memory else compare)(servers, asked)
-    head = {name: getattr(asked, name) for name in ("events", "symbols", "per_second", "interval_ms")}
+    head = {name: getattr(asked, name) for name in ("events", "symbols", "per_second", "interval_ms", "members")}
     print(json.dumps({**head, **found}))
 
 
