@@ -81,7 +81,7 @@ def _decide(
     fold: Fold,
     before: list[tuple[Decision, ...]],
 ) -> tuple[Decision, ...]:
-    firsts, library = [rule.kind for rule in fold.fitted.best], gate.pick_library(evidence)
+    firsts, library = [rule.kind for rule in fold.fitted.best], gate.pick_library(target, evidence)
     corrected = [d.candidate.shares is not None for d in before[-1]] if before else [False] * len(HORIZONS_S)
     return tuple(
         gate.decide(target, evidence, j, overlaps[j], firsts[j], library, corrected[j]) for j in range(len(HORIZONS_S))

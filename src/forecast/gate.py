@@ -12,13 +12,18 @@ from forecast.losses import diebold_mariano
 from forecast.targets import Array, Target
 from forecast.walkforward import Fold
 
-# Shares of (linear part, booster's margin) that may be served.
-STRAIGHT = ((0.5, 0.0), (1.0, 0.0))
-BOOSTED = ((0.5, 0.5), (1.0, 0.5), (1.0, 1.0))
-LEAST_GAIN = {"vol": 0.005, "bid": 0.0005}
-# Volatility can be forecast, so a correction needs only some evidence. Returns mostly cannot: of five corrections at
-# five horizons one wins by luck, so the bid asks for 5 % over all of them together (Bonferroni).
-MOST_P = {"vol": 0.10, "bid": 0.05 / 25}
+# Shares of (linear part, booster's margin) that may be served. Of a return's forecast half at most: what is forecast
+# is so little beside the noise that the fitted size is always too large.
+STRAIGHT: dict[Target, tuple[tuple[float, float], ...]] = {"vol": ((0.5, 0.0), (1.0, 0.0)), "bid": ((0.5, 0.0),)}
+BOOSTED: dict[Target, tuple[tuple[float, float], ...]] = {
+    "vol": ((0.5, 0.5), (1.0, 0.5), (1.0, 1.0)),
+    "bid": ((0.5, 0.5),),
+}
+LEAST_GAIN = 0.005
+# Volatility can be forecast, so a correction needs only some evidence. Returns mostly cannot: of all corrections tried
+# at five horizons in every fold one wins by luck, so the bid asks for much more, and for more than one stretch of time.
+MOST_P = {"vol": 0.10, "bid": 0.002}
+LEAST_FOLDS = {"vol": 1, "bid": 2}
 RIVAL_GAIN = 0.005
 
 
@@ -64,10 +69,10 @@ class Evidence:
     corrections: Mapping[Candidate, Array]
 
 
-def candidates(fold: Fold) -> list[Candidate]:
+def candidates(target: Target, fold: Fold) -> list[Candidate]:
     """The corrections that this fold's parts allow."""
-    straight = [Candidate("linear", shares) for shares in STRAIGHT]
-    return straight + [Candidate(name, shares) for name in fold.margins for shares in BOOSTED]
+    straight = [Candidate("linear", shares) for shares in STRAIGHT[target]]
+    return straight + [Candidate(name, shares) for name in fold.margins for shares in BOOSTED[target]]
 
 
 def values(target: Target, fold: Fold, candidate: Candidate, scale: Array) -> Array:
@@ -88,17 +93,17 @@ def weigh(target: Target, fold: Fold, truth: Array, scale: Array, known: int) ->
     def losses(value: Array) -> Array:
         return loss(target, truth[:known], value[:known]).astype(np.float32)
 
-    corrections = {c: losses(values(target, fold, c, scale)) for c in candidates(fold)}
+    corrections = {c: losses(values(target, fold, c, scale)) for c in candidates(target, fold)}
     return Evidence({name: losses(value) for name, value in fold.rules.items()}, corrections)
 
 
-def pick_library(evidence: Sequence[Evidence]) -> Library:
+def pick_library(target: Target, evidence: Sequence[Evidence]) -> Library:
     """Whose boosters may be served: XGBoost's, unless LightGBM's lost clearly less over all horizons and folds."""
     if not evidence:
         return "xgboost"
     means: dict[str, float] = {}
     for candidate in evidence[0].corrections:
-        if candidate.shares == BOOSTED[-1]:
+        if candidate.shares == BOOSTED[target][-1]:
             joined = np.concatenate([e.corrections[candidate] for e in evidence])
             rules = np.concatenate([e.rules[next(iter(e.rules))] for e in evidence])
             means[candidate.model] = float((joined.mean(axis=0) / rules.mean(axis=0)).mean())
@@ -118,7 +123,8 @@ def decide(
     """What to serve at one horizon, from earlier folds only.
 
     First the rule: the one that was best on the training part, unless another clearly beat it on the earlier folds.
-    Then the model: the best correction, if it clearly beat that rule there. Clearly: by `LEAST_GAIN` and `MOST_P`.
+    Then the model: the best correction, if it clearly beat that rule there. Clearly: by `LEAST_GAIN` and `MOST_P`, on
+    `LEAST_FOLDS` of them at least.
     Where a correction of volatility serves already, it stays for as long as the gain does: one stretch of noise, which
     leaves the gain and takes the proof, is no reason to go back.
 
@@ -137,9 +143,9 @@ def decide(
     corrections = {c: _joined([e.corrections[c] for e in evidence], horizon) for c in allowed}
     best = min(corrections, key=lambda c: float(corrections[c].mean()))
     gain, p = _gain(corrections[best], rules[rule], overlap)
-    if corrected and target == "vol" and gain >= LEAST_GAIN[target]:
+    if corrected and target == "vol" and gain >= LEAST_GAIN:
         return Decision(best, gain, p, f"{best.name} is still ahead of {rule} on {len(evidence)} earlier folds")
-    if _clear(target, gain, p):
+    if _clear(target, gain, p) and len(evidence) >= LEAST_FOLDS[target]:
         return Decision(best, gain, p, f"{best.name} beat {rule} on {len(evidence)} earlier fold(s)")
     return Decision(Candidate(rule), gain, p, f"{best.name} did not clearly beat {rule}: the rule stays")
 
@@ -155,4 +161,4 @@ def _gain(losses: Array, other: Array, overlap: int) -> tuple[float, float]:
 
 
 def _clear(target: Target, gain: float, p: float) -> bool:
-    return gain >= LEAST_GAIN[target] and p <= MOST_P[target]
+    return gain >= LEAST_GAIN and p <= MOST_P[target]

@@ -53,6 +53,9 @@ def test_luck_that_would_do_for_volatility_does_not_for_the_bid() -> None:
     assert 0.002 < gate.decide("bid", [some], 0, 5, "ewma", "xgboost").p < 0.1
     assert gate.decide("bid", [some], 0, 5, "ewma", "xgboost").candidate.model == "ewma"
     assert gate.decide("vol", [some], 0, 5, "ewma", "xgboost").candidate.model == "xgboost"
+    ample = evidence(0.1, 5000)
+    assert gate.decide("bid", [ample], 0, 5, "ewma", "xgboost").candidate.model == "ewma"
+    assert gate.decide("bid", [ample, ample], 0, 5, "ewma", "xgboost").candidate.model == "xgboost"
 
 
 def test_a_rule_gives_way_only_to_a_clearly_better_rule() -> None:
@@ -66,9 +69,9 @@ def test_the_rival_library_must_be_clearly_better() -> None:
     xgboost = base.corrections[Candidate("xgboost", (1.0, 1.0))]
     near = replace(base, corrections={**base.corrections, Candidate("lightgbm", (1.0, 1.0)): xgboost * 0.999})
     far = replace(base, corrections={**base.corrections, Candidate("lightgbm", (1.0, 1.0)): xgboost * 0.9})
-    assert gate.pick_library([near]) == "xgboost"
-    assert gate.pick_library([far]) == "lightgbm"
-    assert gate.pick_library([]) == "xgboost"
+    assert gate.pick_library("vol", [near]) == "xgboost"
+    assert gate.pick_library("vol", [far]) == "lightgbm"
+    assert gate.pick_library("vol", []) == "xgboost"
 
 
 def test_decisions_use_earlier_folds_only(markets: Callable[[int, int], Dataset]) -> None:
