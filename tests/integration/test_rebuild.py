@@ -1,14 +1,16 @@
 """Rebuilt rows equal live ones, replace incomplete ones for training, and count only when their run is whole."""
 
 import itertools
+import threading
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
 
 from features.engine import State, fold
 from features.spec import NAMES, spec_hash
+from ingestion.mender import Mender
 from ingestion.migrate import SILVER
 from ingestion.rebuild import rebuild, span
 from ingestion.restore import engine_config
@@ -173,7 +175,10 @@ def test_late_trades_take_their_place(settings: Settings) -> None:
     assert tops["live"] < 200.0
 
 
-def test_rows_served_without_a_late_trade_are_made_anew_once(settings: Settings) -> None:
+def test_rows_served_without_a_late_trade_are_made_anew_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingestion.stale.LOOK_BACK", datetime.now(UTC) - START + timedelta(hours=1))
     questdb = QuestDB(settings)
     # A gap stands in the place of a trade now and then: numbered anew, so that only the one below is missing.
     ids = itertools.count(1)
@@ -184,13 +189,14 @@ def test_rows_served_without_a_late_trade_are_made_anew_once(settings: Settings)
         send(settings, batch)
         with consuming(settings):
             wait_done(settings)
-    config, soon = engine_config(settings, questdb), START + timedelta(hours=1)
-    # The ledger's view follows the table a moment later; until then the hole counts as open.
-    written = eventually(lambda: renew(questdb, config, "ETH/USD", soon))
+    stop = threading.Event()
+    Mender(settings, lambda: ["ETH/USD"], stop).start(every_s=0.2)
+    ((written,),) = eventually(lambda: questdb.rows('SELECT "rows" FROM meta_runs'))
     rows = table(settings, "silver_features", "ts").filter(pl.col("symbol") == "ETH/USD")
     live, made = (rows.filter(pl.col("origin") == origin) for origin in ("live", "rebuilt"))
     assert written == made.height == live.height
     assert made["trades_1m"][-1] == live["trades_1m"][-1]
     after = pl.col("ts").is_between(missed.ts, missed.ts + timedelta(seconds=9))
     assert made.filter(after)["trades_10s"].to_list() == [n + 1 for n in live.filter(after)["trades_10s"]]
-    assert renew(questdb, config, "ETH/USD", soon) == 0
+    assert renew(questdb, engine_config(settings, questdb), "ETH/USD", datetime.now(UTC)) == 0
+    stop.set()
