@@ -12,6 +12,7 @@ from prometheus_client import Counter, Gauge, Histogram
 TRADES = Counter("trades_ingested", "Trades written to bronze.", ["symbol", "source"])
 QUOTES = Counter("quotes_ingested", "Quotes written to bronze.", ["symbol", "source"])
 ROWS = Counter("feature_rows_written", "Live feature rows written to silver.", ["symbol"])
+RENEWED = Counter("feature_rows_renewed", "Feature rows made anew since trades came late.", ["symbol"])
 DUPLICATES = Counter("duplicates_dropped", "Trades dropped because bronze held their id.", ["symbol"])
 DEAD = Counter("dead_letters", "Messages and rows set aside.", ["reason"])
 RETRIES = Counter("retries", "Steps that had to be repeated because a server was away.", ["server"])

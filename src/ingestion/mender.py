@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
+from ingestion import consumer_metrics as metrics
 from ingestion.restore import engine_config
 from ingestion.stale import renew
 from lakehouse.errors import LakeError, RetryableError
@@ -40,7 +41,7 @@ class Mender:
         while not self._stop.wait(every_s):
             for symbol in self._owned():
                 try:
-                    self.mend(questdb, symbol)
+                    metrics.RENEWED.labels(symbol).inc(self.mend(questdb, symbol))
                 except LakeError as error:
                     log.info("%s: not mended this time: %s", symbol, error)
         questdb.close()
