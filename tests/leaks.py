@@ -21,11 +21,17 @@ def leaks(settings: Settings, folder: Path) -> list[str]:
     """Files below ``folder`` that hold a secret, but for those outside logs that only their owner can read."""
     secrets, found = secrets_of(settings), []
     for path in (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()):
-        private = path.stat().st_mode & 0o077 == 0 and "logs" not in path.parts and path.suffix not in (".db", ".log")
-        if not private:
+        logged = "logs" in path.parts or path.suffix in (".db", ".log")
+        if logged or not _private(path, folder):
             data = path.read_bytes()
             found += [f"{path}: {name}" for name, value in secrets.items() if value in data]
     return found
+
+
+def _private(path: Path, folder: Path) -> bool:
+    """Whether only its owner can read a file: by its own mode, or by that of a folder on the way to it."""
+    way = (path, *(parent for parent in path.parents if parent.is_relative_to(folder) and parent != folder))
+    return any(step.stat().st_mode & 0o077 == 0 for step in way)
 
 
 def told(settings: Settings, processes: Iterable[psutil.Process]) -> list[str]:

@@ -81,6 +81,8 @@ def prepare_minio(settings: Settings, paths: Layout) -> None:
     if not (paths.servers / "minio").exists():
         raise FatalError(f"MinIO not found in {paths.servers}: run scripts/up.sh --full, which builds it once")
     (paths.state / "minio/data").mkdir(parents=True, exist_ok=True)
+    # MinIO keeps its users' keys in files that everybody could read.
+    (paths.state / "minio").chmod(0o700)
     password = settings.minio_root_password.get_secret_value()
     lines = f"MINIO_ROOT_USER={settings.minio_root_user}\nMINIO_ROOT_PASSWORD={password}\n"
     write_private(paths.state / "minio/minio.env", lines)
