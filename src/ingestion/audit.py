@@ -11,7 +11,7 @@ from lakehouse.stores.questdb import QuestDB
 
 log = logging.getLogger(__name__)
 
-EVERY_S = 600.0
+SOONEST_S, EVERY_S = 30.0, 600.0
 LARGEST = 2_000_000
 _MINUTE = timedelta(minutes=1)
 

@@ -96,15 +96,17 @@ def _tails(settings: Settings) -> dict[str, Tail]:
 
 
 def _audit(settings: Settings, refill: Refill, stop: threading.Event) -> None:
-    """Reports the lake's holes now and then; a lake that is away only makes it later."""
+    """Reports the lake's holes now and then, sooner after a start: the consumer may still be catching up then."""
     questdb = QuestDB(settings)
+    pause = audit.SOONEST_S
     while True:
         try:
             refill.report(_lake_holes(questdb, settings.symbols))
         except LakeError as error:
             log.info("no audit this time: %s", error)
-        if stop.wait(audit.EVERY_S):
+        if stop.wait(pause):
             return
+        pause = min(2 * pause, audit.EVERY_S)
 
 
 def _lake_holes(questdb: QuestDB, symbols: Sequence[str]) -> dict[str, list[Hole]]:
