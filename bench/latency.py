@@ -12,12 +12,14 @@ import json
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import numpy as np
 
+from lakehouse.errors import RetryableError
 from lakehouse.messages import SCHEMA_HEADER, encode
 from lakehouse.records import Quote
 from lakehouse.settings import EVENTS_TOPIC, Settings
@@ -26,7 +28,11 @@ from lakehouse.stores.redis import Redis
 from stack.local import running, scratch_settings
 
 WARM_UP_S = 5.0
-STEPS = ("predict", "store", "publish")
+# Steps of a batch, by the process whose metrics tell them.
+STEPS = {
+    "consumer": ("read", "deduplicate", "bronze", "fold", "silver", "redis", "commit"),
+    "predictor": ("predict", "store", "publish"),
+}
 
 
 class Listener:
@@ -38,11 +44,13 @@ class Listener:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
-        for row in Redis(self._settings).follow("forecasts", self._settings.symbols):
-            if row is not None:
-                now = time.time()
-                received = datetime.fromisoformat(row["received_at"]).timestamp()
-                self.seen.append((received, (now - received) * 1e3))
+        # Redis ends before we do.
+        with suppress(RetryableError):
+            for row in Redis(self._settings).follow("forecasts", self._settings.symbols):
+                if row is not None:
+                    now = time.time()
+                    received = datetime.fromisoformat(row["received_at"]).timestamp()
+                    self.seen.append((received, (now - received) * 1e3))
 
 
 def send(settings: Settings, rate: float, seconds: float) -> tuple[float, int]:
@@ -61,13 +69,16 @@ def send(settings: Settings, rate: float, seconds: float) -> tuple[float, int]:
 
 
 def steps(settings: Settings) -> dict[str, tuple[float, float]]:
-    """Per step of the predictor: seconds spent and batches, from its metrics."""
-    url = f"http://{settings.bind_host}:{settings.predictor_metrics_port}/metrics"
-    lines = dict(line.rsplit(" ", 1) for line in httpx.get(url).text.splitlines() if not line.startswith("#"))
+    """Per step of consumer and predictor: seconds spent and batches, from their metrics."""
     found = {}
-    for step in STEPS:
-        name = f'predictor_step_seconds_{{}}{{{{step="{step}"}}}}'
-        found[step] = (float(lines.get(name.format("sum"), 0)), float(lines.get(name.format("count"), 0)))
+    for process, names in STEPS.items():
+        port = getattr(settings, f"{process}_metrics_port")
+        text = httpx.get(f"http://{settings.bind_host}:{port}/metrics").text
+        lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+        for step in names:
+            name = f'{process}_step_seconds_{{}}{{{{step="{step}"}}}}'
+            told = (float(lines.get(name.format("sum"), 0)), float(lines.get(name.format("count"), 0)))
+            found[f"{process}_{step}"] = told
     return found
 
 

@@ -33,6 +33,8 @@ from lakehouse.stores.redis import Redis, as_json_time
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+# Every row is told, so that each gets its forecast; more of a symbol in one batch than this, and we are behind.
+MOST_PUBLISHED = 32
 BRONZE = {"trade": BRONZE_TRADES, "quote": BRONZE_QUOTES, "gap": BRONZE_GAPS}
 
 
@@ -112,7 +114,9 @@ class Pipeline:
             refused = self._write(SILVER, rows)
             self._set_aside([_dead_row(part, rows.row(i, named=True), error) for i, error in refused])
         with metrics.timed("redis"):
-            newest = rows.group_by("symbol", maintain_order=True).last()
+            newest = rows
+            if rows.height > MOST_PUBLISHED:
+                newest = rows.group_by("symbol", maintain_order=True).tail(MOST_PUBLISHED)
             messages = [_message(row) for row in newest.iter_rows(named=True)]
             self._retry("redis", lambda: self._stores.redis.publish("features", messages))
         metrics.count_rows(rows)
