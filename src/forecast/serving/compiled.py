@@ -32,6 +32,8 @@ from lakehouse.settings import HORIZONS_S
 
 log = logging.getLogger(__name__)
 TOLERANCE = 1e-9
+# No other thread of Python's runs during one call of the kernel: about a millisecond for so many rows.
+ROWS_AT_ONCE = 64
 FIELDS = len(fields(Prediction))
 
 
@@ -44,9 +46,12 @@ class Compiled:
 
     def forecast(self, matrix: Array, quantiles: Array) -> Prediction:
         """As `Forecaster.forecast`, with a calibration's quantiles (horizons, levels)."""
-        out = np.empty((FIELDS, len(matrix), len(HORIZONS_S)))
-        kernel.forecast(self.plan, self.trees, quantiles, np.ascontiguousarray(matrix), out)
-        return Prediction(*out)
+        matrix, parts = np.ascontiguousarray(matrix), []
+        for start in range(0, max(1, len(matrix)), ROWS_AT_ONCE):
+            rows = matrix[start : start + ROWS_AT_ONCE]
+            parts.append(np.empty((FIELDS, len(rows), len(HORIZONS_S))))
+            kernel.forecast(self.plan, self.trees, quantiles, rows, parts[-1])
+        return Prediction(*(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)))
 
 
 def compile_forecaster(forecaster: Forecaster, columns: Sequence[str], folder: Path | None = None) -> Compiled | None:
