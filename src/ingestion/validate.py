@@ -1,6 +1,7 @@
 """Says of each event of a batch whether bronze can take it, and if not, why; pure."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 
 import polars as pl
 
@@ -26,6 +27,12 @@ def reasons(events: pl.DataFrame, future_tolerance_s: float) -> pl.Series:
 
     Reasons: ``unknown_type``, ``missing_field``, ``bad_symbol``, ``bad_value``, ``bad_time``, ``future``.
     """
+    return events.select(_reason(future_tolerance_s))["reason"]
+
+
+# Putting the expression together takes longer than checking one event with it.
+@cache
+def _reason(future_tolerance_s: float) -> pl.Expr:
     ahead = (pl.col("ts") - pl.col("received_at")).dt.total_microseconds()
     checks = [
         (_where_not(pl.col("type").is_in(list(_REQUIRED))), "unknown_type"),
@@ -39,8 +46,7 @@ def reasons(events: pl.DataFrame, future_tolerance_s: float) -> pl.Series:
         (_where_not(pl.col("ts").dt.year().is_between(1971, 2250)), "bad_time"),
         (ahead > future_tolerance_s * 1e6, "future"),
     ]
-    first = pl.coalesce([pl.when(bad).then(pl.lit(reason)) for bad, reason in checks])
-    return events.select(first.alias("reason"))["reason"]
+    return pl.coalesce([pl.when(bad).then(pl.lit(reason)) for bad, reason in checks]).alias("reason")
 
 
 def _where_not(good: pl.Expr) -> pl.Expr:
