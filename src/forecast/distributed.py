@@ -161,7 +161,7 @@ def prepare(sample: Dataset, target: Target, tuning: Tuning) -> Prepared:
     label = fitting.labels(target, truth, baselines.predict(rules, target, features), baselines.row_scale(features))
     overlaps = [dataset.overlap_rows(sample, horizon) for horizon in HORIZONS_S]
     linear = tuple(
-        fitting.fit_linear(target, table, label[:, j], tuning.prior_rows * overlap)
+        fitting.fit_linear(target, table, label[:, j], fitting.scaled(tuning, overlap).prior_rows)
         for j, overlap in enumerate(overlaps)
     )
     return Prepared(target, rules, linear)
@@ -201,21 +201,25 @@ def _train(client: Any, lake: str, parts: list[Any], tuning: Tuning) -> dict[str
     ratios: dict[str, dict[str, float]] = {}
     for target in TARGETS:
         prepared = prepare(learning, target, tuning)
-        boosters = _fit(client, prepared, parts, cuts, tuning)
+        # The boosters see every row, the sample one in `every`.
+        own = [fitting.scaled(tuning, dataset.overlap_rows(sample, horizon * every)) for horizon in HORIZONS_S]
+        boosters = _fit(client, prepared, parts, cuts, own)
         losses = client.gather(_each(client, partial(prepared.judge, boosters=boosters, start=cuts.judged), parts))
         ours, rules = np.sum(losses, axis=0)
         ratios[target] = {str(horizon): float(ours[j] / rules[j]) for j, horizon in enumerate(HORIZONS_S)}
     return ratios
 
 
-def _fit(client: Any, prepared: Prepared, parts: list[Any], cuts: Cuts, tuning: Tuning) -> list[xgboost.Booster]:
+def _fit(
+    client: Any, prepared: Prepared, parts: list[Any], cuts: Cuts, tunings: Sequence[Tuning]
+) -> list[xgboost.Booster]:
     """A booster per horizon, grown by all workers together; the rows stay where they are."""
     from xgboost import dask as xgboost_dask
 
     older = _array(client, partial(prepared.matrix, start=0, end=cuts.stop - EMBARGO_US), parts)
     newer = _array(client, partial(prepared.matrix, start=cuts.stop, end=cuts.judged - EMBARGO_US), parts)
     width, boosters = len(inputs.NAMES), []
-    for j in range(len(HORIZONS_S)):
+    for j, tuning in enumerate(tunings):
         data = xgboost_dask.DaskQuantileDMatrix(client, older[:, :width], older[:, width + j], max_bin=128)
         held = xgboost_dask.DaskQuantileDMatrix(client, newer[:, :width], newer[:, width + j], ref=data, max_bin=128)
         found = xgboost_dask.train(

@@ -1,7 +1,7 @@
 """Fits rules, linear parts and boosters to rows whose truth is known; the newest part stops the boosters early."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import lightgbm
@@ -49,6 +49,12 @@ class Tuning:
     patience: int = 20
     seed: int = 7
     threads: int = 2
+
+
+def scaled(tuning: Tuning, overlap: float) -> Tuning:
+    """What the settings ask of independent rows, asked of rows of which ``overlap`` share one horizon."""
+    more = {name: getattr(tuning, name) * overlap for name in ("leaf_rows", "ridge", "prior_rows")}
+    return replace(tuning, **more)
 
 
 def loss(target: Target, truth: Array, forecast: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -99,11 +99,9 @@ def fit(
     held = int(np.searchsorted(data.ts[rows], data.ts[rows[keep]] + 2 * HORIZONS_S[-1] * MICROS)) if len(rows) else 0
 
     def one(horizon: int) -> tuple[Linear, dict[Library, Any]]:
-        # Rows closer than the horizon share their truth: what is asked of them is asked of independent ones.
-        overlap = max(1.0, overlap_rows(data, HORIZONS_S[horizon]) * taken)
-        own = replace(tuning, leaf_rows=tuning.leaf_rows * overlap, ridge=tuning.ridge * overlap)
+        own = fitting.scaled(tuning, max(1.0, overlap_rows(data, HORIZONS_S[horizon]) * taken))
         value = label[:, horizon]
-        line = fitting.fit_linear(target, seen, value, tuning.prior_rows * overlap)
+        line = fitting.fit_linear(target, seen, value, own.prior_rows)
         start = line.predict(seen)
         older = Sample(seen[:keep], value[:keep], start[:keep])
         newer = Sample(seen[held:], value[held:], start[held:])
