@@ -62,7 +62,10 @@ def pool(reports: Reports, target: str, horizon: str) -> dict[str, Any]:
     return {
         "n": int(rows),
         "ratio": served / best if target == "vol" else math.sqrt(served / best),
-        "dm_p": float(2 * stats.norm.sf(abs(served - best) / math.sqrt(variance))) if variance else 1.0,
+        "dm_p": _p(served - best, math.sqrt(variance)),
+        "loss": served / rows,
+        "loss_ratio": served / best,
+        "error": math.sqrt(variance),
         "mean_of_sets": sum(ratios.values()) / len(ratios),
         "worst_set": max(ratios.values()),
         "unproven_claims": [
@@ -72,6 +75,19 @@ def pool(reports: Reports, target: str, horizon: str) -> dict[str, Any]:
         **{f"coverage_{level}_7d": _weeks(reports, target, horizon, level) for level in LEVELS},
         **{f"interval_over_normal_{level}": _score_ratio(reports, target, horizon, level) for level in LEVELS},
     }
+
+
+def over_horizons(pooled: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """All horizons together. Their errors are taken as perfectly correlated, so the p-value errs towards no skill."""
+    served = sum(figures["n"] * figures["loss"] for figures in pooled.values())
+    best = sum(figures["n"] * figures["loss"] / figures["loss_ratio"] for figures in pooled.values())
+    error = sum(figures["error"] for figures in pooled.values())
+    return {"ratio": served / best, "dm_p": _p(served - best, error)}
+
+
+def _p(difference: float, error: float) -> float:
+    """Two-sided normal p-value; 1 where nothing differs."""
+    return float(2 * stats.norm.sf(abs(difference) / error)) if error else 1.0
 
 
 def _weeks(reports: Reports, target: str, horizon: str, level: int) -> list[float]:
@@ -119,7 +135,10 @@ def main() -> None:
     for target in ("vol", "bid"):
         print(f"\n{target}\n{table(reports, target)}")
     horizons = list(next(iter(reports.values()))["vol"])
-    pooled = {target: {h: pool(reports, target, h) for h in horizons} for target in ("vol", "bid")}
+    pooled: dict[str, dict[str, Any]] = {
+        target: {h: pool(reports, target, h) for h in horizons} for target in ("vol", "bid")
+    }
+    pooled["vol"]["all"] = over_horizons(pooled["vol"])
     print(json.dumps({"sets": {name: body["seconds"] for name, body in reports.items()}, **pooled}))
 
 
