@@ -14,18 +14,18 @@ from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
 from features.spec import NAMES
-from forecast import models
+from forecast import baselines, conformal, inputs, learned, linear, models, targets
 from forecast.inputs import Inputs
 from forecast.models import Forecaster, Prediction
-from forecast.serving import forest, kernel
+from forecast.serving import forest, kernel, plan
 from forecast.serving.forest import Forest
 from forecast.serving.kernel import Plan, Trees
-from forecast.serving.plan import plan_of
 from forecast.targets import Array
 from lakehouse.settings import HORIZONS_S
 
@@ -63,16 +63,16 @@ def compile_forecaster(forecaster: Forecaster, columns: Sequence[str], folder: P
     if learned is not None and learned.library != "xgboost":
         log.info("%s trees are walked by their library", learned.library)
         return None
-    plan = plan_of(forecaster, columns)
+    places = plan.plan_of(forecaster, columns)
     kept = _kept(folder) if folder and learned else None
-    if kept and kept.exists():
-        return Compiled(plan, Forest.load(kept).trees)
+    if kept and (proven := _read(kept)) is not None:
+        return Compiled(places, proven.trees)
     try:
         packed = forest.pack(learned.boosters if learned else ())
     except (KeyError, ValueError) as error:
         log.warning("trees stay with XGBoost: not a plain forest of numerical splits: %r", error)
         return None
-    compiled = Compiled(plan, packed.trees)
+    compiled = Compiled(places, packed.trees)
     if not _agrees(compiled, forecaster, columns):
         return None
     if kept:
@@ -145,14 +145,25 @@ def _random_inputs(trees: Trees, width: int, count: int = 256) -> Inputs:
     return table
 
 
+def _read(kept: Path) -> Forest | None:
+    try:
+        return Forest.load(kept)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        log.warning("packing the trees anew, %s is damaged: %r", kept, error)
+        return None
+
+
 def _kept(folder: Path) -> Path:
     return folder / f"forest-{_code()}.npz"
 
 
 @cache
 def _code() -> str:
-    """Names the code that made and proved what is kept on disk."""
-    files = (Path(forest.__file__), Path(kernel.__file__))
+    """Names the code on both sides of the comparison: once any of it changes, everything is proven anew."""
+    modules = (baselines, conformal, inputs, learned, linear, models, targets, forest, kernel, plan)
+    files = [Path(str(module.__file__)) for module in modules]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 

@@ -171,6 +171,10 @@ def test_a_second_start_needs_neither_the_boosters_nor_their_library(
     assert again is not None
     rows, quantiles = _rows(5, 0.9), np.asarray(model.calibration.quantiles)
     np.testing.assert_array_equal(again.forecast(rows, quantiles).value, first.forecast(rows, quantiles).value)
+    (kept,) = tmp_path.glob("forest-*.npz")
+    kept.write_bytes(kept.read_bytes()[:1000])
+    with pytest.raises(pytest.fail.Exception, match="packed again"):
+        compile_forecaster(models.load(tmp_path), NAMES, tmp_path)
     monkeypatch.setattr(compiled, "_code", lambda: "other code")
     with pytest.raises(pytest.fail.Exception, match="packed again"):
         compile_forecaster(models.load(tmp_path), NAMES, tmp_path)
