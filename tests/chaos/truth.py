@@ -168,15 +168,20 @@ def _as_logged(verdict: Verdict, held: pl.DataFrame, log: pl.DataFrame, names: l
 
 
 def _out_of_sight(verdict: Verdict, market: Market, symbol: str, log: pl.DataFrame, end: datetime) -> None:
-    """Each quote of the market that is not in the log must lie within a gap: from the last quote before to the next."""
+    """Each quote of the market that is not in the log must lie within a gap: from the last quote before to the next.
+
+    A lost quote may have overtaken the first one after it, so it is older than the second at most.
+    """
     ticker = log.filter((pl.col("type") == "quote") | (pl.col("stream") == "ticker"))
     quotes = ticker.filter(pl.col("type") == "quote")
     first = quotes.select(pl.col("ts").min()).row(0)[0]
     told = pl.Series("ts", market.quotes(symbol, first, end).ts).cast(pl.Datetime("us", "UTC"))
     unseen = told.to_frame().join(quotes, on="ts", how="anti")
     last = pl.when(pl.col("type") == "quote").then("ts").cum_max().forward_fill().alias("last")
-    gaps = ticker.with_columns(last).filter(pl.col("type") == "gap")
-    spans = gaps.select(pl.col("last").fill_null(pl.col("ts")) - OVERTAKEN, until="ts").rows()
+    come = (ticker["type"] == "quote").cum_sum()
+    second = quotes["ts"].gather((come + 1).clip(0, quotes.height - 1))
+    gaps = ticker.with_columns(last, second.alias("second")).filter(pl.col("type") == "gap")
+    spans = gaps.select(pl.col("last").fill_null(pl.col("ts")) - OVERTAKEN, pl.max_horizontal("ts", "second")).rows()
     if gaps.height and not str(gaps["reason"][-1]).endswith(": over"):
         spans.append((gaps["ts"][-1] - OVERTAKEN, end))
     verdict.out_of_sight += unseen.height
