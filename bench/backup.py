@@ -19,8 +19,8 @@ import numpy as np
 import polars as pl
 
 from downstream import backup, restore
-from downstream.backup import read_manifest
 from downstream.lakefiles import canonical, describe, encode
+from downstream.vault import backed_up, read_manifest
 from lakehouse.schema import BRONZE_TRADES
 from lakehouse.settings import Settings
 from lakehouse.stores.objects import Objects
@@ -89,7 +89,7 @@ def back_up(questdb: QuestDB, settings: Settings, number: int) -> tuple[float, l
     buckets.ensure(fresh)
     objects = Objects(fresh)
     seconds = timed(lambda: backup.run(questdb, objects, settings.source, DAY, [BRONZE_TRADES]))
-    manifests = [read_manifest(objects, part) for part in restore.backed_up(objects)]
+    manifests = [read_manifest(objects, part) for part in backed_up(objects)]
     objects.close()
     return seconds, [m.sha256 for m in manifests if m is not None]
 

@@ -17,6 +17,7 @@ import polars as pl
 from downstream.ahead import one_ahead
 from downstream.lakefiles import Manifest, Part, canonical, describe, encode, fingerprint_sql, rows_in
 from downstream.tables import LAKE_TABLES
+from downstream.vault import load, read_manifest
 from lakehouse import command
 from lakehouse.errors import FatalError, NothingToDoError
 from lakehouse.findings import Finding, note
@@ -127,29 +128,10 @@ def parts(questdb: QuestDB, table: Table, today: date, day: date | None = None) 
 
 
 def stale_parts(objects: Objects, found: dict[Part, str]) -> list[Part]:
-    """The parts whose backup is missing, half-written or of other rows.
-
-    Raises:
-        FatalError: a backup holds more rows than the lake: writing it anew would lose them.
-    """
-    stale = []
+    """The parts whose backup is missing, half-written or of other rows."""
     with ThreadPoolExecutor(8) as pool:
-        for part, manifest in zip(found, pool.map(lambda p: read_manifest(objects, p), found), strict=True):
-            rows = rows_in(found[part])
-            if manifest is not None and manifest.rows > rows:
-                raise FatalError(
-                    f"{part.folder} holds {manifest.rows} rows, the lake only {rows}: bring them back first with "
-                    f"python -m downstream.restore --day {part.day}"
-                )
-            if manifest is None or manifest.fingerprint != found[part]:
-                stale.append(part)
-    return stale
-
-
-def read_manifest(objects: Objects, part: Part) -> Manifest | None:
-    """The manifest of a part, or None where it was never backed up whole."""
-    data = objects.get(part.manifest_key)
-    return None if data is None else Manifest.load(data, part.manifest_key)
+        manifests = pool.map(lambda part: read_manifest(objects, part), found)
+        return [p for p, held in zip(found, manifests, strict=True) if held is None or held.fingerprint != found[p]]
 
 
 def batches(found: dict[Part, str], stale: list[Part], table: Table) -> Iterator[Batch]:
@@ -170,7 +152,8 @@ def export(questdb: QuestDB, objects: Objects, table: Table, groups: Iterable[Ba
     """Writes parts, reads each back, and only then writes its manifest; the next group is exported meanwhile.
 
     Raises:
-        RetryableError: a store is away. FatalError: what was read back is not what was written.
+        RetryableError: a store is away. FatalError: what was read back is not what was written, or a backup holds rows
+            that the lake has not: writing it anew would lose them.
     """
     written: list[Manifest] = []
     with ThreadPoolExecutor(PARALLEL) as pool:
@@ -192,7 +175,9 @@ def _where(part: Part) -> str:
 
 def _store(objects: Objects, table: Table, rows: pl.DataFrame, part: Part) -> Manifest:
     mine = rows.filter(pl.col("symbol").eq_missing(part.symbol)) if "symbol" in table.names else rows
-    data = encode(canonical(mine, table))
+    ordered = canonical(mine, table)
+    _lose_nothing(objects, part, ordered)
+    data = encode(ordered)
     stored = objects.put(part.data_key, data, "application/vnd.apache.parquet")
     back = objects.get(part.data_key, stored.version)
     if back != data:
@@ -203,6 +188,25 @@ def _store(objects: Objects, table: Table, rows: pl.DataFrame, part: Part) -> Ma
     objects.put(part.manifest_key, manifest.dump(), "application/json")
     log.info("backed up %s: %d rows, %d bytes", part.folder, manifest.rows, manifest.size)
     return manifest
+
+
+def _lose_nothing(objects: Objects, part: Part, rows: pl.DataFrame) -> None:
+    """Lets a backup be replaced only by rows that hold all of its own, by the table's keys."""
+    manifest = read_manifest(objects, part)
+    if manifest is None:
+        return
+    lost = max(manifest.rows - rows.height, 0)
+    try:
+        if manifest.keys:
+            held = load(objects, part, manifest)
+            lost = held.join(rows, on=manifest.keys, how="anti", nulls_equal=True).height
+    except FatalError as error:
+        log.warning("%s: this replaces it", error)
+    if lost:
+        raise FatalError(
+            f"{part.folder} holds {manifest.rows} rows, {lost} of which are not in the lake: bring them back first "
+            f"with python -m downstream.restore --day {part.day}"
+        )
 
 
 def record(questdb: QuestDB, now: datetime, files: int, what: str) -> None:

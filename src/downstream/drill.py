@@ -10,10 +10,11 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import polars as pl
 
-from downstream.backup import held_tables, parts, read_manifest, record
+from downstream.backup import held_tables, parts, record
 from downstream.lakefiles import Part, canonical, encode
-from downstream.restore import backed_up, restore
+from downstream.restore import restore
 from downstream.tables import LAKE_TABLES
+from downstream.vault import backed_up, read_manifest
 from features.compare import close, differing
 from features.engine import State, fold
 from features.spec import LEAD_IN, EngineConfig, spec_hash

@@ -1,12 +1,11 @@
 """Brings backed-up days back into QuestDB, checked against their manifests on the way in and once they are there."""
 
 import argparse
-import hashlib
 import logging
 import re
 import socket
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -15,9 +14,10 @@ from functools import partial
 import polars as pl
 
 from downstream.ahead import one_ahead
-from downstream.backup import parts, read_manifest
-from downstream.lakefiles import Manifest, Part, decode, part_of, rows_in
+from downstream.backup import parts
+from downstream.lakefiles import Manifest, Part, rows_in
 from downstream.tables import BY_NAME, LAKE_TABLES
+from downstream.vault import backed_up, load, read_manifest
 from lakehouse import command
 from lakehouse.errors import FatalError, RetryableError
 from lakehouse.retention import dropped_days, note
@@ -40,27 +40,6 @@ class Report:
     rows: int
     first_day: str
     last_day: str
-
-
-def backed_up(objects: Objects, day: date | None = None) -> Iterator[Part]:
-    """Every part with a manifest, or only those of ``day``, in order of keys."""
-    for stored in objects.list(""):
-        if stored.key.endswith("/_manifest.json") and (day is None or f"/dt={day}/" in stored.key):
-            yield part_of(stored.key)
-
-
-def load(objects: Objects, part: Part, manifest: Manifest) -> pl.DataFrame:
-    """The rows of a part, from the very version its manifest speaks of.
-
-    Raises:
-        FatalError: the file is missing or is not what the manifest says. RetryableError: the store is away.
-    """
-    data = objects.get(part.data_key, manifest.version)
-    if data is None:
-        raise FatalError(f"{part.data_key} is missing although its manifest is there: back {part.day} up again")
-    if hashlib.sha256(data).hexdigest() != manifest.sha256:
-        raise FatalError(f"{part.data_key} is not what its manifest says (sha256): back {part.day} up again")
-    return decode(data, part.data_key)
 
 
 def restore(

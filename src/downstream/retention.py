@@ -8,10 +8,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from downstream.backup import held_tables, parts, read_manifest
+from downstream.backup import held_tables, parts
 from downstream.lakefiles import Part
-from downstream.restore import load
 from downstream.tables import BY_NAME
+from downstream.vault import load, read_manifest
 from lakehouse import command
 from lakehouse.errors import FatalError, NothingToDoError
 from lakehouse.retention import REFRESH_S, note

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from downstream import backup
-from downstream.backup import Batch, Report, read_manifest
+from downstream.backup import Batch, Report
 from downstream.lakefiles import Manifest, Part
-from downstream.restore import backed_up, load
+from downstream.vault import backed_up, load, read_manifest
 from lakehouse.errors import FatalError, RetryableError
 from lakehouse.schema import BRONZE_TRADES
 from lakehouse.settings import Settings

@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from downstream import backup, restore, retention
-from downstream.backup import read_manifest
 from downstream.lakefiles import Part
 from downstream.tables import LAKE_TABLES
+from downstream.vault import read_manifest
 from ingestion.epochs import epoch_of
 from lakehouse.errors import FatalError, NothingToDoError
 from lakehouse.retention import behind, dropped_days
@@ -76,9 +76,13 @@ def test_the_log_of_a_new_machine_comes_after_the_restored_ones(backed_up: Quest
     # The new machine's consumer was quicker than whoever restores.
     backed_up.migrate([META_EPOCHS], ())
     new = epoch_of(backed_up, "market.events", "made anew")
+    # And so was its backup, which must not put its one row in the place of the old one.
+    with pytest.raises(FatalError, match="1 of which are not in the lake"):
+        backup.back_up(stored_lake)
     restore.restore_lake(stored_lake)
     assert dict(backed_up.rows("SELECT epoch, topic_id FROM meta_epochs")) == old | {new: "made anew"}
     assert new > max(old)
+    assert backup.back_up(stored_lake).written == 1
 
 
 def test_a_second_restore_changes_nothing(backed_up: QuestDB, stored_lake: Settings) -> None:

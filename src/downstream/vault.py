@@ -1,0 +1,38 @@
+"""What is backed up: the parts of the lake in the object store, each proved by its manifest."""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import date
+
+import polars as pl
+
+from downstream.lakefiles import Manifest, Part, decode, part_of
+from lakehouse.errors import FatalError
+from lakehouse.stores.objects import Objects
+
+
+def backed_up(objects: Objects, day: date | None = None) -> Iterator[Part]:
+    """Every part with a manifest, or only those of ``day``, in order of keys."""
+    for stored in objects.list(""):
+        if stored.key.endswith("/_manifest.json") and (day is None or f"/dt={day}/" in stored.key):
+            yield part_of(stored.key)
+
+
+def read_manifest(objects: Objects, part: Part) -> Manifest | None:
+    """The manifest of a part, or None where it was never backed up whole."""
+    data = objects.get(part.manifest_key)
+    return None if data is None else Manifest.load(data, part.manifest_key)
+
+
+def load(objects: Objects, part: Part, manifest: Manifest) -> pl.DataFrame:
+    """The rows of a part, from the very version its manifest speaks of.
+
+    Raises:
+        FatalError: the file is missing or is not what the manifest says. RetryableError: the store is away.
+    """
+    data = objects.get(part.data_key, manifest.version)
+    if data is None:
+        raise FatalError(f"{part.data_key} is missing although its manifest is there: back {part.day} up again")
+    if hashlib.sha256(data).hexdigest() != manifest.sha256:
+        raise FatalError(f"{part.data_key} is not what its manifest says (sha256): back {part.day} up again")
+    return decode(data, part.data_key)
