@@ -7,12 +7,15 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
+from features.spec import FEATURES
 from forecast.dataset import Dataset
 from forecast.targets import Array
 
 # Where a trained version keeps its training set's shape, among the files of its report.
 FILE = "training_set.json"
 BINS = 10
+# Prices move by nature, and the models read them only against each other.
+MEASURED = frozenset(feature.name for feature in FEATURES if feature.unit != "quote currency")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +47,14 @@ def psi(reference: Spread, values: Array) -> float:
 
 
 def shape(data: Dataset) -> dict[str, dict[str, Spread]]:
-    """The spread of every feature of every symbol in a training set."""
+    """The spread of every feature but prices, for every symbol in a training set."""
     return {
-        str(symbol): {name: spread(column) for name, column in zip(data.columns, data.matrix[rows].T, strict=True)}
+        str(symbol): {
+            name: spread(data.matrix[data.symbols == symbol, i])
+            for i, name in enumerate(data.columns)
+            if name in MEASURED
+        }
         for symbol in np.unique(data.symbols)
-        for rows in [data.symbols == symbol]
     }
 
 

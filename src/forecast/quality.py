@@ -73,7 +73,7 @@ def stays_below_zero(sums: pl.DataFrame, target: Target, version: str, hours: in
 
 
 def drift_findings(shapes: Mapping[Target, drift.Shape], recent: Dataset) -> list[Finding]:
-    """The stability index of every feature of one symbol: recent rows against what each champion was trained on; pure.
+    """The stability index of the features of one symbol: recent rows against what each champion was trained on; pure.
 
     A model that never saw the symbol has nothing to drift from.
     """

@@ -124,7 +124,7 @@ def test_drift_is_told_against_the_rows_the_champion_was_trained_on(
 
     recent = lake.read(questdb, BTC[0], start, NOW, spec_hash(config), fresh_lake.vol_step_s)
     trained = recent.matrix.copy()
-    trained[:, NAMES.index("last")] *= 2
+    trained[:, NAMES.index("volume_1h")] *= 2
     (tmp_path / drift.FILE).write_text(drift.dump(drift.shape(replace(recent, matrix=trained))))
     registry = Registry(mlflow_lake)
     registry.ensure_baselines()
@@ -132,9 +132,9 @@ def test_drift_is_told_against_the_rows_the_champion_was_trained_on(
     registry.promote("vol", version, "for the test")
     found = {f.feature: f for f in quality.check(fresh_lake, BTC, NOW) if f.measure == "psi"}
     assert {f.target for f in found.values()} == {"vol"}
-    assert found["last"].value > 1
+    assert found["volume_1h"].value > 1
     assert found["ret_5m"].value == pytest.approx(0.0, abs=1e-9)
-    assert found["last"].n == len(recent) > quality.LEAST_ROWS
+    assert found["volume_1h"].n == len(recent) > quality.LEAST_ROWS
 
 
 def test_a_champion_that_stays_worse_than_its_rule_is_moved_back(
