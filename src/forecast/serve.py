@@ -105,6 +105,8 @@ def main(settings: Settings, stop: threading.Event) -> None:
     """Loads what the last run kept, serves, and follows the registry until stopped."""
     # It tells of every page that is closed, and of every request that waits for a thread.
     logging.getLogger("waitress").setLevel(logging.ERROR)
+    # It tells of every try to reach MLflow; the watcher says once that it is away.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     redis, database = Redis(settings), QuestDB(settings, readonly=True)
     services, watcher, feeds = build(settings, redis, database)
     watcher.start()
