@@ -59,6 +59,8 @@ def pool(reports: Reports, target: str, horizon: str) -> dict[str, Any]:
         for level in LEVELS:
             inside[level] += n * found[f"coverage_{level}"]
     ratios = {name: body[target][horizon]["ratio"] for name, body in reports.items()}
+    spread = math.sqrt(sum(_ratio_error(body[target][horizon]) ** 2 for body in reports.values())) / len(ratios)
+    mean = sum(ratios.values()) / len(ratios)
     return {
         "n": int(rows),
         "ratio": served / best if target == "vol" else math.sqrt(served / best),
@@ -66,7 +68,8 @@ def pool(reports: Reports, target: str, horizon: str) -> dict[str, Any]:
         "loss": served / rows,
         "loss_ratio": served / best,
         "error": math.sqrt(variance),
-        "mean_of_sets": sum(ratios.values()) / len(ratios),
+        "mean_of_sets": mean,
+        "mean_of_sets_p": _p(mean - 1.0, spread),
         "worst_set": max(ratios.values()),
         "unproven_claims": [
             name for name, ratio in ratios.items() if ratio < 1 and reports[name][target][horizon]["dm_p"] >= CLAIM_P
@@ -88,6 +91,12 @@ def over_horizons(pooled: dict[str, dict[str, Any]]) -> dict[str, float]:
 def _p(difference: float, error: float) -> float:
     """Two-sided normal p-value; 1 where nothing differs."""
     return float(2 * stats.norm.sf(abs(difference) / error)) if error else 1.0
+
+
+def _ratio_error(found: dict[str, Any]) -> float:
+    """Standard error of one set's ratio, from its Diebold-Mariano statistic."""
+    statistic = found["models"]["champion"].get("dm_best_baseline", 0.0)
+    return abs((found["ratio"] - 1.0) / statistic) if statistic else 0.0
 
 
 def _weeks(reports: Reports, target: str, horizon: str, level: int) -> list[float]:
@@ -114,6 +123,10 @@ def table(reports: Reports, target: str) -> str:
     pooled = {h: pool(reports, target, h) for h in horizons}
     cells = [f"{figures['ratio']:.4f}{'*' if figures['dm_p'] < 0.01 else ''}" for figures in pooled.values()]
     lines.append(f"| pooled | {pooled[horizons[0]]['n']:,} | " + " | ".join(cells) + " |")
+    means = [
+        f"{figures['mean_of_sets']:.4f}{'*' if figures['mean_of_sets_p'] < 0.01 else ''}" for figures in pooled.values()
+    ]
+    lines.append("| mean of the sets | | " + " | ".join(means) + " |")
     return "\n".join(lines)
 
 
