@@ -24,7 +24,7 @@ DAYS = (date(2026, 1, 5), date(2026, 1, 6))
 SYMBOL = ("BTC/USD",)
 PER_DAY = 12_000
 # Without random samples, what is left to differ is how the workers sketch quantiles.
-SMALL = Tuning(trees=20, depth=3, row_share=1.0, column_share=1.0)
+SMALL = Tuning(trees=20, depth=3, leaf_rows=2.0, ridge=0.7, row_share=1.0, column_share=1.0)
 
 
 def _day(number: int, day: date) -> pl.DataFrame:
