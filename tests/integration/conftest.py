@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 import redis
 from confluent_kafka.admin import AdminClient
+from mlflow import MlflowClient
 
+from forecast.registry import Registry
 from lakehouse.settings import Settings
 from lakehouse.stores.kafka import admin
 from lakehouse.stores.objects import Objects
@@ -45,6 +47,17 @@ def mlflow_lake(lake: Settings, servers: LocalServers) -> Settings:
     """`lake` with the MLflow server running too (started on first use)."""
     servers.start("mlflow")
     return lake
+
+
+@pytest.fixture
+def registry(mlflow_lake: Settings) -> Registry:
+    """An emptied registry whose champions are the simple rules."""
+    client = MlflowClient(mlflow_lake.mlflow_uri)
+    for model in client.search_registered_models():
+        client.delete_registered_model(model.name)
+    registry = Registry(mlflow_lake)
+    registry.ensure_baselines()
+    return registry
 
 
 @pytest.fixture(scope="session")

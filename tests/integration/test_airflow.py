@@ -7,7 +7,6 @@ import sys
 from datetime import date, timedelta
 from pathlib import Path
 
-import orjson
 import psutil
 import pytest
 
@@ -53,7 +52,7 @@ def test_a_backup_run_by_airflow_leaves_its_result_and_no_secret(
         runs = database.execute("SELECT state FROM dag_run").fetchall()
         results = dict(database.execute("SELECT task_id, value FROM xcom WHERE key = 'return_value'").fetchall())
     assert runs == [("success",)]
-    assert orjson.loads(results["backup"])["written"] == 6
+    assert '"written":6' in results["backup"].replace("\\", "").replace(" ", "")
     assert len(list(objects.list("bronze/"))) == 2 * 2 * 2
     assert not [name for name, value in secrets_of(stored_lake).items() if value in said.encode()]
     # Logs and metadata of every server of this test run lie below, too.

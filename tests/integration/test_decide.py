@@ -32,17 +32,6 @@ PRICES = ("bid", "ask", "mid", "last", "microprice")
 GOOD, POOR = {"bid": 1e-6, "vol": 0.05}, {"bid": 1e-3, "vol": 0.5}
 
 
-@pytest.fixture
-def registry(mlflow_lake: Settings) -> Registry:
-    """An emptied registry whose champions are the simple rules."""
-    client = MlflowClient(mlflow_lake.mlflow_uri)
-    for model in client.search_registered_models():
-        client.delete_registered_model(model.name)
-    registry = Registry(mlflow_lake)
-    registry.ensure_baselines()
-    return registry
-
-
 def _off(target: Target, truth: Array, how: dict[str, float], seed: int) -> Array:
     return np.asarray(truth * np.exp(np.random.default_rng(seed).normal(0, how[target], truth.shape)))
 

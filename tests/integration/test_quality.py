@@ -109,11 +109,12 @@ def test_the_check_measures_the_feed_and_refuses_an_empty_lake(
 
 
 def test_drift_is_told_against_the_rows_the_champion_was_trained_on(
-    questdb: QuestDB, fresh_lake: Settings, mlflow_lake: Settings, tmp_path: Path
+    questdb: QuestDB, fresh_lake: Settings, registry: Registry, tmp_path: Path
 ) -> None:
-    start = NOW.replace(microsecond=0, second=0) - timedelta(hours=2)
-    ts = pl.Series([start + timedelta(seconds=10 * i) for i in range(700)], dtype=pl.Datetime("us", "UTC"))
-    events = trades(DAY, count=700).with_columns(ts=ts, received_at=ts)
+    # Rows are complete from the second hour on.
+    start = NOW.replace(microsecond=0, second=0) - timedelta(hours=4, minutes=15)
+    ts = pl.Series([start + timedelta(seconds=10 * i) for i in range(1500)], dtype=pl.Datetime("us", "UTC"))
+    events = trades(DAY, count=1500).with_columns(ts=ts, received_at=ts)
     questdb.write(BRONZE_TRADES, events)
     questdb.wait_applied([BRONZE_TRADES.name])
     config = _config(fresh_lake)
@@ -126,8 +127,6 @@ def test_drift_is_told_against_the_rows_the_champion_was_trained_on(
     trained = recent.matrix.copy()
     trained[:, NAMES.index("volume_1h")] *= 2
     (tmp_path / drift.FILE).write_text(drift.dump(drift.shape(replace(recent, matrix=trained))))
-    registry = Registry(mlflow_lake)
-    registry.ensure_baselines()
     version = registry.register(simple_rule("vol", NAMES, spec_hash(config)), artifacts=tmp_path)
     registry.promote("vol", version, "for the test")
     found = {f.feature: f for f in quality.check(fresh_lake, BTC, NOW) if f.measure == "psi"}
@@ -138,10 +137,8 @@ def test_drift_is_told_against_the_rows_the_champion_was_trained_on(
 
 
 def test_a_champion_that_stays_worse_than_its_rule_is_moved_back(
-    questdb: QuestDB, fresh_lake: Settings, mlflow_lake: Settings
+    questdb: QuestDB, fresh_lake: Settings, registry: Registry
 ) -> None:
-    registry = Registry(mlflow_lake)
-    registry.ensure_baselines()
     first = registry.champion("vol")
     rule = simple_rule("vol", NAMES, spec_hash(_config(fresh_lake)))
     second = registry.register(rule)
