@@ -17,8 +17,8 @@ from lakehouse.settings import Settings
 
 # Cells per request: bounds the client's buffer (its limit is 100 MB) and the server's work at once.
 _WRITE_CELLS = 1_500_000
-# Up to here rows are written one by one.
-_FEW_ROWS = 150
+# Up to here rows are written one by one: pandas takes half a second to import and milliseconds per frame.
+_FEW_CELLS = 15_000
 _BUSY_SQL = ("table busy", "could not lock", "timeout, query aborted", "is suspended")
 
 
@@ -182,7 +182,7 @@ class QuestDB:
             self._pg = None
 
     def _send(self, table: Table, frame: pl.DataFrame) -> None:
-        fill = _fill_by_row if frame.height <= _FEW_ROWS else _fill_by_column
+        fill = _fill_by_row if frame.height * frame.width <= _FEW_CELLS else _fill_by_column
         sender = self._senders.pop() if self._senders else None
         try:
             if sender is None:
