@@ -18,6 +18,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+from confluent_kafka import Producer
 
 from lakehouse.errors import RetryableError
 from lakehouse.messages import SCHEMA_HEADER, encode
@@ -54,9 +55,9 @@ class Listener:
                     self.seen.append((received, (now - received) * 1e3))
 
 
-def send(settings: Settings, rate: float, seconds: float) -> tuple[float, int]:
+def send(settings: Settings, out: Producer, rate: float, seconds: float) -> tuple[float, int]:
     """Sends quotes at a steady rate; returns when it began (seconds since 1970) and how many were sent."""
-    out, begun = producer(settings, linger_ms=0.0), time.time()
+    begun = time.time()
     count = int(rate * seconds)
     for i in range(count):
         time.sleep(max(0.0, begun + i / rate - time.time()))
@@ -83,9 +84,9 @@ def steps(settings: Settings) -> dict[str, tuple[float, float]]:
     return found
 
 
-def measure(settings: Settings, listener: Listener, rate: float, seconds: float) -> dict[str, float]:
+def measure(settings: Settings, out: Producer, listener: Listener, rate: float, seconds: float) -> dict[str, float]:
     """p50 and p99 in ms at one rate, rows without a forecast, and the mean of each step per batch."""
-    before, (begun, count) = steps(settings), send(settings, rate, seconds)
+    before, (begun, count) = steps(settings), send(settings, out, rate, seconds)
     time.sleep(2.0)
     taken = [took for received, took in list(listener.seen) if received >= begun - 0.001]
     figures = {"p50_ms": round(float(np.percentile(taken, 50)), 1), "p99_ms": round(float(np.percentile(taken, 99)), 1)}
@@ -107,9 +108,10 @@ def main() -> None:
             servers.start("consumer", "api")
             servers.start("predictor")
             listener = Listener(settings)
-            send(settings, 20, WARM_UP_S)
+            out = producer(settings, linger_ms=0.0)
+            send(settings, out, 20, WARM_UP_S)
             rates = [float(rate) for rate in arguments.rates.split(",")]
-            figures = {f"{rate:g}_per_s": measure(settings, listener, rate, arguments.seconds) for rate in rates}
+            figures = {f"{rate:g}_per_s": measure(settings, out, listener, rate, arguments.seconds) for rate in rates}
     print(json.dumps(figures))
 
 
