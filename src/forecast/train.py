@@ -28,6 +28,7 @@ from forecast.fitting import Tuning
 from forecast.registry import Registry
 from forecast.targets import TARGETS, Target
 from forecast.walkforward import Plan
+from lakehouse.command import NOTHING_TO_DO
 from lakehouse.errors import LakeError
 from lakehouse.process import set_up_logging
 from lakehouse.settings import Settings, load_settings
@@ -35,7 +36,6 @@ from lakehouse.stores import bronze
 from lakehouse.stores.questdb import QuestDB
 
 log = logging.getLogger("forecast.train")
-NOTHING_TO_DO = 99
 DEFAULT_DAYS = 14.0
 DATASET = "dataset.npz"
 STEPS = ("prepare", "leaks", "tune", "evaluate", "decide")

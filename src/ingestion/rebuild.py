@@ -3,7 +3,7 @@
 import argparse
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -22,7 +22,26 @@ from lakehouse.stores.questdb import QuestDB
 
 log = logging.getLogger(__name__)
 _SHORTEST_PIECE = timedelta(minutes=1)
+# Spans closer than this are rebuilt as one: each run costs a lead-in of a day.
+NEAR = timedelta(hours=1)
+Span = tuple[datetime, datetime]
 Progress = Callable[[timedelta], object]
+
+
+def merged(spans: Iterable[Span]) -> list[Span]:
+    """Spans in order, those that overlap, touch or lie within `NEAR` of each other as one.
+
+    >>> at = datetime(2026, 9, 25, tzinfo=UTC)
+    >>> len(merged([(at, at), (at + NEAR, at + 2 * NEAR), (at + 4 * NEAR, at + 5 * NEAR)]))
+    2
+    """
+    found: list[Span] = []
+    for start, end in sorted(spans):
+        if found and start <= found[-1][1] + NEAR:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        else:
+            found.append((start, end))
+    return found
 
 
 def rebuild(

@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 from ingestion.audit import open_holes
 from ingestion.backfill.__main__ import main as backfill
 from ingestion.gaps import Hole
+from ingestion.rebuild import merged
 from ingestion.restore import engine_config
-from ingestion.stale import MINUTE, merged, renew
+from ingestion.stale import MINUTE, renew
 from lakehouse import command
 from lakehouse.errors import FatalError, NothingToDoError, RetryableError
 from lakehouse.settings import Settings

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from features.spec import COMPLETE_S, EngineConfig, spec_hash
-from ingestion.rebuild import Progress, rebuild
+from ingestion.rebuild import Progress, Span, merged, rebuild
 from lakehouse.stores.bronze import instant, text
 from lakehouse.stores.questdb import QuestDB
 
@@ -14,7 +14,6 @@ LOOK_BACK = timedelta(days=7)
 LATE_S = 30
 MINUTE = timedelta(minutes=1)
 REACH = timedelta(seconds=COMPLETE_S)
-Span = tuple[datetime, datetime]
 
 
 def renew(questdb: QuestDB, config: EngineConfig, symbol: str, now: datetime, progress: Progress | None = None) -> int:
@@ -69,19 +68,3 @@ def choose(
         if not any(run > begun and start <= minute and minute + MINUTE <= end for run, start, end in runs):
             chosen.append((minute, minute + MINUTE))
     return merged(chosen)
-
-
-def merged(spans: Sequence[Span]) -> list[Span]:
-    """Spans that overlap, touch or lie within an hour of each other as one: each costs a lead-in of a day.
-
-    >>> at = datetime(2026, 9, 25, tzinfo=UTC)
-    >>> len(merged([(at, at + MINUTE), (at + MINUTE, at + 2 * MINUTE), (at + REACH * 3, at + REACH * 4)]))
-    2
-    """
-    found: list[Span] = []
-    for start, end in sorted(spans):
-        if found and start <= found[-1][1] + REACH:
-            found[-1] = (found[-1][0], max(found[-1][1], end))
-        else:
-            found.append((start, end))
-    return found

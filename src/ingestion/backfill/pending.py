@@ -1,24 +1,11 @@
 """Remembers which spans of bronze are new and want silver rows, so that a killed backfill does not forget them."""
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import orjson
 
-Span = tuple[datetime, datetime]
-NEAR = timedelta(hours=1)
-
-
-def merged(spans: Iterable[Span]) -> list[Span]:
-    """Spans in order, those that overlap or lie within `NEAR` of each other joined."""
-    found: list[Span] = []
-    for first, last in sorted(spans):
-        if found and first <= found[-1][1] + NEAR:
-            found[-1] = (found[-1][0], max(found[-1][1], last))
-        else:
-            found.append((first, last))
-    return found
+from ingestion.rebuild import Span, merged
 
 
 class Pending:

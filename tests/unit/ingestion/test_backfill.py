@@ -16,9 +16,10 @@ from ingestion.backfill.columns import LINE
 from ingestion.backfill.density import Density
 from ingestion.backfill.history import PageCache, fetch_history, to_ns, to_time
 from ingestion.backfill.loading import encoded
-from ingestion.backfill.pending import NEAR, Pending, merged
+from ingestion.backfill.pending import Pending
 from ingestion.backfill.progress import Journal, Progress, identity
 from ingestion.backfill.spans import MINUTE, Minute, Span, held_spans, is_held, skip
+from ingestion.rebuild import NEAR, merged
 from ingestion.rest import KrakenRest
 from lakehouse.errors import FatalError, RetryableError
 from lakehouse.messages import decode
