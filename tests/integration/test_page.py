@@ -171,8 +171,9 @@ def test_prices_and_forecasts_come_live(lake: Settings, page: Page, complaints: 
     names = {name: row[name] for name in ("symbol", "received_at", "epoch", "seq", "spec")}
     redis.publish("features", [row])
     redis.publish("forecasts", [{**names, "as_of": row["ts"], "forecasts": told, "latency_ms": 9.0}])
+    # Each comes by a stream of its own, so either may be first.
     page.wait_for_selector(f'#forecast[data-seq="{seq}"]', timeout=5_000)
-    assert _value(page, "#bid")() == "123.4"
+    eventually(lambda: _value(page, "#bid")() == "123.4")
     assert _cell(page, "forecast", 4, 1) == 123.5
     assert not page.locator("#stale").is_visible()
     assert not complaints
