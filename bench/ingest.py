@@ -153,7 +153,8 @@ def main() -> None:
     parser.add_argument("--per-second", type=float, default=200.0, help="events per second of market time, in all")
     parser.add_argument("--quotes", action="store_true", help="trades and quotes, which the bare path cannot read")
     parser.add_argument("--interval-ms", type=int, default=1000, help="0: a silver row per event")
-    parser.add_argument("--batch", type=int, default=20_000, help="most events per batch of the consumer")
+    batch = Settings.model_fields["batch_events"].default
+    parser.add_argument("--batch", type=int, default=batch, help="most events per batch of the consumer")
     parser.add_argument("--members", type=int, default=1, help="consumers in the group")
     parser.add_argument("--raw-limit", type=Path, default=Path("../shared/tools/raw_limit.py"))
     parser.add_argument("--memory", action="store_true", help="measure memory instead, e.g. over --events 5000000")

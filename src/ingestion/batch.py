@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
+from ingestion.intervals import Ids
 from ingestion.validate import reasons
 from lakehouse.errors import PoisonError
 from lakehouse.messages import EVENT_SCHEMA, decode
@@ -17,12 +18,31 @@ ORIGINS = {EVENTS_TOPIC: "live", HISTORY_TOPIC: "history"}
 _NOTHING = pl.DataFrame(schema={**EVENT_SCHEMA, "row": pl.Int64, "origin": pl.String})
 
 
-class Raw(NamedTuple):
-    """A message as it lies in Kafka."""
+@dataclass(frozen=True, slots=True)
+class Raws:
+    """Messages of one topic as they lie in Kafka, by column: an object for each would cost more than parsing it.
 
-    partition: int
-    offset: int
-    value: bytes
+    Attributes:
+        partitions, offsets: of each message; offsets ascend within a partition.
+        values: what it carries; a tombstone's is empty.
+    """
+
+    partitions: Ids
+    offsets: Ids
+    values: Sequence[bytes]
+
+    @classmethod
+    def of(cls, partition: int, first: int, values: Sequence[bytes]) -> "Raws":
+        """Messages that follow one another in one partition, from offset ``first``."""
+        return cls(np.full(len(values), partition), np.arange(first, first + len(values)), values)
+
+    def __len__(self) -> int:
+        """How many messages."""
+        return len(self.values)
+
+    def __getitem__(self, rows: slice) -> "Raws":
+        """Some of them."""
+        return Raws(self.partitions[rows], self.offsets[rows], self.values[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +69,7 @@ class Part:
 
     topic: str
     events: pl.DataFrame
-    raws: Sequence[Raw]
+    raws: Raws
 
     @property
     def origin(self) -> str:
@@ -58,11 +78,11 @@ class Part:
 
     def dead(self, row: int, error: PoisonError) -> Dead:
         """The message behind ``row``, to be set aside."""
-        raw = self.raws[row]
-        return Dead(error.reason, str(error), self.topic, raw.partition, raw.offset, raw.value)
+        partition, offset = int(self.raws.partitions[row]), int(self.raws.offsets[row])
+        return Dead(error.reason, str(error), self.topic, partition, offset, self.raws.values[row])
 
 
-def read(topic: str, epoch: int, raws: Sequence[Raw], future_tolerance_s: float) -> tuple[Part, list[Dead]]:
+def read(topic: str, epoch: int, raws: Raws, future_tolerance_s: float) -> tuple[Part, list[Dead]]:
     """Parses and checks the messages of one topic.
 
     Returns:
@@ -81,12 +101,12 @@ def read(topic: str, epoch: int, raws: Sequence[Raw], future_tolerance_s: float)
 
 
 def _decode(
-    raws: Sequence[Raw], epoch: int, origin: str, start: int
+    raws: Raws, epoch: int, origin: str, start: int
 ) -> tuple[list[pl.DataFrame], list[tuple[int, PoisonError]]]:
     """Decodes all at once; when that fails, halves the messages until the bad ones stand alone."""
     rows = pl.int_range(start, start + len(raws), dtype=pl.Int64).alias("row")
     try:
-        frame = decode([raw.value for raw in raws], epoch, [raw.offset for raw in raws])
+        frame = decode(raws.values, epoch, raws.offsets)
         return [frame.with_columns(rows, pl.lit(origin).alias("origin"))], []
     except PoisonError as error:
         if len(raws) == 1:

@@ -25,7 +25,7 @@ STEP = Histogram(
     ["step"],
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 30),
 )
-BATCH = Histogram("consumer_batch_events", "Messages per batch.", buckets=(1, 10, 100, 1000, 5000, 10_000, 20_000))
+BATCH = Histogram("consumer_batch_events", "Messages per batch.", buckets=(1, 10, 100, 1000, 5000, 20_000, 50_000))
 
 # Up to here counting in Python is quicker than starting polars.
 _FEW = 200

@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -181,7 +181,7 @@ class Pipeline:
         new = [symbol for symbol in part.events["symbol"].unique() if symbol not in self._held]
         for symbol in new:
             row = part.events["row"].filter(part.events["symbol"] == symbol)[0]
-            self._partition[symbol] = part.raws[row].partition
+            self._partition[symbol] = int(part.raws.partitions[row])
             self._held[symbol] = self._held_of(symbol)
             place = self._positions[EVENTS_TOPIC, self._partition[symbol]]
             folded = self._retry("questdb", partial(self._replay, symbol, place))
@@ -222,6 +222,7 @@ def _message(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _dead_row(part: Part, row: Mapping[str, Any], error: PoisonError) -> Dead:
-    raw = next(raw for raw in part.raws if raw.offset == row["seq"])
-    payload = orjson.dumps(dict(row), default=str)
-    return Dead(error.reason, f"silver row: {error}", part.topic, raw.partition, raw.offset, payload)
+    """The message that caused a silver row, with the row as its payload."""
+    cause = (pl.col("symbol") == row["symbol"]) & (pl.col("seq") == row["seq"])
+    letter = part.dead(part.events.filter(cause)["row"][0], error)
+    return replace(letter, detail=f"silver row: {error}", payload=orjson.dumps(dict(row), default=str))

@@ -36,7 +36,7 @@ class Settings(BaseSettings):
 
     feature_interval_ms: int = Field(1000, ge=0, description="A feature row per symbol and interval; 0: one per event.")
     vol_step_s: int = Field(5, ge=1, description="Sampling step of realised volatility, in seconds.")
-    batch_events: int = Field(20_000, ge=1, description="Most events the consumer takes in one batch.")
+    batch_events: int = Field(50_000, ge=1, description="Most events the consumer takes in one batch.")
     kafka_partitions: int = Field(8, ge=1, description="Partitions of the market topics; fixed when the lake is made.")
     kafka_keep_hours: int = Field(168, ge=1, description="Hours of log kept behind what bronze holds.")
     silence_s: float = Field(900.0, gt=0, description="For symbols without dense ids: a longer silence is a gap.")

@@ -10,7 +10,8 @@ from confluent_kafka import TopicPartition
 
 from features.engine import State, fold
 from features.spec import NAMES
-from ingestion.batch import Raw, read
+from ingestion.batch import read
+from ingestion.delivery import by_topic
 from ingestion.restore import engine_config
 from ingestion.simulator.market import Market
 from lakehouse.errors import LakeError
@@ -135,7 +136,7 @@ def log_events(settings: Settings) -> pl.DataFrame:
         client.assign([TopicPartition(EVENTS_TOPIC, number, low)])
         while low < high:
             messages = client.consume(min(50_000, high - low), 10)
-            raws = [Raw(number, m.offset(), m.value() or b"") for m in messages]
+            raws = by_topic(messages)[EVENTS_TOPIC]
             frames.append(read(EVENTS_TOPIC, 1, raws, settings.future_tolerance_s)[0].events.select(list(EVENT_SCHEMA)))
             low += len(messages)
     client.close()

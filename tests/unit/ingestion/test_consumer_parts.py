@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.batch import Raw, read
+from ingestion.batch import Raws, read
 from ingestion.held import Held, by_symbol, first_deliveries
 from ingestion.intervals import IntervalSet
 from ingestion.positions import start_offset
@@ -30,7 +30,7 @@ def trade(number: int, symbol: str = "BTC/USD") -> bytes:
     st.lists(st.booleans(), min_size=1, max_size=30), st.sampled_from([b"", b"{", b"[]", b"{}\n{}", b"\xff", b"nan"])
 )
 def test_poison_is_set_aside_and_the_rest_keeps_its_order(good: list[bool], poison: bytes) -> None:
-    raws = [Raw(3, 100 + i, trade(i) if fine else poison) for i, fine in enumerate(good)]
+    raws = Raws.of(3, 100, [trade(i) if fine else poison for i, fine in enumerate(good)])
     part, dead = read(EVENTS_TOPIC, 2, raws, 5.0)
     assert part.events["trade_id"].to_list() == [i for i, fine in enumerate(good) if fine]
     assert part.events["seq"].to_list() == [100 + i for i, fine in enumerate(good) if fine]
@@ -42,13 +42,13 @@ def test_poison_is_set_aside_and_the_rest_keeps_its_order(good: list[bool], pois
 
 @given(st.binary(max_size=80))
 def test_no_bytes_crash_the_reader(value: bytes) -> None:
-    part, dead = read(EVENTS_TOPIC, 1, [Raw(0, 7, value), Raw(0, 8, trade(1))], 5.0)
+    part, dead = read(EVENTS_TOPIC, 1, Raws.of(0, 7, [value, trade(1)]), 5.0)
     assert part.events["trade_id"].to_list() == [1]
     assert [x.offset for x in dead] == [7]
 
 
 def test_the_topic_says_live_or_history() -> None:
-    origins = [read(topic, 1, [Raw(0, 0, trade(1))], 5.0)[0].origin for topic in (EVENTS_TOPIC, HISTORY_TOPIC)]
+    origins = [read(topic, 1, Raws.of(0, 0, [trade(1)]), 5.0)[0].origin for topic in (EVENTS_TOPIC, HISTORY_TOPIC)]
     assert origins == ["live", "history"]
 
 

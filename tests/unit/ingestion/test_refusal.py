@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 
 import orjson
 
-from ingestion.batch import Part, Raw, read
+from ingestion.batch import Part, Raws, read
 from ingestion.refusal import Refusal
 from lakehouse.messages import encode
 from lakehouse.records import Quote, Trade
@@ -21,7 +21,7 @@ def _part() -> Part:
         at = datetime(2026, 1, day, 12, tzinfo=UTC)
         events.append(Trade("BTC/USD", day, 1.0, 1.0, "buy", "limit", at, at, "rest"))
         events.append(Quote("BTC/USD", 1.0, 1.0, 2.0, 1.0, at, at, "rest"))
-    part, dead = read(HISTORY_TOPIC, 1, [Raw(0, i, encode(event)) for i, event in enumerate(events)], 5.0)
+    part, dead = read(HISTORY_TOPIC, 1, Raws.of(0, 0, [encode(event) for event in events]), 5.0)
     assert not dead
     return part
 
