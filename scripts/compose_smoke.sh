@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs docker-compose.yml on a Docker engine, against the simulated market, and waits for a stored forecast.
-# compose_smoke.sh [--all] [--keep]: --all adds Airflow and Prometheus; --keep leaves it running.
+# compose_smoke.sh [--all] [--keep]: --all adds Airflow, and Prometheus with every target up; --keep leaves it running.
 # Where images cannot be pulled it builds stand-ins of its own (docker/standin/README.md) and says which.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -98,7 +98,7 @@ build_minio() {
     fi
     cp "$WORK/minio-$version" "$1/minio"
     printf 'FROM tradelake-standin/python-base\nCOPY minio /usr/local/bin/minio\nENTRYPOINT ["minio"]\n' \
-        | docker build -q -t tradelake/minio:0.1.0 -f - "$1" >>"$LOG"
+        | build -t tradelake/minio:0.1.0 -f - "$1"
 }
 
 finish() {
@@ -116,6 +116,13 @@ stored_forecasts() {
     curl -fsS -u "tradelake:$QUESTDB_PASSWORD" -G "http://127.0.0.1:$(port questdb 9000)/exec" \
         --data-urlencode 'query=SELECT count() FROM gold_forecasts' 2>/dev/null \
         | sed -n 's/.*"dataset":\[\[\([0-9]*\)\]\].*/\1/p'
+}
+
+# How many of Prometheus' targets it cannot scrape; nothing before its first round.
+targets_down() {
+    curl -fsS -G "http://127.0.0.1:$(port prometheus 9090)/api/v1/query" \
+        --data-urlencode 'query=count(up) - sum(up)' 2>/dev/null \
+        | sed -n 's/.*"value":\[[^,]*,"\([0-9]*\)"\].*/\1/p'
 }
 
 need_engine
@@ -146,5 +153,14 @@ done
 say "first forecast stored after $((SECONDS - began)) s"
 curl -fsS -H 'content-type: application/json' -d '{"symbol":"BTC/USD"}' "http://127.0.0.1:$(port api 5050)/predict_bid"
 echo
+if [[ -n $all ]]; then
+    for ((i = 0; i < 90; i++)); do
+        down=$(targets_down || true)
+        [[ $down == 0 ]] && break
+        sleep 1
+    done
+    [[ $down == 0 ]] || die "Prometheus cannot scrape ${down:-any} of its targets: see http://127.0.0.1:$(port prometheus 9090)/targets"
+    say "Prometheus scrapes every target"
+fi
 compose ps
 docker image ls --format '{{.Repository}}:{{.Tag}} {{.Size}}' | grep -E '^tradelake' | sort

@@ -94,8 +94,9 @@ fetch_servers() {
     for server in questdb kafka; do
         say "fetching $server (Maven)"
         rm -rf "${to:?}/$server"
-        mvn -q -B -Dstyle.color=never -f docker/servers/pom.xml -P "$server" prepare-package "-Dto=$(realpath "$to")/$server" \
-            || die "Maven could not fetch $server: is the network there? (mvn reads ~/.m2/settings.xml for mirrors)"
+        # Maven resets colours at its end even where it was told to use none.
+        mvn -q -B -Dstyle.color=never -f docker/servers/pom.xml -P "$server" prepare-package "-Dto=$(realpath "$to")/$server" 2>&1 \
+            | sed $'s/\e\\[0m//g' >&2 || die "Maven could not fetch $server: is the network there? (mvn reads ~/.m2/settings.xml for mirrors)"
     done
     printf '%s' "$wanted" >"$to/.made-from"
 }
