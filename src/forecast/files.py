@@ -230,6 +230,11 @@ def read_bars(path: Path, symbol: str | None = None) -> pl.DataFrame:
         if wrong.any():
             raise typed.refuse(int(wrong.arg_max() or 0), column, expected)
     chosen, name = _symbol(typed, symbol)
+    still = int((chosen["volume"] == 0).sum())
+    if still == len(chosen):
+        raise FatalError(f"{path}, column volume: want a minute with a trade (volume above 0), got {still} without one")
+    if still:
+        log.info("%s: %d minutes without a trade count as missing", path, still)
     return chosen.with_columns(symbol=pl.lit(name)).sort("ts")
 
 
@@ -241,9 +246,13 @@ def _first_line(path: Path) -> str:
 def bar_events(bars: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Bars as events that all arrive at the close: high and low just before it, the close with the volume at it.
 
+    A minute in which nothing was traded is no event, whether the file leaves it out or fills it with the last price: so
+    an exchange that was down is a gap, and not a market that stood still.
+
     Returns:
         All events, and those of the closes alone (the prices that are known in time).
     """
+    bars = bars.filter(pl.col("volume") > 0)
     close_at = pl.col("ts") + pl.duration(minutes=1)
     shifts = {"high": -2, "low": -1, "close": 0}
     parts = []

@@ -61,6 +61,21 @@ def test_a_row_is_as_of_a_close_and_knows_what_a_bar_tells(bars: Path, data: Dat
     )
 
 
+def test_an_exchange_that_is_down_gives_no_row_however_the_file_tells_it(tmp_path: Path) -> None:
+    bars = pl.read_parquet(write_bars(tmp_path / "all.parquet", 1000))
+    down = pl.int_range(pl.len()).is_between(500, 599)
+    still = [pl.when(down).then(0.0).otherwise("volume").alias("volume")]
+    still += [pl.when(down).then(None).otherwise(c).forward_fill().alias(c) for c in ("open", "high", "low", "close")]
+    filled, missing = tmp_path / "filled.parquet", tmp_path / "missing.parquet"
+    bars.with_columns(still).write_parquet(filled)
+    bars.filter(~down).write_parquet(missing)
+    one, other = (evaluate.from_bars(files.read_bars(path)) for path in (filled, missing))
+    assert one.hash() == other.hash()
+    opened, closed = bars["ts"].to_physical()[500], bars["ts"].to_physical()[599]
+    assert not ((one.ts > opened) & (one.ts <= closed + 3600 * 10**6)).any()
+    assert (one.ts > closed + 3600 * 10**6).any()
+
+
 def test_the_report_has_every_figure_and_is_json(
     bars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -106,3 +106,8 @@ def test_a_bar_arrives_at_its_close(tmp_path: Path) -> None:
     assert events["price"].to_list() == [12.0, 9.0, 11.0]
     assert events["ts"].is_sorted() and events["ts"][-1] == bars["ts"][0] + timedelta(minutes=1)
     assert closes["price"].to_list() == [11.0] and events["qty"].sum() == 3.5
+
+
+def test_bars_without_any_trade_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FatalError, match="column volume: want a minute with a trade"):
+        files.read_bars(csv(tmp_path, "1561939200,10,12,9,11,0,0\n"))
