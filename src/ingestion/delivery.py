@@ -32,9 +32,7 @@ def by_topic(messages: Sequence[Message]) -> dict[str, Raws]:
     topics = {message.topic() for message in messages}
     if len(topics) == 1:
         return {topics.pop(): _columns(messages)}
-    return {
-        topic: _columns([message for message in messages if message.topic() == topic]) for topic in sorted(topics)
-    }
+    return {topic: _columns([message for message in messages if message.topic() == topic]) for topic in sorted(topics)}
 
 
 def ends(delivered: Mapping[str, Raws], due: Mapping[tuple[str, int], int]) -> Ends:
