@@ -62,6 +62,7 @@ class Refill:
         self._doubt = doubt
         self._jobs: dict[str, Job] = {}
         self._reported: dict[str, list[Hole]] = {symbol: [] for symbol in symbols}
+        self._ledgers_turn: set[str] = set()
         self._absent: dict[str, list[Hole]] = {symbol: [] for symbol in symbols}
         self._fruitless: dict[tuple[str, int], tuple[int, float]] = {}
         self._probed: dict[str, float] = dict.fromkeys(symbols, time.monotonic())
@@ -110,8 +111,11 @@ class Refill:
         if not holes:
             self._fruitless = {key: value for key, value in self._fruitless.items() if key[0] != symbol}
         wanted = [hole for hole in holes if self._fruitless.get((symbol, hole.last), (0, 0.0))[1] <= now]
-        if wanted:
+        # They take turns: where new holes come as fast as they are filled, older ones would stay open for ever.
+        if wanted and not (self._reported[symbol] and symbol in self._ledgers_turn):
+            self._ledgers_turn.add(symbol)
             return Job(wanted[0], since_ns(wanted[0].after))
+        self._ledgers_turn.discard(symbol)
         if self._reported[symbol]:
             hole = self._reported[symbol].pop(0)
             return Job(hole, since_ns(hole.after), audited=True)

@@ -14,6 +14,7 @@ from ingestion.refill import ABSENT_AFTER, PROBE_S, Refill, next_since, since_ns
 from ingestion.rest import PAGE, KrakenRest, Pace
 from ingestion.sink import Sink
 from lakehouse.errors import FatalError, RetryableError
+from lakehouse.records import Trade
 from tests.unit.ingestion.recorder import Recorder
 
 START = datetime(2026, 9, 25, tzinfo=UTC)
@@ -146,6 +147,19 @@ def test_holes_that_the_ledger_reports_are_filled_below_what_this_process_knows_
     for _ in range(3):
         refill.step(BTC, NEVER)
     assert [e["trade_id"] for e in outbox.events] == [10, 11, 12]
+
+
+def test_holes_of_the_ledger_are_filled_though_there_is_always_a_newer_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingestion.refill.GRACE_S", 0.0)
+    kraken = Kraken(list(range(1, 60)))
+    refill, sink, outbox, _ = refill_of(kraken, *range(50, 60))
+    refill.report({BTC: [Hole(10, 12, at(9), at(13), 0.0), Hole(20, 20, at(19), at(21), 0.0)]})
+    newest = 100
+    for _ in range(4):
+        newest += 2
+        sink.trade(Trade(BTC, newest, 1.0, 1.0, "buy", "limit", at(newest), at(newest), "ws"))
+        refill.step(BTC, NEVER)
+    assert [e["trade_id"] for e in outbox.events if e["source"] == "rest"] == [10, 11, 12, 20]
 
 
 def test_a_dead_stream_is_found_by_asking_rest(monkeypatch: pytest.MonkeyPatch) -> None:
