@@ -172,17 +172,17 @@ def test_prices_and_forecasts_come_live(lake: Settings, page: Page, complaints: 
     redis.publish("features", [row])
     redis.publish("forecasts", [{**names, "as_of": row["ts"], "forecasts": told, "latency_ms": 9.0}])
     # Each comes by a stream of its own, so either may be first.
-    page.wait_for_selector(f'#forecast[data-seq="{seq}"]', timeout=5_000)
+    page.wait_for_selector(f'#forecast[data-seq="{seq}"]', timeout=20_000)
     eventually(lambda: _value(page, "#bid")() == "123.4")
     assert _cell(page, "forecast", 4, 1) == 123.5
-    assert not page.locator("#stale").is_visible()
+    eventually(lambda: not page.locator("#stale").is_visible())
     assert not complaints
 
 
 def test_old_prices_are_called_stale(lake: Settings, page: Page) -> None:
     symbol = lake.symbols[0]
     Redis(lake).publish("features", [feature_row(lake, symbol, next_seq(), age_s=120)])
-    page.wait_for_selector("#stale:not([hidden])", timeout=5_000)
+    page.wait_for_selector("#stale:not([hidden])", timeout=20_000)
     assert "Stale" in page.locator("#stale").inner_text()
 
 
