@@ -129,7 +129,10 @@ class Sample:
 
 
 def fit_booster(library: Library, target: Target, fit: Sample, stop: Sample, tuning: Tuning) -> Any:
-    """One booster for one horizon, stopped early on ``stop``; its raw margin is added to ``start``."""
+    """One booster for one horizon; its raw margin is added to ``start``.
+
+    How many trees it may have is found by stopping early on ``stop``, the newest rows; then it learns from these too.
+    """
     return (_fit_xgboost if library == "xgboost" else _fit_lightgbm)(target, fit, stop, tuning)
 
 
@@ -142,6 +145,12 @@ def residual(target: Target, label: Array, start: Array) -> Array:
 
 def _residual(target: Target, sample: Sample) -> Array:
     return residual(target, sample.label, sample.start)
+
+
+def _together(target: Target, *samples: Sample) -> tuple[Inputs, Array]:
+    """Inputs and labels of all samples, in their order."""
+    tables, rest = [sample.table for sample in samples], [_residual(target, sample) for sample in samples]
+    return np.concatenate(tables), np.concatenate(rest)
 
 
 def xgboost_parameters(target: Target, tuning: Tuning) -> dict[str, Any]:
@@ -174,7 +183,8 @@ def _fit_xgboost(target: Target, fit: Sample, stop: Sample, tuning: Tuning) -> x
         early_stopping_rounds=tuning.patience,
         verbose_eval=False,
     )
-    return booster[: booster.best_iteration + 1]
+    whole = xgboost.QuantileDMatrix(*_together(target, fit, stop), max_bin=128, nthread=1)
+    return xgboost.train(parameters, whole, booster.best_iteration + 1)
 
 
 def _fit_lightgbm(target: Target, fit: Sample, stop: Sample, tuning: Tuning) -> lightgbm.Booster:
@@ -199,4 +209,6 @@ def _fit_lightgbm(target: Target, fit: Sample, stop: Sample, tuning: Tuning) -> 
     held = lightgbm.Dataset(stop.table, _residual(target, stop), reference=data)
     stopper = lightgbm.early_stopping(tuning.patience, verbose=False)
     booster = lightgbm.train(parameters, data, tuning.trees, valid_sets=[held], callbacks=[stopper])
-    return lightgbm.Booster(model_str=booster.model_to_string(num_iteration=booster.best_iteration))
+    table, label = _together(target, fit, stop)
+    whole = lightgbm.Dataset(table, label, params={"max_bin": 127, "verbosity": -1})
+    return lightgbm.train(parameters, whole, booster.best_iteration)

@@ -54,8 +54,8 @@ def test_luck_that_would_do_for_volatility_does_not_for_the_bid() -> None:
     assert gate.decide("bid", [some], 0, 5, "ewma", "xgboost").candidate.model == "ewma"
     assert gate.decide("vol", [some], 0, 5, "ewma", "xgboost").candidate.model == "xgboost"
     ample = evidence(0.1, 5000)
-    assert gate.decide("bid", [ample], 0, 5, "ewma", "xgboost").candidate.model == "ewma"
-    assert gate.decide("bid", [ample, ample], 0, 5, "ewma", "xgboost").candidate.model == "xgboost"
+    assert gate.decide("bid", [ample] * 2, 0, 5, "ewma", "xgboost").candidate.model == "ewma"
+    assert gate.decide("bid", [ample] * 3, 0, 5, "ewma", "xgboost").candidate.model == "xgboost"
 
 
 def test_a_rule_gives_way_only_to_a_clearly_better_rule() -> None:
