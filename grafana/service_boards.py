@@ -76,12 +76,39 @@ OPERATIONS = Board(
         ),
         Panel("Redis memory", "Used bytes.", (prom("redis_memory_used_bytes", "used"),), unit="bytes", width=8),
         Panel(
+            "DAG results",
+            "How each task of Airflow last ended, how many tries that took, and how often it failed or ran.",
+            (
+                sql(
+                    "SELECT feature AS task, last(detail) AS ended, max(ts) AS at, last(n) AS tries, "
+                    "sum(1 - value) AS failed, count() AS runs FROM gold_quality "
+                    "WHERE measure = 'task' AND $__timeFilter(ts) GROUP BY feature ORDER BY failed DESC, feature",
+                    "table",
+                ),
+            ),
+            "table",
+        ),
+        Panel(
+            "Backups, drills and replays",
+            "When a backup was read back or restored on trial, and how many rows a replay of a day found to differ.",
+            (
+                sql(
+                    "SELECT ts, measure, symbol, detail, n, "
+                    "CASE WHEN measure = 'replay_differing' THEN value END AS differ FROM gold_quality "
+                    "WHERE measure IN ('backup_verified', 'replay_differing') AND $__timeFilter(ts) "
+                    "ORDER BY ts DESC LIMIT 100",
+                    "table",
+                ),
+            ),
+            "table",
+        ),
+        Panel(
             "Quality checks",
             "The newest figures of quality_hourly.",
             (
                 sql(
                     "SELECT ts, symbol, target, horizon_s, measure, feature, value, n, detail FROM gold_quality "
-                    "WHERE $__timeFilter(ts) ORDER BY ts DESC LIMIT 200",
+                    "WHERE measure != 'task' AND $__timeFilter(ts) ORDER BY ts DESC LIMIT 200",
                     "table",
                 ),
             ),

@@ -45,7 +45,6 @@ def test_a_backup_run_by_airflow_leaves_its_result_and_no_secret(
 ) -> None:
     questdb = QuestDB(stored_lake)
     fill(questdb, stored_lake, [DAY, DAY + timedelta(days=1)])
-    questdb.close()
     said = _run(airflow, "db", "migrate")
     said += _run(airflow, "dags", "test", "backup_daily", "--conf", f'{{"day": "{DAY}"}}')
     with sqlite3.connect(Path(airflow["AIRFLOW_HOME"]) / "airflow.db") as database:
@@ -54,6 +53,10 @@ def test_a_backup_run_by_airflow_leaves_its_result_and_no_secret(
     assert runs == [("success",)]
     assert '"written":6' in results["backup"].replace("\\", "").replace(" ", "")
     assert len(list(objects.list("bronze/"))) == 2 * 2 * 2
+    questdb.wait_applied(["gold_quality"])
+    ends = questdb.rows("SELECT feature, detail, value, n FROM gold_quality WHERE measure = 'task' ORDER BY ts")
+    questdb.close()
+    assert ends == [("backup_daily.backup", "success", 1.0, 1), ("backup_daily.retention", "skipped", 1.0, 1)]
     assert not [name for name, value in secrets_of(stored_lake).items() if value in said.encode()]
     # Logs and metadata of every server of this test run lie below, too.
     assert leaks(stored_lake, stored_lake.var_dir) == []
