@@ -54,7 +54,6 @@ def scrape_config(settings: Settings, folder: Path) -> str:
         "consumer:9102": settings.consumer_metrics_port,
         "predictor:9103": settings.predictor_metrics_port,
         "score:9104": settings.score_metrics_port,
-        "simulator:9105": settings.simulator_metrics_port,
         "api:5050": settings.api_port,
         "questdb:9003": settings.questdb_metrics_port,
     }
@@ -62,6 +61,9 @@ def scrape_config(settings: Settings, folder: Path) -> str:
     for target, port in ports.items():
         assert target in text
         text = text.replace(target, f"127.0.0.1:{port}")
+    looked_up = "dns_sd_configs: [{names: [simulator], type: A, port: 9105, refresh_interval: 5s}]"
+    assert looked_up in text
+    text = text.replace(looked_up, f'static_configs: [{{targets: ["127.0.0.1:{settings.simulator_metrics_port}"]}}]')
     password = folder / "questdb-password"
     password.touch(0o600)
     password.write_text(settings.questdb_password.get_secret_value())

@@ -58,6 +58,30 @@ def test_every_required_secret_is_a_setting_or_of_a_server_that_only_compose_run
     assert required - only_compose <= {name.upper() for name in secret_names()}
 
 
+def test_every_setting_reaches_the_containers_or_is_fixed_there() -> None:
+    """A setting in .env that silently did nothing would be worse than none."""
+    ours = COMPOSE["x-hosts"]
+    # Hosts and ports inside are the containers' own (the ports of .env say where they are published), and so are paths.
+    own = {"SERVERS_DIR", "QUESTDB_USER", "QUESTDB_READER", "MINIO_ROOT_USER", "S3_ACCESS_KEY", "MLFLOW_S3_ACCESS_KEY"}
+    own |= {"S3_SECURE", "SIMULATOR_FAULTS", *(name.upper() for name in secret_names())}
+    missing = {name.upper() for name in Settings.model_fields} - set(ours) - own
+    assert sorted(name for name in missing if not name.endswith("_PORT")) == []
+    # Null passes on what .env or the environment says, and leaves the default to the settings.
+    assert {name for name, value in ours.items() if value is None} <= {n.upper() for n in Settings.model_fields}
+
+
+def test_each_image_of_ours_is_built_by_one_service_and_never_pulled() -> None:
+    built = [re.sub(r".*:-(.*)}", r"\1", s["image"]) for s in SERVICES.values() if "build" in s]
+    assert sorted(built) == ["tradelake/airflow:0.1.0", "tradelake/app:0.1.0", "tradelake/minio:0.1.0"]
+    ours = [s for s in SERVICES.values() if ":-tradelake/" in s["image"]]
+    assert [s["image"] for s in ours if s.get("pull_policy") != "never" and "build" not in s] == []
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_that_stays_up_has_a_health_check(name: str) -> None:
+    assert SERVICES[name]["restart"] == "no" or SERVICES[name]["healthcheck"]["test"]
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_every_service_is_pinned_bounded_and_restarted(name: str) -> None:
     service = SERVICES[name]
