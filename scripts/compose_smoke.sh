@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs docker-compose.yml on a Docker engine, against the simulated market, and waits for a stored forecast.
-# compose_smoke.sh [--all] [--keep]: --all adds Airflow, and Prometheus with every target up; --keep leaves it running.
+# compose_smoke.sh [--all] [--keep]: --all adds Airflow, Prometheus with every target up, and, where their images can be
+# pulled, Grafana and the pages of Kafka and Redis; --keep leaves it running.
 # Where images cannot be pulled it builds stand-ins of its own (docker/standin/README.md) and says which.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -19,7 +20,7 @@ WORK=$ROOT/var/standin
 LOG=$WORK/log
 mkdir -p "$WORK"
 : >"$LOG"
-export DOCKER_BUILDKIT=0 COMPOSE_DOCKER_CLI_BUILD=0 COMPOSE_PROJECT_NAME=tradelake-smoke SOURCE=simulator
+export COMPOSE_PROJECT_NAME=tradelake-smoke SOURCE=simulator
 engine_pid=''
 
 # An engine that runs already is used; otherwise Debian's, with a data folder of its own, for this run only.
@@ -60,7 +61,8 @@ base() {
         | docker import --change 'ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt' - "$name" >>"$LOG"
 }
 
-build() { docker build -q "$@" >>"$LOG" 2>&1 || die "an image could not be built: see var/standin/log"; }
+# Debian's engine brings no BuildKit.
+build() { DOCKER_BUILDKIT=0 docker build -q "$@" >>"$LOG" 2>&1 || die "an image could not be built: see var/standin/log"; }
 
 build_standins() {
     apt_install mmdebstrap docker-compose
@@ -140,6 +142,10 @@ if ! timeout 60 docker pull -q redis:7.4.5-bookworm >/dev/null 2>&1; then
     say "official images cannot be pulled here: QuestDB, Kafka, Redis, PostgreSQL (and Prometheus) are stand-ins;"
     say "Grafana, Kafka UI and Redis UI have none and are left out"
     build_standins
+else
+    [[ -n $all ]] && services+=(grafana kafka-ui redis-ui)
+    say "building our images"
+    compose build >>"$LOG" 2>&1 || die "an image could not be built: see var/standin/log"
 fi
 say "starting ${#services[@]} services"
 began=$SECONDS
