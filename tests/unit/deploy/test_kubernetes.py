@@ -44,12 +44,13 @@ def test_the_config_map_sets_only_settings_that_exist() -> None:
     Settings(_env_file=None, **{name.lower(): value for name, value in config["data"].items()})  # type: ignore[call-arg]
 
 
-def test_no_process_runs_as_root_or_writes_its_root_file_system() -> None:
+def test_every_process_is_bounded_and_sees_no_settings_but_its_own() -> None:
     deployments = [p.values[0] for p in manifests() if p.values[0]["kind"] == "Deployment"]
     assert {d["metadata"]["name"] for d in deployments} == {"producer", "consumer", "predictor", "score", "api"}
     for deployment in deployments:
         pod = deployment["spec"]["template"]["spec"]
         container = pod["containers"][0]
+        assert pod["enableServiceLinks"] is False, "a Service api would set API_PORT"
         assert pod["securityContext"]["runAsNonRoot"]
         assert container["securityContext"]["readOnlyRootFilesystem"]
         assert container["resources"]["limits"]["memory"]
