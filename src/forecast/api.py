@@ -11,7 +11,7 @@ from flask import Blueprint, Flask, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from forecast.serving import metrics, problems
-from forecast.serving.bodies import Parser, load_object
+from forecast.serving.bodies import Parser, invalid, load_object
 from forecast.serving.limits import RateLimit
 from forecast.serving.openapi import document
 from forecast.serving.predicting import JSON, PATHS, Direct, Latest, Predicting
@@ -77,7 +77,7 @@ def _predicting(app: Flask, predicting: Predicting) -> None:
 
 def _operating(app: Flask, services: Services) -> None:
     description = document(services.parser, services.page_paths)
-    limits = {"reload": RateLimit(10, 60.0), "retrain": RateLimit(2, 60.0)}
+    limits = {"reload": RateLimit(10, 60.0), "retrain": RateLimit(2, 60.0), "refused": RateLimit(10, 60.0)}
 
     @app.get("/healthz")
     def healthz() -> Response:
@@ -109,13 +109,13 @@ def _operating(app: Flask, services: Services) -> None:
 
     @app.post("/reload")
     def reload() -> Response:
-        _authorise(services.settings)
+        _authorise(services.settings, limits["refused"])
         limits["reload"].take()
         return _json(_asking(services.reload))
 
     @app.post("/retrain")
     def retrain() -> Response:
-        _authorise(services.settings)
+        _authorise(services.settings, limits["refused"])
         limits["retrain"].take()
         return _json(_asking(services.retrain), HTTPStatus.ACCEPTED)
 
@@ -127,7 +127,12 @@ def _smoke(app: Flask) -> None:
 
     @app.post("/test_post")
     def test_post() -> Response:
-        return _json({"received": load_object(_raw())})
+        body = load_object(_raw())
+        try:
+            return _json({"received": body})
+        except orjson.JSONEncodeError as error:
+            # It reads deeper nesting than it writes.
+            raise invalid("", f"cannot be sent back: {error}") from None
 
 
 def _raw() -> bytes:
@@ -139,12 +144,14 @@ def _raw() -> bytes:
     return request.get_data(cache=False)
 
 
-def _authorise(settings: Settings) -> None:
+def _authorise(settings: Settings, refused: RateLimit) -> None:
     token = settings.api_token.get_secret_value()
     given = request.headers.get("Authorization", "")
     if not token:
         raise Problem(HTTPStatus.FORBIDDEN, "no-token", "API_TOKEN is not set, so this is closed: set it in .env")
     if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+        # Guessing is slow, and never locks out who knows the token.
+        refused.take()
         raise Problem(
             HTTPStatus.UNAUTHORIZED,
             "unauthorised",

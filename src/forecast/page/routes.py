@@ -32,6 +32,7 @@ BEAT = b"event: beat\ndata: {}\n\n"
 PACE_S = 0.2
 MOST_CANDLES = 20_000
 LONGEST_TRACK = timedelta(days=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -150,8 +151,10 @@ def _one_of(name: str, known: Any, default: str = "") -> str:
 
 def _span(default: timedelta) -> tuple[datetime, datetime]:
     end = _time("to") or _now()
+    if end < EPOCH + default:
+        raise invalid("query/to", "want a time after 1970")
     start = _time("from") or end - default
-    if not datetime(1970, 1, 1, tzinfo=UTC) <= start < end:
+    if not EPOCH <= start < end:
         raise invalid("query/from", "want a time from 1970 on and before `to`")
     return start, end
 

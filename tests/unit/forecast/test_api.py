@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import orjson
@@ -16,6 +17,9 @@ from werkzeug.test import TestResponse
 from features.spec import NAMES
 from forecast import api
 from forecast.api import Services, create_app
+from forecast.page.board import Board
+from forecast.page.queries import Queries
+from forecast.page.routes import blueprint
 from forecast.serving.bodies import Parser
 from forecast.serving.served import Models, accept, probe_rows
 from forecast.serving.watch import simple_rule
@@ -76,6 +80,8 @@ def world(tmp_path: Path) -> World:
         uses={"mlflow": lambda: world.check("mlflow")},
         reload=lambda: {"bid": "5"},
         retrain=retrain,
+        # Never asked here: what these tests send is refused before.
+        pages=(blueprint(_settings(tmp_path), Board(), Mock(spec=Queries)),),
     )
     world.client = create_app(services).test_client()
     return world
@@ -211,6 +217,23 @@ def test_only_the_token_opens_what_changes_state(world: World) -> None:
     assert 0 < int(limited.headers["Retry-After"]) <= 60
 
 
+def test_guessing_the_token_is_slow_and_locks_nobody_out(world: World) -> None:
+    guess = {"Authorization": "Bearer guess"}
+    for _ in range(10):
+        _problem(world.client.post("/reload", headers=guess), 401)
+    _problem(world.client.post("/reload", headers=guess), 429)
+    assert world.client.post("/reload", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "span",
+    ["to=0001-01-01", "from=1969-12-31T23:59:59Z", "from=2026-01-02&to=2026-01-01", "to=noon", "from=0001-01-01"],
+)
+def test_history_of_an_impossible_span_is_refused(world: World, span: str) -> None:
+    for path in ("candles?interval=1m", "forecasts?target=vol&horizon_s=60"):
+        _problem(world.client.get(f"/history/{path}&symbol=BTC/USD&{span}"), 422)
+
+
 def test_metrics_know_routes_not_paths(world: World) -> None:
     world.client.get("/invented/path")
     world.post("/predict_bid", {"data": [_values()]})
@@ -222,6 +245,8 @@ def test_metrics_know_routes_not_paths(world: World) -> None:
 def test_smoke_endpoints(world: World) -> None:
     assert world.client.get("/test").get_json()["status"] == "ok"
     assert world.post("/test_post", {"a": [1, None]}).get_json() == {"received": {"a": [1, None]}}
+    deep = b'{"a":' + b"[" * 300 + b"]" * 300 + b"}"
+    _problem(world.client.post("/test_post", data=deep, content_type="application/json"), 422)
 
 
 def test_a_swap_under_load_never_mixes_versions(world: World) -> None:
