@@ -40,6 +40,7 @@ def main() -> None:
 
 def server_environment(settings: Settings, backend: str, artifacts: str) -> dict[str, str]:
     """What ``mlflow server`` (3.17) would tell its worker; the names with an underscore are MLflow's own."""
+    # At any port: a container's may be published as another.
     hosts = dict.fromkeys(("localhost", "127.0.0.1", settings.bind_host, settings.mlflow_host))
     return {
         "_MLFLOW_SERVER_FILE_STORE": backend,
@@ -47,7 +48,7 @@ def server_environment(settings: Settings, backend: str, artifacts: str) -> dict
         "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
         "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
         "_MLFLOW_SERVER_ARTIFACT_DESTINATION": artifacts,
-        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(f"{host}:{settings.mlflow_port}" for host in hosts),
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(f"{host}:*" for host in hosts),
         # No queue of background jobs: it would run one more Python process per kind of job.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
