@@ -1,6 +1,6 @@
 # Thin names for scripts/; `make` alone explains them.
 .DEFAULT_GOAL := help
-.PHONY: help up down status test lint bench
+.PHONY: help up down status test lint docs bench
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
@@ -19,6 +19,12 @@ test: ## install what is missing, then every check and test
 
 lint: ## ruff, mypy, import-linter, shellcheck
 	@scripts/lint.sh $(ARGS)
+
+docs: ## what is generated from the code: references, dashboards, .env.example
+	@.venv/bin/python -m lakehouse.docs docs
+	@.venv/bin/python -m features.docs
+	@.venv/bin/python -m grafana.build
+	@.venv/bin/python -m stack env-example >.env.example
 
 bench: ## run one bench: make bench NAME=serving
 	@.venv/bin/python -m bench.$(NAME) $(ARGS)

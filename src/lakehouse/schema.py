@@ -272,7 +272,8 @@ GOLD_QUALITY = Table(
         Column(
             "measure",
             "SYMBOL",
-            "skill, coverage_80, coverage_95, psi, freshness_s, holes, rollback, replay_differing, backup_verified or task.",
+            "skill, coverage_80, coverage_95, psi, freshness_s, holes, rollback, replay_differing, backup_verified "
+            "or task.",
         ),
         Column("feature", "SYMBOL", "The feature, for psi; for task, the DAG and its task."),
         Column("value", "DOUBLE", "The figure."),
