@@ -13,7 +13,7 @@ from forecast.figures import Series
 from forecast.fitting import Tuning
 from forecast.gate import Candidate, Decision, Evidence
 from forecast.learned import Library
-from forecast.targets import MICROS, Array, Target, floors
+from forecast.targets import MICROS, Array, Target, Times, floors
 from forecast.walkforward import Fold, Plan
 from lakehouse.settings import HORIZONS_S
 
@@ -114,7 +114,7 @@ def _judge(
     values = np.concatenate(served)
     residuals = conformal.residual(data.truth[target][every], values, unit[every])
     begin = int(sum(len(fold.index) for fold in folds if fold.number < 0))
-    first = conformal.fit(residuals[:begin] if begin else residuals[: max(len(residuals) // 10, 1)])
+    first = conformal.fit(_due(residuals, data.ts[every], begin or max(len(residuals) // 10, 1)))
     quantiles, calibration = conformal.track(first, residuals[begin:], data.ts[every[begin:]], HORIZONS_S)
     ends = conformal.ends(quantiles, values[begin:], unit[every[begin:]])
     if target == "vol":
@@ -133,6 +133,12 @@ def _judge(
         burn.std(axis=0),
         tuple(folds),
     )
+
+
+def _due(residuals: Array, ts: Times, count: int) -> Array:
+    """The residuals of the first ``count`` rows, NaN where their truth came only after the last of them."""
+    horizons = np.asarray(HORIZONS_S, dtype=np.int64) * MICROS
+    return np.where(ts[:count, None] + horizons <= ts[count - 1], residuals[:count], np.nan)
 
 
 def _models(target: Target, folds: list[Fold], scale: Array) -> dict[str, Array]:

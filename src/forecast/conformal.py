@@ -18,6 +18,8 @@ from forecast.targets import MICROS, Array, Times
 
 LEVELS = (0.025, 0.1, 0.9, 0.975)
 RATE = 0.02
+# After a still time (all residuals alike) the quantiles must be able to move: by at least as much as for errors of 5 %.
+LEAST_SPREAD = 0.05
 _MAX_STEP_MINUTES = 30.0
 _NORMAL = (-1.959964, -1.281552, 1.281552, 1.959964)
 
@@ -69,7 +71,7 @@ def normal(sigmas: Array) -> Calibration:
 def fit(residuals: Array, rate: float = RATE) -> Calibration:
     """Empirical quantiles of out-of-sample residuals, shape (rows, horizons); NaN residuals are left out."""
     quantiles = np.nanquantile(residuals, LEVELS, axis=0).T
-    spread = np.maximum((quantiles[:, 2] - quantiles[:, 1]) / 2, 1e-6)
+    spread = np.maximum((quantiles[:, 2] - quantiles[:, 1]) / 2, LEAST_SPREAD)
     return Calibration(tuple(tuple(map(float, row)) for row in quantiles), tuple(map(float, spread)), rate)
 
 

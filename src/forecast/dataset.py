@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from features.spec import NAMES, STALE_S
 from forecast.baselines import Rows
-from forecast.targets import MICROS, TARGETS, Array, PricePath, Target, Times, Truth, truth
+from forecast.targets import MICROS, TARGETS, Array, Mask, PricePath, Target, Times, Truth, silent, truth
 from lakehouse.settings import HORIZONS_S
 
-Mask = npt.NDArray[np.bool_]
 # A quote this old while trades go on was lost sight of: its price stands still, and so would every truth made of it.
 STALE_QUOTE_S = 300.0
 
@@ -49,11 +47,6 @@ class Dataset:
     def rows(self, index: np.ndarray | slice = slice(None)) -> Rows:
         """The features of some rows."""
         return Rows(self.matrix[index], self.columns)
-
-    @property
-    def spacing_s(self) -> float:
-        """Mean seconds between successive rows: how many rows share one horizon follows from it."""
-        return float(self.ts[-1] - self.ts[0]) / MICROS / max(len(self) - 1, 1) if len(self) else 0.0
 
     def head(self, rows: int) -> "Dataset":
         """The oldest rows."""
@@ -100,24 +93,41 @@ def price_path(events: pl.DataFrame) -> PricePath:
             last=last,
             held=pl.col("ts") - pl.when(quote).then("ts").forward_fill() <= pl.duration(seconds=STALE_S),
         )
+        .with_columns(quoted=(pl.col("held") & pl.col("mid").is_not_nan()).fill_null(False))
         .with_columns(
             bid=pl.when(pl.col("held") & pl.col("quoted_bid").is_not_nan()).then("quoted_bid").otherwise("sold"),
-            price=pl.when(pl.col("held") & pl.col("mid").is_not_nan()).then("mid").otherwise("last"),
+            price=pl.when("quoted").then("mid").otherwise("last"),
         )
         .filter(pl.col("bid").is_not_null() & pl.col("price").is_not_null())
         .collect()
     )
-    return PricePath(frame["ts"].to_physical().to_numpy(), frame["bid"].to_numpy(), frame["price"].to_numpy())
+    values = (frame[name].to_numpy() for name in ("bid", "price", "quoted"))
+    return PricePath(frame["ts"].to_physical().to_numpy(), *values)
 
 
-def with_bid(frame: pl.DataFrame, path: PricePath) -> pl.DataFrame:
-    """Feature rows with ``bid`` filled, where no quote is known, by the path's value as of the row."""
-    held = pl.Series("held", path.at(path.bid, frame["ts"].to_physical().to_numpy()))
-    return frame.with_columns(bid=pl.when(pl.col("bid").is_nan() | pl.col("bid").is_null()).then(held).otherwise("bid"))
+def with_bid(frame: pl.DataFrame, held: Array) -> pl.DataFrame:
+    """Feature rows with ``bid`` filled, where no quote is known, by ``held``: the path's bids as of the rows.
+
+    A row is as of one event. Where that event's place in the path is not known, take `PricePath.before`: events of the
+    same timestamp may come after the row, and a sweep through the book has many.
+    """
+    bids = pl.Series("held", held)
+    return frame.with_columns(bid=pl.when(pl.col("bid").is_nan() | pl.col("bid").is_null()).then(bids).otherwise("bid"))
+
+
+def before_rows(frame: pl.DataFrame, path: PricePath) -> Array:
+    """The path's bids just before each row's timestamp."""
+    return path.before(path.bid, frame["ts"].to_physical().to_numpy())
 
 
 def build(
-    frame: pl.DataFrame, path: PricePath, spec: str, step_s: int, every_s: float = 0.0, stale_s: float = np.inf
+    frame: pl.DataFrame,
+    path: PricePath,
+    spec: str,
+    step_s: int,
+    every_s: float = 0.0,
+    stale_s: float = np.inf,
+    silence_s: float = np.inf,
 ) -> Dataset:
     """Rows of one symbol with their truths; what cannot be used is left out and counted.
 
@@ -126,9 +136,10 @@ def build(
         path: the same symbol's prices, reaching past the rows by the longest horizon where truth is wanted.
         every_s: keep at most one row per that many seconds (rows a second apart tell nearly the same).
         stale_s: leave out truths whose newest price is older than this at t+h.
+        silence_s: leave out rows after which prices cease for longer than this within the longest horizon.
 
     Counts: ``incomplete`` (holes or gaps in its windows), ``warming_up`` (no variance known yet), ``stale_quote``,
-    ``thinned``, ``not_due`` (truth not known yet), ``stale_truth``, ``kept``.
+    ``thinned``, ``not_due`` (truth not known yet), ``stale_truth``, ``silent``, ``kept``.
     """
     frame = frame.sort("ts", maintain_order=True)
     counts: dict[str, int] = {}
@@ -148,6 +159,7 @@ def build(
     after = truth(path, ts, step_s)
     ts, matrix, bid, vol, age = leave_out("not_due", _due(after), ts, matrix, after.bid, after.vol, after.age_s)
     ts, matrix, bid, vol = leave_out("stale_truth", (age <= stale_s).all(axis=1), ts, matrix, bid, vol)
+    ts, matrix, bid, vol = leave_out("silent", ~silent(path, ts, silence_s), ts, matrix, bid, vol)
     counts["kept"] = len(ts)
     symbol = frame.item(0, "symbol") if len(frame) else ""
     return Dataset(ts, np.full(len(ts), symbol), matrix, {"bid": bid, "vol": vol}, spec, step_s, counts)
@@ -180,8 +192,11 @@ def pool(parts: list[Dataset]) -> Dataset:
 
 
 def overlap_rows(data: Dataset, horizon_s: int) -> float:
-    """How many successive rows lie within one horizon, at least 1."""
-    return max(1.0, horizon_s / data.spacing_s) if data.spacing_s > 0 else 1.0
+    """How many successive rows typically lie within one horizon, at least 1; pauses of the record do not count."""
+    if not len(data):
+        return 1.0
+    within = np.searchsorted(data.ts, data.ts + horizon_s * MICROS, side="right") - np.arange(len(data)) - 1
+    return max(1.0, float(np.median(within)))
 
 
 def empty(spec: str, step_s: int) -> Dataset:

@@ -91,7 +91,9 @@ def read_day(lake: str, day: Day) -> Dataset:
     if rows.is_empty():
         return dataset.empty(spec, settings.vol_step_s)
     path = dataset.price_path(pl.concat(events))
-    return dataset.build(dataset.with_bid(rows, path), path, spec, settings.vol_step_s, EVERY_S, STALE_S)
+    return dataset.build(
+        dataset.with_bid(rows, dataset.before_rows(rows, path)), path, spec, settings.vol_step_s, EVERY_S, STALE_S
+    )
 
 
 def _table(objects: Objects, table: str, symbol: str, day: date) -> pl.DataFrame:

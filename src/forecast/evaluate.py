@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from features import engine
@@ -16,7 +17,7 @@ from features.spec import NAMES, spec_hash
 from forecast import backtest, dataset, files
 from forecast.dataset import Dataset
 from forecast.fitting import Tuning
-from forecast.targets import TARGETS
+from forecast.targets import TARGETS, Array, PricePath
 from forecast.walkforward import Plan
 from lakehouse.errors import LakeError
 
@@ -36,16 +37,30 @@ UNTOLD_BY_BARS = tuple(
 def from_ticks(trades: pl.DataFrame | None, quotes: pl.DataFrame | None, step_s: int = TICK_STEP_S) -> Dataset:
     """Events of one symbol folded by the engine, one row per volatility step, with their truths."""
     parts = [part for part in (trades, quotes) if part is not None]
-    events = pl.concat(parts).sort("ts", maintain_order=True).with_columns(epoch=pl.lit(0, pl.Int64))
-    events = events.with_columns(seq=pl.int_range(pl.len(), dtype=pl.Int64))
+    events = pl.concat(parts).sort("ts", maintain_order=True)
     symbol = str(events["symbol"][0])
     if events["symbol"].n_unique() > 1:
         raise LakeError(f"trades are of {symbol}, quotes are not: give files of one symbol, or choose with --symbol")
     sparse = frozenset() if trades is None or _dense(trades) else frozenset({symbol})
+    rows, path, spec = tick_rows(events, step_s, sparse)
+    return dataset.build(rows, path, spec, step_s, stale_s=12.0 * step_s)
+
+
+def tick_rows(
+    events: pl.DataFrame, step_s: int, sparse: frozenset[str] = frozenset()
+) -> tuple[pl.DataFrame, PricePath, str]:
+    """The engine's rows over events in time order, with a bid where no quote is known; the prices; the spec's hash."""
     config = engine.EngineConfig(step_s * 1000, step_s, SILENCE_S, sparse)
-    _, rows = engine.fold(engine.State.empty(config), events)
-    path = dataset.price_path(events)
-    return dataset.build(dataset.with_bid(rows, path), path, spec_hash(config), step_s, stale_s=12.0 * step_s)
+    numbered = events.with_columns(epoch=pl.lit(0, pl.Int64), seq=pl.int_range(pl.len(), dtype=pl.Int64))
+    _, rows = engine.fold(engine.State.empty(config), numbered)
+    path = dataset.price_path(numbered)
+    return dataset.with_bid(rows, bids_at(rows, numbered, path)), path, spec_hash(config)
+
+
+def bids_at(rows: pl.DataFrame, events: pl.DataFrame, path: PricePath) -> Array:
+    """The path's bid as of the very event each row is made at: ``seq`` counts the events, which are in time order."""
+    # Only events before the first price are not in the path, and those make no row.
+    return np.asarray(path.bid[rows["seq"].to_numpy() - (len(events) - len(path.ts))])
 
 
 def _dense(trades: pl.DataFrame) -> bool:
@@ -64,7 +79,9 @@ def from_bars(bars: pl.DataFrame, step_s: int = BAR_STEP_S) -> Dataset:
     rows = rows.filter(pl.col("ts") == pl.col("ts").dt.truncate("1m"))
     rows = rows.with_columns(pl.lit(float("nan")).alias(name) for name in UNTOLD_BY_BARS)
     path = dataset.price_path(closes)
-    return dataset.build(dataset.with_bid(rows, path), path, spec_hash(config), step_s, stale_s=5.0 * step_s)
+    # A bar is known whole at its close, so the close of that very moment counts.
+    rows = dataset.with_bid(rows, path.at(path.bid, rows["ts"].to_physical().to_numpy()))
+    return dataset.build(rows, path, spec_hash(config), step_s, silence_s=5.0 * step_s)
 
 
 def evaluate(data: Dataset, plan: Plan, tuning: Tuning) -> dict[str, Any]:

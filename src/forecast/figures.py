@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from forecast.fitting import loss
-from forecast.losses import diebold_mariano, hac_variance, interval_score
+from forecast.losses import diebold_mariano, hac_lags, hac_variance, interval_score
 from forecast.targets import MICROS, Array, Target, Times
 
 WEEK_S = 7 * 86_400
@@ -54,10 +54,9 @@ def direction(series: Series) -> dict[str, Any]:
     if counted.sum() < 30:
         return {"direction": None, "direction_error": None, "direction_n": int(counted.sum())}
     right = (np.sign(moved) == np.sign(said))[counted].astype(np.float64)
-    lags = min(max(int(1.5 * series.overlap), round(len(right) ** (1 / 3))), len(right) - 1)
     return {
         "direction": float(right.mean()),
-        "direction_error": float(np.sqrt(hac_variance(right, lags))),
+        "direction_error": float(np.sqrt(hac_variance(right, hac_lags(len(right), series.overlap)))),
         "direction_n": int(counted.sum()),
     }
 

@@ -31,7 +31,7 @@ def read(questdb: QuestDB, symbol: str, start: datetime, end: datetime, spec: st
     if rows.is_empty():
         return dataset.empty(spec, step_s)
     path = price_path(questdb, symbol, start - timedelta(minutes=10), end)
-    return dataset.build(dataset.with_bid(rows, path), path, spec, step_s, EVERY_S, STALE_S)
+    return dataset.build(dataset.with_bid(rows, dataset.before_rows(rows, path)), path, spec, step_s, EVERY_S, STALE_S)
 
 
 def price_path(questdb: QuestDB, symbol: str, start: datetime, end: datetime) -> PricePath:

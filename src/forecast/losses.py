@@ -47,12 +47,16 @@ def hac_variance(values: Array, lags: int) -> float:
     return float(max(total, 0.0) / n)
 
 
+def hac_lags(rows: int, overlap: int) -> int:
+    """Twice the overlap, since Bartlett's weights halve what lies in the middle; at least the cube root of the rows."""
+    return int(min(max(2 * overlap, round(rows ** (1 / 3))), rows - 1))
+
+
 def diebold_mariano(loss: Array, other: Array, overlap: int) -> Comparison:
     """Tests whether two series of losses, in time order, have the same mean (Diebold and Mariano 1995).
 
     Args:
-        overlap: how many successive rows share part of their truth; the HAC lags are at least 1.5 times that, and at
-            least the cube root of the number of rows.
+        overlap: how many successive rows share part of their truth; see `hac_lags`.
 
     Returns:
         Negative mean and statistic: ``loss`` is the smaller. p = 1 where the losses are identical.
@@ -61,8 +65,7 @@ def diebold_mariano(loss: Array, other: Array, overlap: int) -> Comparison:
     n = len(difference)
     if n < 2 or not difference.any():
         return Comparison(0.0, 0.0, 0.0, 1.0)
-    lags = min(max(int(1.5 * overlap), round(n ** (1 / 3))), n - 1)
-    error = float(np.sqrt(hac_variance(difference, lags)))
+    error = float(np.sqrt(hac_variance(difference, hac_lags(n, overlap))))
     mean = float(difference.mean())
     if error == 0.0:
         return Comparison(mean, 0.0, 0.0, 1.0)

@@ -11,6 +11,7 @@ from lakehouse.settings import HORIZONS_S
 
 Array = npt.NDArray[np.float64]
 Times = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 Target = Literal["bid", "vol"]
 TARGETS: tuple[Target, ...] = ("bid", "vol")
 
@@ -32,16 +33,22 @@ class PricePath:
         ts: microseconds since 1970, ascending, shape (n,).
         bid: best bid (last seller-initiated trade price where no quotes are known), shape (n,).
         price: mid, or last trade price where no quotes are known, shape (n,).
+        quoted: whether the price is a mid, shape (n,).
     """
 
     ts: Times
     bid: Array
     price: Array
+    quoted: Mask
 
     def at(self, values: Array, when: Times) -> Array:
         """The value in force at each time; NaN before the first."""
         index = np.searchsorted(self.ts, when, side="right") - 1
         return np.where(index >= 0, values[np.maximum(index, 0)], np.nan)
+
+    def before(self, values: Array, when: Times) -> Array:
+        """The value in force just before each time; NaN before the first."""
+        return self.at(values, when - 1)
 
     def age_s(self, when: Times) -> Array:
         """Seconds since the newest known price at each time; infinite before the first."""
@@ -52,7 +59,8 @@ class PricePath:
 class RealisedVariance:
     """Sums of squared log returns of the price on the absolute grid k·step (last value at or before the grid time).
 
-    The same definition as the features ``rv_*``: a grid return belongs to the window its end lies in.
+    The same definition as the features ``rv_*``: a grid return belongs to the window its end lies in, and a change
+    between mid and trade price counts 0.
     """
 
     def __init__(self, path: PricePath, step_s: int) -> None:
@@ -61,7 +69,10 @@ class RealisedVariance:
         count = int(path.ts[-1]) // self._step - self._first + 1
         grid = (self._first + np.arange(max(count, 1), dtype=np.int64)) * self._step
         self.grid = grid
-        self._squares = np.diff(np.log(path.at(path.price, grid)), prepend=np.nan) ** 2
+        squares = np.diff(np.log(path.at(path.price, grid)), prepend=np.nan) ** 2
+        # Between a mid and a trade price lies half the spread, which is no return.
+        changed = np.diff(path.at(path.quoted.astype(np.float64), grid), prepend=np.nan) != 0
+        self._squares = np.where(changed & np.isfinite(squares), 0.0, squares)
 
     def between(self, start: Times, end: Times) -> Array:
         """Variance over (start, end] per pair; NaN where the span is not wholly inside the path.
@@ -92,6 +103,15 @@ class Truth:
     bid: Array
     vol: Array
     age_s: Array
+
+
+def silent(path: PricePath, when: Times, silence_s: float, horizon_s: int = HORIZONS_S[-1]) -> Mask:
+    """Whether prices cease for longer than ``silence_s`` somewhere in (t, t + horizon]: what happened is not known."""
+    long = np.flatnonzero(np.diff(path.ts) > silence_s * MICROS)
+    # The first long silence that ends after t, if it begins before the horizon does.
+    following = np.searchsorted(path.ts[long + 1], when, side="right")
+    begins = np.append(path.ts[long], np.iinfo(np.int64).max)[following]
+    return np.asarray(begins < when + horizon_s * MICROS)
 
 
 def truth(path: PricePath, when: Times, step_s: int, horizons_s: Sequence[int] = HORIZONS_S) -> Truth:

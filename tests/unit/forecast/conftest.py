@@ -43,7 +43,7 @@ def make_market(minutes: int, seed: int = 3) -> Dataset:
         put(f"ewma_rv_{half_life}m", np.convolve(squares, weights / weights.sum())[:total])
     put("last", price)
     put("bid", price)
-    after = truth(PricePath(ts, price, price), ts, 60)
+    after = truth(PricePath(ts, price, price, np.ones(len(ts), dtype=bool)), ts, 60)
     keep = slice(WARM_UP, total - 6)
     symbols = np.full(total, "BTC/USD")
     truths: dict[Target, np.ndarray] = {"bid": after.bid[keep], "vol": after.vol[keep]}

@@ -13,6 +13,7 @@ from forecast.dataset import Dataset
 from forecast.evaluate import UNTOLD_BY_BARS
 from forecast.fitting import Tuning
 from forecast.walkforward import Plan
+from lakehouse.messages import EVENT_SCHEMA
 
 PER_HORIZON = {"n", "models", "best_baseline", "champion", "ratio", "dm_p", "coverage_80", "coverage_95"}
 
@@ -74,6 +75,30 @@ def test_an_exchange_that_is_down_gives_no_row_however_the_file_tells_it(tmp_pat
     opened, closed = bars["ts"].to_physical()[500], bars["ts"].to_physical()[599]
     assert not ((one.ts > opened) & (one.ts <= closed + 3600 * 10**6)).any()
     assert (one.ts > closed + 3600 * 10**6).any()
+
+
+def sweeps(events: int) -> pl.DataFrame:
+    """Trades without quotes, of which runs share one timestamp, as when an order sweeps the book."""
+    rng = np.random.default_rng(3)
+    ts = np.cumsum(rng.choice([0, 0, 0, 900_000, 7_000_000], events)) + 1_767_225_600_000_000
+    price = np.round(100 * np.exp(np.cumsum(rng.normal(0, 1e-3, events))), 2)
+    trades = pl.DataFrame({"ts": ts, "price": price, "qty": 1.0, "trade_id": np.arange(1, events + 1)})
+    typed = trades.with_columns(
+        pl.col("ts").cast(pl.Datetime("us", "UTC")),
+        symbol=pl.lit("A/B"),
+        type=pl.lit("trade"),
+        side=pl.Series(rng.choice(["buy", "sell"], events)),
+    )
+    columns = [pl.col(c).cast(t) if c in typed.columns else pl.lit(None, t).alias(c) for c, t in EVENT_SCHEMA.items()]
+    return typed.select(columns).drop("epoch", "seq")
+
+
+def test_no_row_knows_a_trade_of_its_own_timestamp_that_came_after_it() -> None:
+    trades = sweeps(3000)
+    whole = evaluate.tick_rows(trades, 5)[0]
+    for cut in range(500, 3000, 7):
+        known = evaluate.tick_rows(trades.head(cut), 5)[0]
+        assert known.equals(whole.head(len(known)), null_equal=True), cut
 
 
 def test_the_report_has_every_figure_and_is_json(

@@ -17,7 +17,9 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 def _path(silent: range = range(0)) -> PricePath:
     seconds = np.array([s for s in range(601) if s not in silent])
     prices = 100.0 + np.sin(seconds / 7.0)
-    return PricePath((int(START.timestamp()) + seconds) * 1_000_000, prices, prices + 0.5)
+    return PricePath(
+        (int(START.timestamp()) + seconds) * 1_000_000, prices, prices + 0.5, np.ones(len(prices), dtype=bool)
+    )
 
 
 def _forecasts(*rows: tuple[str, int, int, float]) -> pl.DataFrame:

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecast.targets import MICROS, PricePath, RealisedVariance, floors, truth
+from forecast.targets import MICROS, PricePath, RealisedVariance, floors, silent, truth
 
 
 def path_of(seconds: list[float], prices: list[float]) -> PricePath:
     ts = (np.asarray(seconds) * MICROS).astype(np.int64)
-    return PricePath(ts, np.asarray(prices), np.asarray(prices))
+    return PricePath(ts, np.asarray(prices), np.asarray(prices), np.ones(len(ts), dtype=bool))
 
 
 def oracle(seconds: list[float], prices: list[float], start: float, end: float, step: int) -> float:
@@ -68,3 +68,19 @@ def test_what_is_not_due_is_unknown() -> None:
     after = truth(path, np.array([0]), 5)
     assert np.isfinite(after.bid[0, :2]).all() and np.isfinite(after.vol[0, :2]).all()
     assert np.isnan(after.bid[0, 2:]).all() and np.isnan(after.vol[0, 2:]).all()
+
+
+def test_a_change_between_mid_and_trade_price_is_no_return() -> None:
+    seconds = np.arange(400.0)
+    quoted = (seconds < 100) | (seconds >= 130)
+    prices = np.where(quoted, 100.0, 100.1)
+    path = PricePath((seconds * MICROS).astype(np.int64), prices, prices, quoted)
+    assert np.array_equal(truth(path, np.array([50 * MICROS]), 5).vol[0], floors())
+
+
+def test_a_row_before_a_long_silence_is_told_apart() -> None:
+    path = path_of([0.0, 60.0, 120.0, 500.0, 560.0], [100.0] * 5)
+    when = np.array([0, 60, 120, 500]) * MICROS
+    assert silent(path, when, 300.0).tolist() == [True, True, True, False]
+    assert silent(path, when, 300.0, 60).tolist() == [False, False, True, False]
+    assert not silent(path, when, 380.0).any()
