@@ -181,6 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     set_up_logging()
     try:
         settings = load_settings()
+        kafka.reach(settings)
         with closing(kafka.consumer(settings, group="tradelake-deadletter")) as consumer:
             found = read(consumer)
         if asked.command == "list":

@@ -24,8 +24,9 @@ def migrate(settings: Settings, questdb: QuestDB, admin: AdminClient) -> list[st
         What was changed, one line each.
 
     Raises:
-        RetryableError: a server is away. FatalError: what exists contradicts the settings.
+        RetryableError: a server is away. FatalError: one refuses us, or what exists contradicts the settings.
     """
+    kafka.reach(settings)
     changed = questdb.migrate([*TABLES, SILVER], views(settings.feature_interval_ms))
     changed += [f"created topic {name}" for name in kafka.ensure_topics(admin, settings.kafka_partitions)]
     for line in changed:

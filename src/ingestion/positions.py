@@ -122,6 +122,7 @@ def accept_loss() -> list[str]:
         What was given up, one line per partition.
     """
     settings = load_settings()
+    kafka.reach(settings)
     questdb, client = QuestDB(settings), kafka.consumer(settings)
     ids = kafka.topic_ids(kafka.admin(settings), (EVENTS_TOPIC, HISTORY_TOPIC))
     epochs = {topic: epoch_of(questdb, topic, number) for topic, number in ids.items()}

@@ -29,7 +29,7 @@ def main(settings: Settings, stop: threading.Event) -> None:
     """Runs the producer until ``stop`` is set; what Kafka holds is where it goes on.
 
     Raises:
-        FatalError: Kafka refused a message for good.
+        FatalError: Kafka refused us, or a message for good.
     """
     tails = process.retrying(lambda: _tails(settings), stop, "reading the end of the log")
     outbox = Outbox(kafka.producer(settings), stop)
@@ -88,6 +88,7 @@ class Helpers:
 
 
 def _tails(settings: Settings) -> dict[str, Tail]:
+    kafka.reach(settings)
     consumer = kafka.consumer(settings, group="tradelake-producer")
     try:
         return read_tail(consumer, settings.symbols)

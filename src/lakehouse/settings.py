@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from lakehouse.errors import FatalError
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+_GIVEN = "given"
+# A secret of servers that somebody else runs: known to them, so not ours to make.
+GivenSecret = Annotated[SecretStr, _GIVEN]
 EVENTS_TOPIC = "market.events"
 HISTORY_TOPIC = "market.history"
 DEADLETTER_TOPIC = "market.events.dlq"
@@ -65,9 +69,21 @@ class Settings(BaseSettings):
     kafka_host: str = Field("127.0.0.1", description="Host of Kafka's bootstrap broker.")
     kafka_port: Port = Field(9092, description="Kafka's client port.")
     kafka_controller_port: Port = Field(9093, description="Kafka's KRaft controller port.")
+    kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How clients reach Kafka: SSL is TLS, SASL is a user with a password."
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="How the password is shown to Kafka; PLAIN sends it as it is, so over TLS only."
+    )
+    kafka_user: str = Field("", description="Kafka user; needed with SASL.")
+    kafka_password: GivenSecret = Field(SecretStr(""), description="Its password; as Kafka's operator gave it.")
+    kafka_ca: str = Field("", description="File (PEM) of the CA that signed Kafka's certificate; empty: the system's.")
     redis_host: str = Field("127.0.0.1", description="Host of Redis.")
     redis_port: Port = Field(6379, description="Redis' port.")
+    redis_user: str = Field("", description="Redis user; empty: the default user.")
     redis_password: SecretStr = Field(SecretStr(""), description="Redis' password; generated.")
+    redis_tls: bool = Field(False, description="TLS towards Redis.")
+    redis_ca: str = Field("", description="File (PEM) of the CA that signed Redis' certificate; empty: the system's.")
     mlflow_host: str = Field("127.0.0.1", description="Host of the MLflow server.")
     mlflow_port: Port = Field(5000, description="MLflow's port.")
     api_host: str = Field("127.0.0.1", description="Host the API is reached at.")
@@ -84,6 +100,7 @@ class Settings(BaseSettings):
     s3_access_key: str = Field("tradelake", description="User of the bucket data-lake.")
     s3_secret_key: SecretStr = Field(SecretStr(""), description="Its key; generated.")
     s3_secure: bool = Field(False, description="TLS towards the object store.")
+    s3_region: str = Field("us-east-1", min_length=1, description="The object store's region; our own MinIO takes any.")
     s3_bucket: str = Field("data-lake", description="Bucket of the backups.")
     minio_port: Port = Field(9002, description="MinIO's port.")
     minio_console_port: Port = Field(9001, description="MinIO's console.")
@@ -172,6 +189,11 @@ class Settings(BaseSettings):
     def api_url(self) -> str:
         """Base URL of our API."""
         return f"http://{self.api_host}:{self.api_port}"
+
+
+def is_generated(field: FieldInfo) -> bool:
+    """Whether a field holds a secret that the lake makes for itself."""
+    return field.annotation is SecretStr and _GIVEN not in field.metadata
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -42,10 +42,9 @@ def ensure(settings: Settings) -> None:
     """
     root = (settings.minio_root_user, settings.minio_root_password.get_secret_value())
     pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=2, read=10), retries=urllib3.Retry(0))
-    client = Minio(settings.s3_address, *root, secure=settings.s3_secure, http_client=pool, region="us-east-1")
-    admin = MinioAdmin(
-        endpoint=settings.s3_address, credentials=StaticProvider(*root), secure=settings.s3_secure, http_client=pool
-    )
+    how: dict[str, Any] = {"region": settings.s3_region, "secure": settings.s3_secure, "http_client": pool}
+    client = Minio(settings.s3_address, *root, **how)
+    admin = MinioAdmin(endpoint=settings.s3_address, credentials=StaticProvider(*root), **how)
     users = (
         (settings.s3_bucket, settings.s3_access_key, settings.s3_secret_key, _READ_WRITE),
         (

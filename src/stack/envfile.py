@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pydantic import SecretStr
 
-from lakehouse.settings import Settings
+from lakehouse.settings import Settings, is_generated
 
 HEADER = "# Secrets of this lake, made by scripts/up.sh. Other settings: see .env.example.\n"
 
@@ -22,8 +22,8 @@ def completed(text: str, new_secret: Callable[[], str]) -> str:
 
 
 def secret_names() -> list[str]:
-    """The settings that hold a secret, in their order."""
-    return [name for name, field in Settings.model_fields.items() if field.annotation is SecretStr]
+    """The settings that hold a secret which the lake makes for itself, in their order."""
+    return [name for name, field in Settings.model_fields.items() if is_generated(field)]
 
 
 def example() -> str:

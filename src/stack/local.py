@@ -10,11 +10,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from pydantic import SecretStr
-
 from lakehouse.errors import FatalError, LakeError
 from lakehouse.settings import Settings, load_settings
-from stack.envfile import child_environment
+from stack.envfile import child_environment, secret_names
 from stack.layout import ROOT, layout
 from stack.prepare import prepare
 from stack.process import Process
@@ -30,7 +28,7 @@ def scratch_settings(var_dir: Path, **overrides: object) -> Settings:
     fields = Settings.model_fields
     ports = [name for name in fields if name.endswith("_port")]
     values: dict[str, object] = dict(zip(ports, free_ports(len(ports)), strict=True))
-    values |= {name: secrets.token_hex(8) for name, f in fields.items() if f.annotation is SecretStr}
+    values |= {name: secrets.token_hex(8) for name in secret_names()}
     values |= {"source": "simulator", "var_dir": var_dir, "servers_dir": ROOT / "var" / "servers"}
     return load_settings(_env_file=None, **(values | overrides))
 

@@ -66,7 +66,7 @@ def s3_environment(settings: Settings) -> dict[str, str]:
         "MLFLOW_S3_ENDPOINT_URL": f"{'https' if settings.s3_secure else 'http'}://{settings.s3_address}",
         "AWS_ACCESS_KEY_ID": settings.mlflow_s3_access_key,
         "AWS_SECRET_ACCESS_KEY": settings.mlflow_s3_secret_key.get_secret_value(),
-        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": settings.s3_region,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
 

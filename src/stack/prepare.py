@@ -17,8 +17,10 @@ def prepare(settings: Settings, paths: Layout) -> None:
     """Writes every server's configuration anew (they follow the settings); keeps every byte of data.
 
     Raises:
-        FatalError: a server is not installed, or Kafka's storage cannot be formatted.
+        FatalError: the settings are for servers elsewhere, a server is not installed, or Kafka's storage cannot be
+            formatted.
     """
+    _require_plain(settings)
     _require_servers(paths)
     state = paths.state
     for folder in ("questdb/conf", "kafka/data", "redis", "mlflow/artifacts", "logs"):
@@ -37,6 +39,15 @@ def write_private(path: Path, text: str) -> None:
     draft.touch(mode=0o600)
     draft.write_text(text)
     draft.replace(path)
+
+
+def _require_plain(settings: Settings) -> None:
+    """Our own servers are on loopback and speak neither TLS nor SASL: clients that do would fail, and late."""
+    if settings.kafka_security != "PLAINTEXT" or settings.redis_tls:
+        raise FatalError(
+            "KAFKA_SECURITY and REDIS_TLS are for servers that somebody else runs, and this starts its own: take them "
+            "out, or start our processes alone (docs/scaling.md)"
+        )
 
 
 def _require_servers(paths: Layout) -> None:

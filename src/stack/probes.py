@@ -3,8 +3,6 @@
 from collections.abc import Callable
 
 import httpx
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
 from lakehouse.errors import RetryableError
 from lakehouse.settings import Settings
@@ -24,11 +22,7 @@ def questdb_answers(settings: Settings) -> None:
 
 def kafka_answers(settings: Settings) -> None:
     """Kafka tells its brokers."""
-    client = AdminClient({"bootstrap.servers": kafka.bootstrap(settings), "log_level": 0})
-    try:
-        client.list_topics(timeout=TIMEOUT_S)
-    except KafkaException as error:
-        raise RetryableError(str(error.args[0])) from error
+    kafka.reach(settings, TIMEOUT_S)
 
 
 def redis_answers(settings: Settings) -> None:

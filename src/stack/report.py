@@ -93,7 +93,7 @@ def probe_error(probe: Probe, settings: Settings) -> str | None:
 def consumer_lag(settings: Settings) -> int | None:
     """Records of both market topics that the consumer group has yet to commit; None when Kafka cannot tell."""
     client = Consumer(
-        {"bootstrap.servers": kafka.bootstrap(settings), "group.id": kafka.GROUP, "log_level": 0},
+        kafka.connection(settings) | {"group.id": kafka.GROUP, "log_level": 0},
     )
     try:
         topics = client.list_topics(timeout=TIMEOUT_S).topics

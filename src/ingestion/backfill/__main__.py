@@ -22,7 +22,7 @@ from ingestion.rebuild import rebuild
 from ingestion.rest import KrakenRest, http_client
 from ingestion.restore import engine_config
 from lakehouse.errors import FatalError, LakeError, RetryableError
-from lakehouse.process import set_up_logging, stop_event
+from lakehouse.process import retrying, set_up_logging, stop_event
 from lakehouse.settings import Settings, load_settings
 from lakehouse.stores import kafka
 from lakehouse.stores.questdb import QuestDB
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _check(asked)
         settings = load_settings()
+        retrying(lambda: kafka.reach(settings), stop, "reaching Kafka")
         with ExitStack() as closing:
             questdb = QuestDB(settings)
             closing.callback(questdb.close)

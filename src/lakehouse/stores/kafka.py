@@ -1,5 +1,6 @@
 """Kafka: clients set up for exactly-once use, topics, their lives (epochs) and positions."""
 
+import time
 from collections.abc import Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection, TopicPartition
@@ -8,14 +9,34 @@ from confluent_kafka.cimpl import NewTopic
 
 from lakehouse.errors import FatalError, RetryableError
 from lakehouse.settings import DEADLETTER_TOPIC, EVENTS_TOPIC, HISTORY_TOPIC, Settings
+from lakehouse.stores.tls import ca_file
 
 GROUP = "tradelake"
 TIMEOUT_S = 10.0
+_STEP_S = 0.5
 
 
 def bootstrap(settings: Settings) -> str:
     """``host:port`` of the first broker to ask."""
     return f"{settings.kafka_host}:{settings.kafka_port}"
+
+
+def connection(settings: Settings) -> dict[str, str]:
+    """What every client must know to be let in: the first broker to ask, how to talk to it, and who we are.
+
+    Raises:
+        FatalError: SASL without a user or password, or a CA file without certificates.
+    """
+    known = {"bootstrap.servers": bootstrap(settings), "security.protocol": settings.kafka_security}
+    if settings.kafka_security.startswith("SASL"):
+        password = settings.kafka_password.get_secret_value()
+        if not (settings.kafka_user and password):
+            raise FatalError(f"KAFKA_SECURITY={settings.kafka_security} needs KAFKA_USER and KAFKA_PASSWORD")
+        known |= {"sasl.mechanism": settings.kafka_sasl_mechanism}
+        known |= {"sasl.username": settings.kafka_user, "sasl.password": password}
+    if settings.kafka_security.endswith("SSL") and settings.kafka_ca:
+        known["ssl.ca.location"] = ca_file("KAFKA_CA", settings.kafka_ca)
+    return known
 
 
 def kafka_error(error: KafkaException | KafkaError, where: str) -> RetryableError | FatalError:
@@ -25,11 +46,36 @@ def kafka_error(error: KafkaException | KafkaError, where: str) -> RetryableErro
     return kind(f"{where}: {cause}")
 
 
+def reach(settings: Settings, timeout_s: float = TIMEOUT_S) -> None:
+    """Returns once a broker has let us in, or tells why not; other calls would only say that none answered in time.
+
+    Raises:
+        RetryableError: no broker answers, or TLS fails. FatalError: it refuses our user or password.
+    """
+    told: list[KafkaError] = []
+    quiet = {"log_level": 0, "reconnect.backoff.max.ms": 1000, "error_cb": told.append}
+    client = AdminClient(connection(settings) | quiet)
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            client.list_topics(timeout=min(_STEP_S, timeout_s))
+            return
+        except KafkaException as error:
+            client.poll(0.1)
+            where = f"Kafka at {bootstrap(settings)} ({settings.kafka_security})"
+            if refused := [e for e in told if e.code() == KafkaError._AUTHENTICATION]:
+                remedy = "compare KAFKA_USER, KAFKA_PASSWORD and KAFKA_SASL_MECHANISM with the server's"
+                raise FatalError(f"{where}: {refused[0].str()}: {remedy}") from error
+            if time.monotonic() > deadline:
+                reasons = [e for e in told if e.code() != KafkaError._ALL_BROKERS_DOWN] or [error.args[0]]
+                raise RetryableError(f"{where}: {reasons[-1].str()}") from error
+
+
 def producer(settings: Settings, linger_ms: float = 2.0) -> Producer:
     """An idempotent producer (``acks=all``) that places keys as Kafka's Java client does."""
     return Producer(
         {
-            "bootstrap.servers": bootstrap(settings),
+            **connection(settings),
             "enable.idempotence": True,
             "acks": "all",
             "partitioner": "murmur2_random",
@@ -51,7 +97,7 @@ def consumer(settings: Settings, group: str = GROUP) -> Consumer:
     """
     return Consumer(
         {
-            "bootstrap.servers": bootstrap(settings),
+            **connection(settings),
             "group.id": group,
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
@@ -70,7 +116,7 @@ def consumer(settings: Settings, group: str = GROUP) -> Consumer:
 
 def admin(settings: Settings) -> AdminClient:
     """A client for topics, offsets and deletions."""
-    return AdminClient({"bootstrap.servers": bootstrap(settings)})
+    return AdminClient(connection(settings))
 
 
 def ensure_topics(client: AdminClient, partitions: int) -> list[str]:

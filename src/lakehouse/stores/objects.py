@@ -41,7 +41,7 @@ class Objects:
             secret_key=settings.s3_secret_key.get_secret_value(),
             secure=settings.s3_secure,
             # Named, so that the client asks no second question (and needs no right to ask it).
-            region="us-east-1",
+            region=settings.s3_region,
             http_client=self._pool,
         )
 

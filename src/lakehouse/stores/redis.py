@@ -12,6 +12,7 @@ from redis.retry import Retry
 
 from lakehouse.errors import FatalError, RetryableError
 from lakehouse.settings import Settings
+from lakehouse.stores.tls import ca_file
 
 Kind = Literal["features", "forecasts"]
 
@@ -40,10 +41,15 @@ class Redis:
         where: dict[str, Any] = {
             "host": settings.redis_host,
             "port": settings.redis_port,
+            "username": settings.redis_user or None,
             "password": settings.redis_password.get_secret_value() or None,
             "socket_timeout": 5,
             "socket_connect_timeout": 5,
         }
+        if settings.redis_tls:
+            where["ssl"] = True
+            if settings.redis_ca:
+                where["ssl_ca_certs"] = ca_file("REDIS_CA", settings.redis_ca)
         self._client = redis.Redis(**where)
         # The client would subscribe again by itself after a break, and what was published meanwhile would be missed.
         self._listener = redis.Redis(**where, retry=Retry(NoBackoff(), 0))
@@ -111,8 +117,9 @@ class Redis:
 
     def _error(self, error: RedisError) -> RetryableError | FatalError:
         if isinstance(error, AuthenticationError):
-            return FatalError(f"{self._where} refuses our password: compare REDIS_PASSWORD in .env with the server's")
-        return RetryableError(f"{self._where}: {error!r}")
+            remedy = "compare REDIS_USER and REDIS_PASSWORD in .env with the server's"
+            return FatalError(f"{self._where} refuses us: {remedy}")
+        return RetryableError(f"{self._where}: {error}")
 
 
 def as_json_time(value: datetime) -> str:

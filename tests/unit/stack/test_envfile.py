@@ -26,6 +26,10 @@ def test_what_is_there_stays_as_it_is() -> None:
     assert envfile.completed(after, lambda: "other") == after
 
 
+def test_a_secret_that_others_give_is_not_made_up() -> None:
+    assert "KAFKA_PASSWORD" not in envfile.completed("", lambda: "made")
+
+
 def test_a_commented_line_is_no_value() -> None:
     assert "REDIS_PASSWORD=made" in envfile.completed("# REDIS_PASSWORD=\n", lambda: "made")
 
