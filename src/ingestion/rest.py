@@ -107,7 +107,7 @@ class KrakenRest:
         self._pace.asked(pair, self._clock())
         try:
             answer = self._http.get("/Trades", params={"pair": pair, "since": str(since_ns), "count": str(PAGE)})
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:  # not only the transport: a proxy may answer what cannot be decoded
             raise RetryableError(f"Kraken REST: {error!r}") from error
         if answer.status_code != httpx.codes.OK:
             raise RetryableError(f"Kraken REST: HTTP {answer.status_code}: {answer.text[:200]}")

@@ -1,15 +1,19 @@
 """The sink's decisions, the feed's salvage and the tail's memory: each trade once, each blind moment marked."""
 
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import orjson
+import pytest
 
 from ingestion.feed import Feed
 from ingestion.gaps import Hole, IdFilter, filter_of
+from ingestion.helpers import Helpers
 from ingestion.kraken import Quotes, Refusal, Status, Trades
 from ingestion.sink import Sink
 from ingestion.tail import Tail
+from lakehouse.errors import FatalError
 from lakehouse.messages import encode
 from lakehouse.records import Quote, Source, Trade
 from lakehouse.settings import EVENTS_TOPIC
@@ -196,6 +200,34 @@ def test_maintenance_and_refusal_void_the_quotes() -> None:
     assert gaps(outbox) == []
     feed.handle(Status("maintenance", None))
     assert gaps(outbox) == [(BTC, "00.100", "maintenance")]
+
+
+@pytest.mark.parametrize("error", [FatalError("Kafka refused"), IndexError("pop from empty list")])
+def test_a_thread_that_fails_ends_the_process_with_its_error(error: Exception) -> None:
+    def work() -> None:
+        raise error
+
+    stop = threading.Event()
+    helpers = Helpers(stop)
+    helpers.check()
+    helpers.start("refill", work)
+    assert stop.wait(10.0)
+    with pytest.raises(type(error), match=str(error)):
+        helpers.check()
+
+
+def test_what_fails_while_stopping_is_no_failure() -> None:
+    stop, done = threading.Event(), threading.Event()
+    stop.set()
+
+    def work() -> None:
+        done.set()
+        raise FatalError("closed under my feet")
+
+    helpers = Helpers(stop)
+    helpers.start("audit", work)
+    assert done.wait(10.0)
+    helpers.check()
 
 
 def test_the_tail_keeps_refills_apart_so_that_old_ones_open_no_hole() -> None:

@@ -162,6 +162,22 @@ def test_holes_of_the_ledger_are_filled_though_there_is_always_a_newer_one(monke
     assert [e["trade_id"] for e in outbox.events if e["source"] == "rest"] == [10, 11, 12, 20]
 
 
+def test_holes_may_be_reported_anew_while_one_is_being_chosen() -> None:
+    class Overtaken(dict[str, list[Hole]]):
+        """The audit's thread replaces the list after each look at it."""
+
+        def __getitem__(self, symbol: str) -> list[Hole]:
+            found = super().__getitem__(symbol)
+            self[symbol] = []
+            return found
+
+    refill, _, outbox, _ = refill_of(Kraken(list(range(1, 60))), *range(50, 60))
+    refill.report({BTC: [Hole(10, 12, at(9), at(13), 0.0)]})
+    refill._reported = Overtaken(refill._reported)
+    refill.step(BTC, NEVER)
+    assert [e["trade_id"] for e in outbox.events] == [10, 11, 12]
+
+
 def test_a_dead_stream_is_found_by_asking_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ingestion.refill.GRACE_S", 0.0)
     monkeypatch.setattr("ingestion.refill.PROBE_S", -1.0)
@@ -213,6 +229,8 @@ def test_paging_ends_when_rest_has_no_more_or_the_hole_is_passed(monkeypatch: py
     [
         (httpx.Response(503, text="<html>"), RetryableError),
         (httpx.Response(200, text="<html>"), RetryableError),
+        # A proxy says gzip and sends plain text; a stream, since bytes would be decoded here already.
+        (httpx.Response(200, headers={"content-encoding": "gzip"}, content=iter([b"<html>"])), RetryableError),
         (httpx.Response(200, json={"error": ["EGeneral:Too many requests"]}), ThrottledError),
         (httpx.Response(200, json={"error": ["EQuery:Unknown asset pair"]}), FatalError),
     ],
