@@ -1,6 +1,7 @@
 """Kraken's public REST API without the network: pair names, the envelope and its errors, and pages of trades; pure."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ import orjson
 from ingestion.kraken import parse_trade
 from lakehouse.errors import FatalError, LakeError, PoisonError, RetryableError
 from lakehouse.messages import format_time
-from lakehouse.records import Source, Trade
+from lakehouse.records import SYMBOL_PATTERN, Source, Trade
 
 # REST and the download files still use the old tickers of these two.
 _TO_OLD = {"BTC": "XBT", "DOGE": "XDG"}
@@ -76,6 +77,27 @@ def symbol_of(pair: str) -> str:
     if not base or not quote:
         raise FatalError(f"cannot tell base from quote in the pair {pair!r}: write it as BTC/USD")
     return f"{_TO_NEW.get(base, base)}/{_TO_NEW.get(quote, quote)}"
+
+
+def check_symbol(symbol: str) -> None:
+    """Refuses what is no v2 symbol, before a whole history is sent under a name that the lake does not take.
+
+    >>> check_symbol("BTC/USD")
+    >>> check_symbol("xbt-usd")
+    Traceback (most recent call last):
+    lakehouse.errors.FatalError: 'xbt-usd' is no symbol as the lake writes them (BTC/USD): did you mean BTC/USD?
+
+    Raises:
+        FatalError: the message suggests the right spelling where one can be told.
+    """
+    try:
+        meant = symbol_of(re.sub(r"[-_:\s]+", "/", symbol.strip()).upper())
+    except FatalError:
+        meant = ""
+    if re.fullmatch(SYMBOL_PATTERN, symbol) and meant in (symbol, ""):
+        return
+    hint = f": did you mean {meant}?" if re.fullmatch(SYMBOL_PATTERN, meant) else ""
+    raise FatalError(f"{symbol!r} is no symbol as the lake writes them (BTC/USD){hint}")
 
 
 def parse_result(body: bytes) -> dict[str, Any]:

@@ -90,14 +90,14 @@ def typed(rows: pl.DataFrame, layout: Layout, symbol: str, now: datetime) -> tup
     return good, read.filter(pl.col("reason").is_not_null()).select(LINE, "reason")
 
 
-def of_symbol(rows: pl.DataFrame, layout: Layout, symbol: str) -> tuple[pl.DataFrame, Counter[str]]:
-    """The rows of one symbol, and how many there are of each other one; all rows where the file names no symbols."""
+def of_symbol(rows: pl.DataFrame, layout: Layout, pair: str) -> tuple[pl.DataFrame, Counter[str]]:
+    """The rows of what the file calls ``pair``, and how many of each other one; all where it names no symbols."""
     column = layout.columns.get("symbol")
     if column is None:
         return rows, Counter()
     names = rows[column].cast(pl.String).str.strip_chars().fill_null("(none)")
-    others = names.filter(names != symbol).value_counts()
-    return rows.filter(names == symbol), Counter(dict(others.iter_rows()))
+    others = names.filter(names != pair).value_counts()
+    return rows.filter(names == pair), Counter(dict(others.iter_rows()))
 
 
 def _read(field: str, column: str, rows: pl.DataFrame, layout: Layout) -> pl.Expr:

@@ -50,8 +50,12 @@ class Chunk:
     last_line: int
 
 
-def read_file(path: Path, symbol: str, kind: Kind) -> Iterator[Chunk]:
+def read_file(path: Path, symbol: str, kind: Kind, pair: str) -> Iterator[Chunk]:
     """The rows of a file; lines are counted from 1, a header included.
+
+    Args:
+        symbol: what the lake calls it.
+        pair: what the file calls it; rows of others are left out.
 
     Raises:
         FatalError: the file is missing, or nothing in it tells trades (or quotes); the message says what was found.
@@ -59,26 +63,26 @@ def read_file(path: Path, symbol: str, kind: Kind) -> Iterator[Chunk]:
     if not path.is_file():
         raise FatalError(f"no file {path}")
     if path.suffix == ".parquet":
-        yield from _parquet(path, symbol, kind)
+        yield from _parquet(path, symbol, kind, pair)
     else:
-        with _text(path, symbol) as text:
-            yield from _csv(text, path.name, symbol, kind)
+        with _text(path, rest_pair(symbol) if pair == symbol else pair) as text:
+            yield from _csv(text, path.name, symbol, kind, pair)
 
 
-def _parquet(path: Path, symbol: str, kind: Kind) -> Iterator[Chunk]:
+def _parquet(path: Path, symbol: str, kind: Kind, pair: str) -> Iterator[Chunk]:
     layout: Layout | None = None
     start = 0
     for batch in pq.ParquetFile(path).iter_batches(CHUNK):
         frame = pl.DataFrame(pl.from_arrow(batch))
         layout = layout or _recognised(path.name, kind, frame)
-        rows, others = of_symbol(_numbered(frame, start), layout, symbol)
+        rows, others = of_symbol(_numbered(frame, start), layout, pair)
         good, bad = typed(rows, layout, symbol, datetime.now(UTC))
         texts = ((line, frame[line - start - 1].write_ndjson().strip(), why) for line, why in bad.iter_rows())
         start += frame.height
         yield Chunk(good, tuple(BadRow(*each) for each in texts), others, start)
 
 
-def _csv(text: io.TextIOBase, name: str, symbol: str, kind: Kind) -> Iterator[Chunk]:
+def _csv(text: io.TextIOBase, name: str, symbol: str, kind: Kind, pair: str) -> Iterator[Chunk]:
     header = _header(text.readline())
     if header is None:
         text.seek(0)
@@ -90,7 +94,7 @@ def _csv(text: io.TextIOBase, name: str, symbol: str, kind: Kind) -> Iterator[Ch
         columns = columns or _column_names(header, fields, name)
         frame, ragged = _split(fields, columns, start)
         layout = layout or _recognised(name, kind, frame)
-        rows, others = of_symbol(frame, layout, symbol)
+        rows, others = of_symbol(frame, layout, pair)
         good, bad = typed(rows, layout, symbol, datetime.now(UTC))
         reasons = [*bad.iter_rows(), *((line, "wrong_fields") for line in ragged if lines[line - start - 1])]
         found = tuple(BadRow(line, lines[line - start - 1], why) for line, why in reasons)
@@ -149,16 +153,16 @@ def _recognised(name: str, kind: Kind, frame: pl.DataFrame) -> Layout:
 
 
 @contextmanager
-def _text(path: Path, symbol: str) -> Iterator[io.TextIOBase]:
+def _text(path: Path, pair: str) -> Iterator[io.TextIOBase]:
     if path.suffix != ".zip":
         with path.open(encoding="utf-8", errors="replace", newline="\n") as text:
             yield text
         return
     with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if name.lower().endswith(".csv")]
-        pair = f"{rest_pair(symbol)}.csv"
-        chosen = names if len(names) == 1 else [name for name in names if Path(name).name == pair]
+        wanted = f"{pair}.csv"
+        chosen = names if len(names) == 1 else [name for name in names if Path(name).name == wanted]
         if len(chosen) != 1:
-            raise FatalError(f"{path.name} holds {len(names)} CSV files, and not one {pair} among them")
+            raise FatalError(f"{path.name} holds {len(names)} CSV files, and not one {wanted} among them")
         with archive.open(chosen[0]) as raw:
             yield io.TextIOWrapper(raw, encoding="utf-8", errors="replace", newline="\n")

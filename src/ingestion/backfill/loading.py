@@ -72,16 +72,20 @@ class Loader:
         self._lake = lake
         self._pending = pending
 
-    def load(self, path: Path, symbol: str, kind: Kind) -> Loaded:
+    def load(self, path: Path, symbol: str, kind: Kind, pair: str) -> Loaded:
         """Sends what Kafka does not have of the file yet.
+
+        Args:
+            symbol: what the lake calls it.
+            pair: what the file calls it.
 
         Raises:
             FatalError: the file cannot be read as trades (or quotes), or has none of the symbol.
             RetryableError: Kafka is away.
         """
-        chunks = read_file(path, symbol, kind)
+        chunks = read_file(path, symbol, kind, pair)
         first = next(chunks, None)  # a file that tells nothing fails before anything is sent
-        journal = Journal(self._folder, path, symbol, kind)
+        journal = Journal(self._folder, path, symbol, kind, pair)
         progress = self._resume(journal)
         began = time.monotonic()
         run = _Run(symbol, kind, self._outbox, journal, progress, self._lake)
@@ -94,7 +98,10 @@ class Loader:
         loaded = run.summary(time.monotonic() - began)
         if loaded.first is None and loaded.others:
             names = ", ".join(name for name, _ in run.others.most_common(SHOWN))
-            raise FatalError(f"{path.name} has no {kind}s of {symbol}: its symbols are {names}; name one with --symbol")
+            raise FatalError(
+                f"{path.name} has no {kind}s of {pair}: its symbols are {names}; name one with --symbol, "
+                "or with --pair beside it where the file does not write it as BTC/USD"
+            )
         if loaded.sent and loaded.first is not None and loaded.last is not None:
             self._pending.add(symbol, loaded.first, loaded.last)
         self._save(run, done=True)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingestion.backfill.__main__ import _check, _parser
 from ingestion.backfill.columns import LINE
 from ingestion.backfill.density import Density
 from ingestion.backfill.history import PageCache, fetch_history, to_ns, to_time
@@ -121,13 +122,28 @@ def test_a_file_is_known_by_its_bytes_and_its_use(tmp_path: Path) -> None:
     one, same, other = (tmp_path / name for name in ("one.csv", "same.csv", "other.csv"))
     for path, text in ((one, "a"), (same, "a"), (other, "b")):
         path.write_text(text)
-    assert identity(one, BTC, "trade") == identity(same, BTC, "trade")
-    others = {identity(other, BTC, "trade"), identity(one, "ETH/USD", "trade"), identity(one, BTC, "quote")}
-    assert len(others | {identity(one, BTC, "trade")}) == 4
-    journal = Journal(tmp_path / "journal", one, BTC, "trade")
+    assert identity(one, BTC, "trade", BTC) == identity(same, BTC, "trade", BTC)
+    eth = "ETH/USD"
+    uses = [(one, BTC, "trade", BTC), (one, eth, "trade", eth), (one, BTC, "quote", BTC), (one, BTC, "trade", "BTCUSD")]
+    assert len({identity(*use) for use in uses} | {identity(other, BTC, "trade", BTC)}) == 5
+    journal = Journal(tmp_path / "journal", one, BTC, "trade", BTC)
     assert journal.read() is None
     journal.write(Progress("one.csv", row=7, offsets={"3": 11}))
-    assert Journal(tmp_path / "journal", same, BTC, "trade").read() == Progress("one.csv", row=7, offsets={"3": 11})
+    found = Journal(tmp_path / "journal", same, BTC, "trade", BTC).read()
+    assert found == Progress("one.csv", row=7, offsets={"3": 11})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--symbol", "ETHUSD", "--since", "2026-01-01"),
+        ("--symbol", "BTC/USD", "--symbol", "eth/usd", "--since", "2026-01-01"),
+        ("--symbol", "eth/usd", "--file", "trades.csv"),
+    ],
+)
+def test_a_symbol_in_another_spelling_is_refused_before_anything_is_sent(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(FatalError, match=r"did you mean ETH/USD\?"):
+        _check(_parser().parse_args(arguments))
 
 
 def cache_of(kraken: Kraken, folder: Path, stop: threading.Event | None = None) -> PageCache:

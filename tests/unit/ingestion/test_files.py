@@ -20,8 +20,10 @@ DATA = Path(__file__).parents[3].parent / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.exists(), reason="the recorded market data (shared/data) is not here")
 
 
-def read(path: Path, symbol: str = BTC, kind: Kind = "trade") -> tuple[pl.DataFrame, list[BadRow]]:
-    chunks = list(read_file(path, symbol, kind))
+def read(
+    path: Path, symbol: str = BTC, kind: Kind = "trade", pair: str | None = None
+) -> tuple[pl.DataFrame, list[BadRow]]:
+    chunks = list(read_file(path, symbol, kind, pair or symbol))
     return pl.concat([c.good for c in chunks], how="diagonal"), [bad for c in chunks for bad in c.bad]
 
 
@@ -94,9 +96,22 @@ def test_a_wrong_side_is_bad_an_empty_one_is_unknown(tmp_path: Path) -> None:
 
 def test_rows_of_other_symbols_are_counted_whatever_else_they_hold(tmp_path: Path) -> None:
     rows = "2026-01-01T00:00:00Z,BTC/USD,1,1\n2026-01-01,ETH/USD,-1,1\n2026-01-01T00:00:00Z,ETH/USD,1,1\n"
-    (chunk,) = read_file(written(tmp_path, f"ts,symbol,price,qty\n{rows}"), "BTC/USD", "trade")
+    (chunk,) = read_file(written(tmp_path, f"ts,symbol,price,qty\n{rows}"), BTC, "trade", BTC)
     assert chunk.good["line"].to_list() == [2] and not chunk.bad
     assert chunk.others == {"ETH/USD": 2}
+
+
+def test_a_file_may_have_its_own_name_for_the_symbol(tmp_path: Path) -> None:
+    path = written(tmp_path, "time,symbol,price,qty\n1381095255,BTCUSD,1,1\n1381095255,ETHUSD,1,1\n")
+    good, _ = read(path, pair="BTCUSD")
+    assert (good["line"].to_list(), good["symbol"].to_list()) == ([2], [BTC])
+    (chunk,) = read_file(path, BTC, "trade", BTC)
+    assert chunk.others == {"BTCUSD": 1, "ETHUSD": 1}
+    archive = tmp_path / "history.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        for name in ("BTCUSD.csv", "XBTUSD.csv"):
+            opened.writestr(name, f"1381095255,{len(name)}.0,{1 if name[0] == 'X' else 2}\n")
+    assert [read(archive, pair=pair)[0]["qty"].item() for pair in (None, "BTCUSD")] == [1.0, 2.0]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion import kraken_rest
-from ingestion.kraken_rest import ThrottledError, classify, parse_result, parse_trades_page, rest_pair, symbol_of
+from ingestion.kraken_rest import (
+    ThrottledError,
+    check_symbol,
+    classify,
+    parse_result,
+    parse_trades_page,
+    rest_pair,
+    symbol_of,
+)
 from ingestion.simulator.pairs import PAIRS
 from lakehouse.errors import FatalError, LakeError, RetryableError
 
@@ -40,6 +48,30 @@ def test_names_map_both_ways(symbol: str) -> None:
 def test_a_pair_without_a_known_quote_is_an_error_with_a_remedy(pair: str) -> None:
     with pytest.raises(FatalError, match="BTC/USD"):
         symbol_of(pair)
+
+
+@pytest.mark.parametrize("symbol", [*sorted(PAIRS), "BTC/JPY", "ABC/XYZ", "1INCH/USD", "B.S/USD"])
+def test_symbols_as_the_lake_writes_them_pass(symbol: str) -> None:
+    check_symbol(symbol)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "hint"),
+    [
+        ("XBT/USD", "did you mean BTC/USD"),
+        ("btc/usd", "did you mean BTC/USD"),
+        ("ETHUSD", "did you mean ETH/USD"),
+        ("XDGEUR", "did you mean DOGE/EUR"),
+        ("sol-usd", "did you mean SOL/USD"),
+        ("BTC/USD\n", "did you mean BTC/USD"),
+        ("BTC", r"\(BTC/USD\)$"),
+        ("", r"\(BTC/USD\)$"),
+        ("A/B/C", r"\(BTC/USD\)$"),
+    ],
+)
+def test_another_spelling_is_refused_with_a_suggestion(symbol: str, hint: str) -> None:
+    with pytest.raises(FatalError, match=hint):
+        check_symbol(symbol)
 
 
 def test_a_page() -> None:
