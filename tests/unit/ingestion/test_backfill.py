@@ -1,8 +1,10 @@
 """Backfills: what bronze holds is not asked for, pages are kept, ids judged, and nothing is sent that is not wanted."""
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import httpx
 import numpy as np
@@ -16,7 +18,7 @@ from ingestion.backfill.__main__ import _check, _parser
 from ingestion.backfill.columns import LINE
 from ingestion.backfill.density import Density
 from ingestion.backfill.history import PageCache, fetch_history, to_ns, to_time
-from ingestion.backfill.loading import encoded
+from ingestion.backfill.loading import Loader, encoded
 from ingestion.backfill.pending import Pending
 from ingestion.backfill.progress import Journal, Progress, identity
 from ingestion.backfill.spans import MINUTE, Minute, Span, held_spans, is_held, skip
@@ -131,6 +133,36 @@ def test_a_file_is_known_by_its_bytes_and_its_use(tmp_path: Path) -> None:
     journal.write(Progress("one.csv", row=7, offsets={"3": 11}))
     found = Journal(tmp_path / "journal", same, BTC, "trade", BTC).read()
     assert found == Progress("one.csv", row=7, offsets={"3": 11})
+
+
+def test_a_file_killed_after_its_last_row_still_gets_its_silver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingestion.backfill.files.CHUNK", 2)
+    monkeypatch.setattr("ingestion.backfill.loading.ends", lambda _: {})
+    path = tmp_path / "trades.csv"
+    path.write_text("time,price,qty,trade_id\n" + "".join(f"{at(i).timestamp()},1,1,{i}\n" for i in range(1, 6)))
+
+    class Killed(Recorder):
+        def flush(self, timeout_s: float) -> int:
+            if len(self.sent) == 5:
+                raise RetryableError("killed")
+            return super().flush(timeout_s)
+
+    def load(outbox: Recorder, row: int) -> None:
+        monkeypatch.setattr("ingestion.backfill.loading.caught_up", lambda _c, _f, found: replace(found, row=row))
+        loader = Loader(outbox, Mock(), tmp_path / "journal", Mock(), Pending(tmp_path))
+        loader.load(path, BTC, "trade", BTC)
+
+    outbox = Killed()
+    with pytest.raises(RetryableError, match="killed"):
+        load(outbox, 0)
+    assert len(outbox.sent) == 5
+    assert Pending(tmp_path).spans(BTC) == [(at(1), at(5))]
+    again = Recorder()
+    load(again, 6)
+    assert again.sent == []
+    assert Pending(tmp_path).spans(BTC) == [(at(1), at(5))]
 
 
 @pytest.mark.parametrize(
