@@ -3,6 +3,7 @@
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import orjson
 import pytest
@@ -13,6 +14,7 @@ from ingestion.helpers import Helpers
 from ingestion.kraken import Quotes, Refusal, Status, Trades
 from ingestion.sink import Sink
 from ingestion.tail import Tail
+from ingestion.websocket import Connection
 from lakehouse.errors import FatalError
 from lakehouse.messages import encode
 from lakehouse.records import Quote, Source, Trade
@@ -200,6 +202,33 @@ def test_maintenance_and_refusal_void_the_quotes() -> None:
     assert gaps(outbox) == []
     feed.handle(Status("maintenance", None))
     assert gaps(outbox) == [(BTC, "00.100", "maintenance")]
+
+
+class Quiet(Connection):
+    """An exchange in maintenance: a status, then nothing but answers to pings; each look takes its time."""
+
+    def __init__(self, stop: threading.Event, until: float) -> None:
+        self.now, self.frames = 0.0, [b'{"channel":"status","type":"update","data":[{"system":"maintenance"}]}']
+        self._stop, self._until = stop, until
+
+    def receive(self, timeout_s: float) -> bytes | None:
+        self.now += timeout_s
+        if self.now >= self._until:
+            self._stop.set()
+        return self.frames.pop(0) if self.frames else None
+
+    def send(self, text: str) -> None:
+        assert orjson.loads(text)["method"] == "ping"
+        self.frames.append(b'{"method":"pong","req_id":1}')
+
+
+def test_a_connection_made_in_maintenance_is_kept_alive_by_pings(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = threading.Event()
+    connection = Quiet(stop, until=120.0)
+    monkeypatch.setattr("ingestion.feed.time", SimpleNamespace(monotonic=lambda: connection.now))
+    feed, _ = feed_of()
+    feed._follow(connection, stop)
+    assert connection.now >= 120.0
 
 
 @pytest.mark.parametrize("error", [FatalError("Kafka refused"), IndexError("pop from empty list")])
