@@ -239,7 +239,8 @@ def test_every_failure_carries_its_decision(response: httpx.Response, error: typ
     rest = rest_of(lambda _: response)
     with pytest.raises(error):
         rest.trades(BTC, 0)
-    assert rest.wait_s(BTC) >= (1.0 if error is FatalError else Pace.FIRST_PAUSE_S)
+    assert rest.wait_s(BTC) >= Pace.FIRST_PAUSE_S
+    assert (rest.wait_s("ETH/USD") <= 0) is (error is FatalError)
 
 
 def test_a_throttle_names_its_end() -> None:
@@ -257,8 +258,19 @@ def test_pairs_do_not_wait_for_each_other_but_all_wait_for_a_throttle() -> None:
     for pause in (5.0, 10.0, 20.0, 40.0, 60.0, 60.0):
         pace.failed(100.0)
         assert pace.wait_s("B", 100.0) == pause
-    pace.answered()
+    pace.answered("A")
     pace.failed(200.0)
+    assert pace.wait_s("A", 200.0) == 5.0
+
+
+def test_a_refused_pair_waits_longer_each_time_until_it_is_known() -> None:
+    pace = Pace(1.0)
+    for pause in (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 600.0, 600.0):
+        pace.asked("A", 100.0)
+        pace.refused("A", 100.0)
+        assert (pace.wait_s("A", 100.0), pace.wait_s("B", 100.0)) == (pause, -100.0)
+    pace.answered("A")
+    pace.refused("A", 200.0)
     assert pace.wait_s("A", 200.0) == 5.0
 
 
