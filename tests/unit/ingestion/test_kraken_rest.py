@@ -85,7 +85,11 @@ def test_a_page() -> None:
 
 def test_last_falls_back_to_the_last_row() -> None:
     body = json.dumps({"error": [], "result": {"XXBTZUSD": [ROW]}}).encode()
-    assert parse_trades_page(body, "BTC/USD", NOW).last == 1790331321004519000
+    last = parse_trades_page(body, "BTC/USD", NOW).last
+    # Its trade may have happened 50 ns before the seven decimals, which are rounded, and must come again.
+    assert last is not None and 1790331321004518650 - 2000 <= last < 1790331321004518650
+    broken = json.dumps({"error": [], "result": {"XXBTZUSD": [ROW, [*ROW[:2], ROW[2] + 1, *ROW[3:6], None]]}}).encode()
+    assert parse_trades_page(broken, "BTC/USD", NOW).last == last + 10**9
     empty = json.dumps({"error": [], "result": {"XXBTZUSD": []}}).encode()
     assert parse_trades_page(empty, "BTC/USD", NOW).last is None
 
@@ -98,6 +102,12 @@ def test_a_bad_row_is_set_apart_and_the_rest_kept(place: int) -> None:
     assert [trade.trade_id for trade in result.trades] == [91234567, 91234568]
     assert json.loads(result.bad[0].payload) == bad
     assert result.bad[0].error.reason in ("bad row", "bad trade")
+
+
+def test_rows_without_an_id_are_set_apart_and_not_taken_for_one_trade() -> None:
+    result = parse_trades_page(page([*ROW[:6], 0], ROW, [*ROW[:6], 0]), "BTC/USD", NOW)
+    assert [trade.trade_id for trade in result.trades] == [91234567]
+    assert [bad.error.reason for bad in result.bad] == ["no_trade_id"] * 2
 
 
 @pytest.mark.parametrize(
