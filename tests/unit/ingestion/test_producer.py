@@ -4,6 +4,7 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import orjson
 import pytest
@@ -13,11 +14,11 @@ from ingestion.gaps import Hole, IdFilter, filter_of
 from ingestion.helpers import Helpers
 from ingestion.kraken import Quotes, Refusal, Status, Trades
 from ingestion.sink import Sink
-from ingestion.tail import Tail
+from ingestion.tail import Tail, read_tail
 from ingestion.websocket import Connection
 from lakehouse.errors import FatalError
-from lakehouse.messages import encode
-from lakehouse.records import Quote, Source, Trade
+from lakehouse.messages import REPLAY_HEADER, SCHEMA_HEADER, encode
+from lakehouse.records import Event, Quote, Source, Trade
 from lakehouse.settings import EVENTS_TOPIC
 from tests.unit.ingestion.recorder import Recorder
 
@@ -267,3 +268,29 @@ def test_the_tail_keeps_refills_apart_so_that_old_ones_open_no_hole() -> None:
     seen = tail.filter(0.0)
     assert (seen.floor, seen.top, seen.missing) == (100, 102, 0)
     assert tail.last_quote == quote(3000).ts
+
+
+def test_a_dead_letter_sent_again_opens_no_hole_at_the_next_start() -> None:
+    live: list[Event] = [trade(1_000_000), trade(1_000_002), quote(3000)]
+    again: list[Event] = [trade(7), trade(1_000_001), trade(9_000_000), quote(1)]
+    sent = [(one, [SCHEMA_HEADER]) for one in live] + [(one, [SCHEMA_HEADER, REPLAY_HEADER]) for one in again]
+    log = Mock()
+    log.list_topics.return_value.topics = {EVENTS_TOPIC: Mock(error=None, partitions=[0])}
+    log.get_watermark_offsets.return_value = (0, len(sent))
+    log.consume.return_value = [
+        Mock(
+            error=Mock(return_value=None),
+            partition=Mock(return_value=0),
+            offset=Mock(return_value=offset),
+            value=Mock(return_value=encode(one)),
+            headers=Mock(return_value=headers),
+        )
+        for offset, (one, headers) in enumerate(sent)
+    ]
+    tail = read_tail(log, [BTC])[BTC]
+    seen = tail.filter(0.0)
+    assert (seen.floor, seen.top, seen.missing) == (1_000_000, 1_000_002, 0)
+    assert tail.last_quote == quote(3000).ts
+    nothing_else = Tail()
+    nothing_else.take(orjson.loads(encode(trade(7))), replayed=True)
+    assert nothing_else.filter(0.0).floor is None
