@@ -88,17 +88,24 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def _speed(text: str) -> float:
-    value = float(text)
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"want a number above 0, got {text}")
-    return value
+    if (value := _number(text)) > 0:
+        return value
+    raise argparse.ArgumentTypeError(f"want a number above 0, got {text}")
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
-    if not (math.isfinite(value) and value >= 0):
-        raise argparse.ArgumentTypeError(f"want a number of seconds, 0 or more, got {text}")
-    return value
+    if (value := _number(text)) >= 0:
+        return value
+    raise argparse.ArgumentTypeError(f"want a number of seconds, 0 or more, got {text}")
+
+
+def _number(text: str) -> float:
+    """What the text says; NaN, which no comparison lets pass, for what is no finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan
 
 
 if __name__ == "__main__":

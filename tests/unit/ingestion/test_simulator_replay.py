@@ -100,7 +100,7 @@ def test_what_is_no_recording_is_refused_with_the_row(trades: pl.DataFrame, mess
         (("--speed", "0"), "want a number above 0, got 0"),
         (("--speed", "nan"), "want a number above 0, got nan"),
         (("--speed=-2",), "want a number above 0, got -2"),
-        (("--speed", "fast"), "invalid _speed value: 'fast'"),
+        (("--speed", "fast"), "want a number above 0, got fast"),
         (("--behind", "inf"), "want a number of seconds"),
         (("--symbol", "BTCUSD"), "did you mean BTC/USD"),
         (("--quotes", "quotes.parquet"), "--quotes go with --trades"),
