@@ -16,6 +16,7 @@ from ingestion import delivery
 from ingestion.batch import Dead, Part, read
 from ingestion.delivery import Ends
 from ingestion.epochs import epoch_of
+from ingestion.helpers import Helpers
 from ingestion.mender import Mender
 from ingestion.migrate import migrate
 from ingestion.pipeline import Pipeline, Stores
@@ -252,10 +253,12 @@ def main(settings: Settings, stop: threading.Event) -> None:
         stores = Stores(questdb, redis, kafka.producer(settings))
         client = kafka.consumer(settings)
         feed = process.retrying(lambda: Feed(settings, client, admin, stores, stop), stop, "starting")
-        Mender(settings, feed.symbols, stop).start()
+        helpers = Helpers(stop)
+        helpers.start("mender", Mender(settings, feed.symbols, stop).run)
         feed.run()
     questdb.close()
     redis.close()
+    helpers.check()
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from ingestion.batch import Dead
 from ingestion.revive import events_in
 from lakehouse.errors import LakeError, PoisonError, RetryableError
-from lakehouse.messages import SCHEMA_HEADER
+from lakehouse.messages import REPLAY_HEADER, SCHEMA_HEADER
 from lakehouse.process import set_up_logging
+from lakehouse.records import Source
 from lakehouse.settings import DEADLETTER_TOPIC, EVENTS_TOPIC, Settings, load_settings
 from lakehouse.stores import kafka
 
@@ -102,18 +103,21 @@ def read(consumer: Consumer) -> list[Letter]:
     return list(found.values())
 
 
-def replay(producer: Producer, letter: Letter, future_tolerance_s: float, now: datetime) -> int:
+def replay(producer: Producer, letter: Letter, future_tolerance_s: float, now: datetime, live: Source) -> int:
     """Sends what is in the letter to where it was going, then marks the letter; returns how many events those were.
 
     A kill between the two lets the same letter be sent twice: the consumer drops a trade that it holds, a quote would
     come twice.
 
+    Args:
+        live: the ``source`` of this lake's live events.
+
     Raises:
         PoisonError: it is still not acceptable. RetryableError: Kafka is away.
     """
-    events = events_in(letter.payload, letter.symbol, letter.at, now, future_tolerance_s)
+    events = events_in(letter.payload, letter.symbol, letter.at, now, future_tolerance_s, live)
     for symbol, value in events:
-        producer.produce(letter.topic, value, symbol, headers=[SCHEMA_HEADER])
+        producer.produce(letter.topic, value, symbol, headers=[SCHEMA_HEADER, REPLAY_HEADER])
     _flush(producer)
     producer.produce(DEADLETTER_TOPIC, b"", headers=[SCHEMA_HEADER, (_RECEIPT, str(letter.number).encode())])
     _flush(producer)
@@ -154,7 +158,7 @@ def _replay_all(settings: Settings, letters: Sequence[Letter], payload: str | No
     for letter in letters:
         mended = letter if payload is None else replace(letter, payload=payload.encode())
         try:
-            count = replay(producer, mended, settings.future_tolerance_s, datetime.now(UTC))
+            count = replay(producer, mended, settings.future_tolerance_s, datetime.now(UTC), settings.trade_source)
             print(f"{letter.number}\tsent {count} events to {letter.topic}")
         except PoisonError as error:
             refused += 1

@@ -35,7 +35,8 @@ from lakehouse.records import Quote, Source, Trade
 log = logging.getLogger(__name__)
 
 FROZEN_S = 10.0
-PING_S = 15.0
+# Heartbeats begin with the first subscription, and there is none in maintenance: then only pongs tell that it lives.
+PING_S = 4.0
 TICK_S = 0.25
 STATES = ("online", "maintenance", "cancel_only", "post_only", "other")
 

@@ -1,17 +1,18 @@
 """Kraken's public REST API without the network: pair names, the envelope and its errors, and pages of trades; pure."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeGuard
 
 import orjson
 
 from ingestion.kraken import parse_trade
 from lakehouse.errors import FatalError, LakeError, PoisonError, RetryableError
 from lakehouse.messages import format_time
-from lakehouse.records import Source, Trade
+from lakehouse.records import SYMBOL_PATTERN, Source, Trade
 
 # REST and the download files still use the old tickers of these two.
 _TO_OLD = {"BTC": "XBT", "DOGE": "XDG"}
@@ -76,6 +77,27 @@ def symbol_of(pair: str) -> str:
     if not base or not quote:
         raise FatalError(f"cannot tell base from quote in the pair {pair!r}: write it as BTC/USD")
     return f"{_TO_NEW.get(base, base)}/{_TO_NEW.get(quote, quote)}"
+
+
+def check_symbol(symbol: str) -> None:
+    """Refuses what is no v2 symbol, before a whole history is sent under a name that the lake does not take.
+
+    >>> check_symbol("BTC/USD")
+    >>> check_symbol("xbt-usd")
+    Traceback (most recent call last):
+    lakehouse.errors.FatalError: 'xbt-usd' is no symbol as the lake writes them (BTC/USD): did you mean BTC/USD?
+
+    Raises:
+        FatalError: the message suggests the right spelling where one can be told.
+    """
+    try:
+        meant = symbol_of(re.sub(r"[-_:\s]+", "/", symbol.strip()).upper())
+    except FatalError:
+        meant = ""
+    if re.fullmatch(SYMBOL_PATTERN, symbol) and meant in (symbol, ""):
+        return
+    hint = f": did you mean {meant}?" if re.fullmatch(SYMBOL_PATTERN, meant) else ""
+    raise FatalError(f"{symbol!r} is no symbol as the lake writes them (BTC/USD){hint}")
 
 
 def parse_result(body: bytes) -> dict[str, Any]:
@@ -146,7 +168,7 @@ def parse_trades_page(body: bytes, symbol: str, received_at: datetime, source: S
             trades.append(parse_row(row, symbol, received_at, source))
         except PoisonError as error:
             bad.append(BadRow(orjson.dumps(row), error))
-    return TradesPage(tuple(trades), _last(result, trades), tuple(bad))
+    return TradesPage(tuple(trades), _last(result, lists[0]), tuple(bad))
 
 
 def parse_row(row: object, symbol: str, received_at: datetime, source: Source = "rest") -> Trade:
@@ -160,6 +182,11 @@ def parse_row(row: object, symbol: str, received_at: datetime, source: Source = 
     """
     if not isinstance(row, list) or len(row) < 7:
         raise PoisonError("bad row", f"want 7 fields, got {row!r:.200}")
+    if row[6] == 0:
+        # Of several such rows of a symbol only the first would pass the filter of ids: the others were lost in silence.
+        raise PoisonError(
+            "no_trade_id", f"Kraken gives this trade no id: {row!r:.200}; replay it with --payload and one"
+        )
     item: Mapping[str, Any] = {
         "symbol": symbol,
         "price": _decimal(row[0]),
@@ -172,11 +199,14 @@ def parse_row(row: object, symbol: str, received_at: datetime, source: Source = 
     return parse_trade(item, received_at, source)
 
 
-def _last(result: Mapping[str, Any], trades: Sequence[Trade]) -> int | None:
+def _last(result: Mapping[str, Any], rows: Sequence[object]) -> int | None:
+    """What Kraken says, or a time that surely lies before the last row's, good or bad: its decimals are rounded."""
     last = str(result.get("last", ""))
     if last.isascii() and last.isdigit():
         return int(last)
-    return (trades[-1].ts - _EPOCH) // timedelta(microseconds=1) * 1000 if trades else None
+    times = (row[2] for row in reversed(rows) if isinstance(row, list) and len(row) > 2)
+    newest = next((time for time in times if _is_time(time)), None)
+    return None if newest is None else (math.floor(newest * 1e6) - 1) * 1000
 
 
 def _decimal(value: object) -> float | None:
@@ -187,7 +217,9 @@ def _decimal(value: object) -> float | None:
 
 
 def _rfc3339(value: object) -> str | None:
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or not 0 <= value < 1e11:  # type: ignore[operator]
-        return None
-    return format_time(_EPOCH + timedelta(microseconds=round(value * 1e6)))  # type: ignore[operator]
+    return format_time(_EPOCH + timedelta(microseconds=round(value * 1e6))) if _is_time(value) else None
+
+
+def _is_time(value: object) -> TypeGuard[float]:
+    """Unix seconds that a date can be made of."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e11

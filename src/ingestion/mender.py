@@ -19,7 +19,7 @@ NICE = 10
 
 
 class Mender:
-    """A thread of its own, with less right to the processor than the live path.
+    """For a thread of its own, with less right to the processor than the live path.
 
     Args:
         owned: the symbols that this process answers for at the moment.
@@ -31,11 +31,8 @@ class Mender:
         self._owned = owned
         self._stop = stop
 
-    def start(self, every_s: float = EVERY_S) -> None:
-        """Begins; the first round is due after one interval, when the producer has had time to fill holes."""
-        threading.Thread(target=self._run, args=(every_s,), name="mender", daemon=True).start()
-
-    def _run(self, every_s: float) -> None:
+    def run(self, every_s: float = EVERY_S) -> None:
+        """The work; the first round is due after one interval, when the producer has had time to fill holes."""
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         questdb = QuestDB(self._settings)
         while not self._stop.wait(every_s):

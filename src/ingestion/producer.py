@@ -3,12 +3,13 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
 from ingestion import audit, metrics
 from ingestion.feed import Feed
 from ingestion.gaps import Hole, IdFilter
+from ingestion.helpers import Helpers
 from ingestion.outbox import Outbox
 from ingestion.refill import Refill
 from ingestion.rest import KrakenRest, http_client
@@ -29,7 +30,7 @@ def main(settings: Settings, stop: threading.Event) -> None:
     """Runs the producer until ``stop`` is set; what Kafka holds is where it goes on.
 
     Raises:
-        FatalError: Kafka refused us, or a message for good.
+        FatalError: Kafka refused us, or a message for good. Exception: whatever a helper failed with.
     """
     tails = process.retrying(lambda: _tails(settings), stop, "reading the end of the log")
     outbox = Outbox(kafka.producer(settings), stop)
@@ -60,31 +61,6 @@ def make_sink(outbox: Outbox, tails: dict[str, Tail], settings: Settings) -> Sin
     if tails:
         sink.resume_after({s: tails[s].last_quote if s in tails else None for s in settings.symbols})
     return sink
-
-
-class Helpers:
-    """Threads beside the main one; when one fails, the process is told to stop and fails with its error."""
-
-    def __init__(self, stop: threading.Event) -> None:
-        self._stop = stop
-        self._failed: LakeError | None = None
-
-    def start(self, name: str, work: Callable[[], None]) -> None:
-        """Runs ``work`` in a thread that does not outlive the process."""
-        threading.Thread(target=self._guarded, args=(work,), name=name, daemon=True).start()
-
-    def check(self) -> None:
-        """Raises what a helper failed with."""
-        if self._failed is not None:
-            raise self._failed
-
-    def _guarded(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except LakeError as error:
-            if not self._stop.is_set():
-                self._failed = error
-                self._stop.set()
 
 
 def _tails(settings: Settings) -> dict[str, Tail]:

@@ -81,7 +81,8 @@ class Refill:
     def report(self, holes: Mapping[str, Sequence[Hole]]) -> None:
         """Takes holes that the lake's ledger shows; above the sink's floor, where it knows better, only those given up.
 
-        So what the exchange did not have is asked for again, but only as often as someone reports.
+        So what the exchange did not have is asked for again, but only as often as someone reports. May be called from
+        any thread: lists are replaced, never changed under the one that fills holes.
         """
         for symbol, found in holes.items():
             floor, absent = self._sink.floor(symbol), self._absent[symbol]
@@ -112,12 +113,14 @@ class Refill:
             self._fruitless = {key: value for key, value in self._fruitless.items() if key[0] != symbol}
         wanted = [hole for hole in holes if self._fruitless.get((symbol, hole.last), (0, 0.0))[1] <= now]
         # They take turns: where new holes come as fast as they are filled, older ones would stay open for ever.
-        if wanted and not (self._reported[symbol] and symbol in self._ledgers_turn):
+        # Looked up once: `report`, in another thread, may replace the list at any moment.
+        reported = self._reported[symbol]
+        if wanted and not (reported and symbol in self._ledgers_turn):
             self._ledgers_turn.add(symbol)
             return Job(wanted[0], since_ns(wanted[0].after))
         self._ledgers_turn.discard(symbol)
-        if self._reported[symbol]:
-            hole = self._reported[symbol].pop(0)
+        if reported:
+            hole = reported.pop(0)
             return Job(hole, since_ns(hole.after), audited=True)
         return None
 
@@ -145,7 +148,7 @@ class Refill:
             self._fruitless.pop(key, None)
             for each in left:
                 self._sink.give_up(symbol, each.first, each.last)
-            self._absent[symbol] += left
+            self._absent[symbol] = [*self._absent[symbol], *left]
             return
         pause = min(RETRY_S * 2.0 ** (tries - 1), LONGEST_RETRY_S)
         for each in left:

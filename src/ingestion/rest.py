@@ -8,7 +8,7 @@ import httpx
 
 from ingestion import metrics
 from ingestion.kraken_rest import ThrottledError, TradesPage, parse_trades_page, rest_pair
-from lakehouse.errors import RetryableError
+from lakehouse.errors import FatalError, RetryableError
 
 PAGE = 1000
 TIMEOUT_S = 20.0
@@ -21,6 +21,7 @@ class Pace:
     """
 
     FIRST_PAUSE_S, LONGEST_S = 5.0, 60.0
+    LONGEST_REFUSED_S = 600.0
     SLOWEST_S = 3.0
 
     def __init__(self, interval_s: float) -> None:
@@ -28,6 +29,7 @@ class Pace:
         self._next: dict[str, float] = {}
         self._all = 0.0
         self._pause = self.FIRST_PAUSE_S
+        self._refused: dict[str, float] = {}
 
     def wait_s(self, pair: str, now: float) -> float:
         """Seconds until the pair may be asked; not above 0: at once."""
@@ -37,9 +39,16 @@ class Pace:
         """A call began."""
         self._next[pair] = now + self._interval
 
-    def answered(self) -> None:
+    def answered(self, pair: str) -> None:
         """A call succeeded."""
         self._pause = self.FIRST_PAUSE_S
+        self._refused.pop(pair, None)
+
+    def refused(self, pair: str, now: float) -> None:
+        """Kraken does not know the pair, or not any more: it alone waits, longer each time."""
+        pause = self._refused.get(pair, self.FIRST_PAUSE_S)
+        self._next[pair] = now + max(self._interval, pause)
+        self._refused[pair] = min(pause * 2, self.LONGEST_REFUSED_S)
 
     def failed(self, now: float, at_least_s: float = 0.0) -> None:
         """A call failed or was throttled: everyone waits, longer each time."""
@@ -84,10 +93,11 @@ class KrakenRest:
 
         Raises:
             RetryableError: Kraken is away or wants us to slow down; `wait_s` now says for how long.
-            FatalError: Kraken does not know the pair.
+            FatalError: Kraken does not know the pair; whoever asks again all the same, after `wait_s`.
         """
+        pair = rest_pair(symbol)
         try:
-            body = self._body(rest_pair(symbol), since_ns)
+            body = self._body(pair, since_ns)
             page = parse_trades_page(body, symbol, self._now())
         except ThrottledError as error:
             wait = (error.retry_at - self._now()).total_seconds() if error.retry_at else 0.0
@@ -99,7 +109,11 @@ class KrakenRest:
             self._pace.failed(self._clock())
             metrics.REST_CALLS.labels("failed").inc()
             raise
-        self._pace.answered()
+        except FatalError:
+            self._pace.refused(pair, self._clock())
+            metrics.REST_CALLS.labels("failed").inc()
+            raise
+        self._pace.answered(pair)
         metrics.REST_CALLS.labels("ok").inc()
         return page, body
 
@@ -107,7 +121,7 @@ class KrakenRest:
         self._pace.asked(pair, self._clock())
         try:
             answer = self._http.get("/Trades", params={"pair": pair, "since": str(since_ns), "count": str(PAGE)})
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:  # not only the transport: a proxy may answer what cannot be decoded
             raise RetryableError(f"Kraken REST: {error!r}") from error
         if answer.status_code != httpx.codes.OK:
             raise RetryableError(f"Kraken REST: HTTP {answer.status_code}: {answer.text[:200]}")

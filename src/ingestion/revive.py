@@ -9,10 +9,11 @@ from ingestion.kraken_rest import parse_row
 from ingestion.validate import reasons
 from lakehouse.errors import PoisonError
 from lakehouse.messages import decode, encode, format_time
+from lakehouse.records import Source
 
 
 def events_in(
-    payload: bytes, symbol: str, received_at: datetime, now: datetime, future_tolerance_s: float
+    payload: bytes, symbol: str, received_at: datetime, now: datetime, future_tolerance_s: float, live: Source
 ) -> list[tuple[str, bytes]]:
     """The (symbol, message value) pairs that a payload holds.
 
@@ -20,6 +21,7 @@ def events_in(
         symbol: of a REST row, which does not say.
         received_at: when the payload was set aside; stamped on what carries no stamp of its own.
         now: an event that was too far ahead of the clock is stamped anew with this.
+        live: the ``source`` of what came over a WebSocket.
 
     Raises:
         PoisonError: the payload is still not acceptable; the message says why.
@@ -32,7 +34,7 @@ def events_in(
         return [_passed(encode(parse_row(body, symbol, received_at)), now, future_tolerance_s)]
     if isinstance(body, dict) and "type" in body and "channel" not in body:
         return [_passed(payload, now, future_tolerance_s)]
-    match parse_frame(payload, received_at):
+    match parse_frame(payload, received_at, live):
         case Trades(trades):
             return [_passed(encode(trade), now, future_tolerance_s) for trade in trades]
         case Quotes(quotes):

@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from ingestion.gaps import IdFilter, filter_of
 from ingestion.kraken import parse_time
 from lakehouse.errors import PoisonError, RetryableError
+from lakehouse.messages import REPLAY_HEADER
 from lakehouse.settings import EVENTS_TOPIC
 from lakehouse.stores.kafka import TIMEOUT_S, kafka_error
 
@@ -22,26 +23,32 @@ class Tail:
     """The newest part of the log for one symbol.
 
     Trades that REST refilled are kept apart: they may lie far below the others, and what is between was sent earlier.
+    So are dead letters that were sent again, of any age and with ids that a person may have typed.
     """
 
     live: dict[int, datetime] = field(default_factory=dict)
     refilled: dict[int, datetime] = field(default_factory=dict)
+    replayed: dict[int, datetime] = field(default_factory=dict)
     last_quote: datetime | None = None
 
-    def take(self, event: dict[str, object]) -> None:
-        """Takes one event of the log in."""
+    def take(self, event: dict[str, object], replayed: bool = False) -> None:
+        """Takes one event of the log in; ``replayed``: it was a dead letter."""
         ts = parse_time(str(event["ts"]))
         if event["type"] == "trade":
-            ids = self.refilled if event.get("source") == "rest" else self.live
+            sent = self.refilled if event.get("source") == "rest" else self.live
+            ids = self.replayed if replayed else sent
             ids[int(str(event["trade_id"]))] = ts
-        elif event["type"] == "quote":
+        elif event["type"] == "quote" and not replayed:
             self.last_quote = ts
 
     def filter(self, now: float) -> IdFilter:
         """The trade ids this part of the log holds, from its first live one on."""
         floor = min(self.live, default=None)
         above = {i: ts for i, ts in self.refilled.items() if floor is None or i >= floor}
-        return filter_of((above | self.live).items(), now)
+        sent = above | self.live
+        low, high = min(sent, default=0), max(sent, default=0)
+        between = {i: ts for i, ts in self.replayed.items() if low <= i <= high and sent}
+        return filter_of((between | sent).items(), now)
 
 
 def read_tail(consumer: Consumer, symbols: Iterable[str]) -> dict[str, Tail]:
@@ -59,8 +66,8 @@ def read_tail(consumer: Consumer, symbols: Iterable[str]) -> dict[str, Tail]:
         while True:
             spans = _spans(consumer, depth)
             tails: dict[str, Tail] = {}
-            for value in _read(consumer, spans):
-                _take(tails, value)
+            for value, replayed in _read(consumer, spans):
+                _take(tails, value, replayed)
             found = {symbol: tail for symbol, tail in tails.items() if symbol in wanted}
             if all(symbol in found and found[symbol].live for symbol in wanted) or depth >= LONGEST_LOOK:
                 return found
@@ -86,7 +93,8 @@ def _spans(consumer: Consumer, depth: int) -> list[Span]:
     return spans
 
 
-def _read(consumer: Consumer, spans: list[Span]) -> Iterator[bytes]:
+def _read(consumer: Consumer, spans: list[Span]) -> Iterator[tuple[bytes, bool]]:
+    """Each message's value, and whether it is a dead letter that was sent again."""
     left = {partition: high for partition, first, _, high in spans if first < high}
     consumer.assign([TopicPartition(EVENTS_TOPIC, p, first) for p, first, _, _ in spans if p in left])
     silent_since = time.monotonic()
@@ -101,14 +109,14 @@ def _read(consumer: Consumer, spans: list[Span]) -> Iterator[bytes]:
                 raise kafka_error(message.error(), "reading the end of the log")
             if message.offset() + 1 >= left.get(message.partition(), 0):
                 left.pop(message.partition(), None)
-            yield message.value() or b""
+            yield message.value() or b"", REPLAY_HEADER in (message.headers() or ())
     consumer.unassign()
 
 
-def _take(tails: dict[str, Tail], value: bytes) -> None:
+def _take(tails: dict[str, Tail], value: bytes, replayed: bool) -> None:
     """Values that do not parse are skipped: the consumer sets those aside."""
     try:
         event = orjson.loads(value)
-        tails.setdefault(str(event["symbol"]), Tail()).take(event)
+        tails.setdefault(str(event["symbol"]), Tail()).take(event, replayed)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, PoisonError):
         return

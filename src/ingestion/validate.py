@@ -5,7 +5,8 @@ from functools import cache
 
 import polars as pl
 
-SYMBOL_PATTERN = r"^[A-Z0-9.]{1,20}/[A-Z0-9.]{1,20}$"
+from lakehouse.records import SYMBOL_PATTERN
+
 SOURCES = ("ws", "rest", "file", "sim")
 
 _ALL = ("symbol", "ts", "received_at")

@@ -12,6 +12,8 @@ from lakehouse.errors import PoisonError
 from lakehouse.records import Event, Gap, Quote, Trade
 
 SCHEMA_HEADER = ("schema", b"1")
+# On a dead letter that was sent again: it lies in the log where it was mended, not where it happened.
+REPLAY_HEADER = ("replay", b"1")
 _TIME = pl.Datetime("us", "UTC")
 _RFC_3339 = "%Y-%m-%dT%H:%M:%S%.fZ"
 TYPES = {Trade: "trade", Quote: "quote", Gap: "gap"}

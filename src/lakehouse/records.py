@@ -7,6 +7,8 @@ from typing import Literal
 Source = Literal["ws", "rest", "file", "sim"]
 Side = Literal["buy", "sell"]
 Stream = Literal["trade", "ticker"]
+# The one spelling of a pair, Kraken's v2; for Python's and for Rust's (polars') regular expressions.
+SYMBOL_PATTERN = r"^[A-Z0-9.]{1,20}/[A-Z0-9.]{1,20}$"
 
 
 @dataclass(frozen=True, slots=True)

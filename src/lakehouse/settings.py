@@ -1,6 +1,7 @@
 """Every setting of the lake, typed, read once from the environment (and `.env`); secrets print as stars."""
 
 import os
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from lakehouse.errors import FatalError
+from lakehouse.records import SYMBOL_PATTERN
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 _GIVEN = "given"
@@ -146,7 +148,7 @@ class Settings(BaseSettings):
     @field_validator("symbols")
     @classmethod
     def _check_symbols(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        bad = [s for s in value if s.count("/") != 1 or s != s.upper() or not all(s.split("/"))]
+        bad = [s for s in value if not re.fullmatch(SYMBOL_PATTERN, s)]
         if bad or not value or len(set(value)) != len(value):
             raise ValueError(f"want distinct pairs in Kraken's v2 spelling such as BTC/USD, got {value}")
         return value

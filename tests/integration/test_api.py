@@ -34,7 +34,7 @@ def test_it_keeps_to_its_description(api: httpx.Client, mode: GenerationMode) ->
     for found in description.get_all_operations():
         operation = found.ok()
 
-        @settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=15, database=None, suppress_health_check=list(HealthCheck))
         @given(case=operation.as_strategy(generation_mode=mode))
         def keeps(case: schemathesis.Case) -> None:
             # That a span must begin before it ends cannot be said in a schema.

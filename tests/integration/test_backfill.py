@@ -130,7 +130,6 @@ def test_kraken_files_with_and_without_ids_live_side_by_side(feed: Feeds, questd
     )
 
 
-@needs_data
 def sent(settings: Settings) -> int:
     """How many messages market.history holds."""
     client = kafka.consumer(settings, group="look")
@@ -140,6 +139,7 @@ def sent(settings: Settings) -> int:
     return found
 
 
+@needs_data
 def test_kill_9_in_the_middle_doubles_no_row(feed: Feeds, questdb: QuestDB, tmp_path: Path) -> None:
     path = slice_of(tmp_path, "quotes_standx_btcusd_2026-01-05_06.parquet", 273_553)
     child = start(feed.settings, "--quotes", str(path), "--symbol", BTC, "--no-rebuild")

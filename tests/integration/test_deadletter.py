@@ -72,7 +72,7 @@ def test_letters_are_listed_mended_and_sent_again_once(fresh_lake: Settings, run
     assert status == 1
     assert [line.split("\t")[1].split(":")[0] for line in lines] == [f"sent 1 events to {EVENTS_TOPIC}", *["kept"] * 3]
     ((value, headers),) = read_topic(fresh_lake, EVENTS_TOPIC)
-    assert (orjson.loads(value)["trade_id"], headers) == (1, {"schema": b"1"})
+    assert (orjson.loads(value)["trade_id"], headers) == (1, {"schema": b"1", "replay": b"1"})
 
     mended = encode(trade(-7)).decode()
     assert run("replay", "--id", "2", "--payload", mended) == (0, [f"2\tsent 1 events to {HISTORY_TOPIC}"])

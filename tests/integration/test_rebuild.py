@@ -190,7 +190,7 @@ def test_rows_served_without_a_late_trade_are_made_anew_once(
         with consuming(settings):
             wait_done(settings)
     stop = threading.Event()
-    Mender(settings, lambda: ["ETH/USD"], stop).start(every_s=0.2)
+    threading.Thread(target=Mender(settings, lambda: ["ETH/USD"], stop).run, args=(0.2,), daemon=True).start()
     ((written,),) = eventually(lambda: questdb.rows('SELECT "rows" FROM meta_runs'))
     rows = table(settings, "silver_features", "ts").filter(pl.col("symbol") == "ETH/USD")
     live, made = (rows.filter(pl.col("origin") == origin) for origin in ("live", "rebuilt"))

@@ -17,6 +17,7 @@ from ingestion.backfill.history import PageCache, fetch_history
 from ingestion.backfill.lake import Lake
 from ingestion.backfill.loading import Loaded, Loader
 from ingestion.backfill.pending import Pending
+from ingestion.kraken_rest import check_symbol
 from ingestion.outbox import Outbox
 from ingestion.rebuild import rebuild
 from ingestion.rest import KrakenRest, http_client
@@ -34,6 +35,7 @@ _HELP = """\
 examples:
   python -m ingestion.backfill --file trades.parquet --quotes quotes.parquet --symbol BTC/USD
   python -m ingestion.backfill --file Kraken_Trading_History.zip --symbol ETH/USD
+  python -m ingestion.backfill --file exchange.csv --pair BTCUSD --symbol BTC/USD
   python -m ingestion.backfill --symbol BTC/USD --symbol ETH/USD --since 2026-10-01 --until 2026-11-01
 Run the same command again after an interruption: it goes on where it was. The lake must be up (scripts/up.sh)."""
 
@@ -71,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _files(asked: argparse.Namespace, settings: Settings, lake: Lake, outbox: Outbox, pending: Pending) -> None:
     (symbol,) = asked.symbol
+    pair = asked.pair or symbol
     with ExitStack() as closing:
         reader = kafka.consumer(settings, "tradelake-backfill")
         closing.callback(reader.close)
@@ -78,7 +81,7 @@ def _files(asked: argparse.Namespace, settings: Settings, lake: Lake, outbox: Ou
         given: list[tuple[Path, Kind]] = [(asked.file, "trade"), (asked.quotes, "quote")]
         for path, kind in given:
             if path is not None:
-                loaded = loader.load(path, symbol, kind)
+                loaded = loader.load(path, symbol, kind, pair)
                 _report(path.name, loaded)
                 if loaded.dense is not None:
                     lake.note_density(symbol, loaded.dense)
@@ -134,10 +137,14 @@ def _report(name: str, loaded: Loaded) -> None:
 
 
 def _check(asked: argparse.Namespace) -> None:
+    for symbol in asked.symbol:
+        check_symbol(symbol)
     if (asked.file or asked.quotes) and (asked.since or asked.until or len(asked.symbol) != 1):
         raise FatalError("a file wants exactly one --symbol, and neither --since nor --until")
     if not (asked.file or asked.quotes or asked.since):
         raise FatalError("say what to load: --file (and/or --quotes), or --since for Kraken's own history")
+    if asked.pair and asked.since:
+        raise FatalError("--pair says what a file calls the symbol; Kraken's own history needs --symbol only")
     if asked.since and asked.since >= (asked.until or datetime.now(UTC)):
         raise FatalError("--since must lie before --until (by default: now)")
 
@@ -150,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--symbol", action="append", required=True, help="as BTC/USD; repeat it with --since")
+    parser.add_argument("--pair", help="what the file calls the symbol where that differs, e.g. BTCUSD")
     parser.add_argument("--file", type=Path, help="trades: Parquet, CSV or zipped CSV")
     parser.add_argument("--quotes", type=Path, help="quotes: Parquet or CSV")
     parser.add_argument("--since", type=_utc, help="fetch Kraken's history from this day (or time, UTC) on")

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import polars as pl
+import polars.selectors as cs
 
 from lakehouse.errors import FatalError
 
@@ -52,10 +53,10 @@ class Layout:
 
 
 def layout_of(kind: Kind, sample: pl.DataFrame) -> Layout:
-    """Recognises the columns of a file by their names, and its unit of time by the size of the first time.
+    """Recognises the columns of a file by their names, and its unit of time by the size of its times.
 
     Raises:
-        FatalError: a column that is needed is missing; the message says which.
+        FatalError: a column that is needed is missing, or one holds something else; the message says which.
     """
     by_name = {name.strip().lower(): name for name in sample.columns}
     columns = {
@@ -66,7 +67,30 @@ def layout_of(kind: Kind, sample: pl.DataFrame) -> Layout:
     if missing := [field for field in REQUIRED[kind] if field not in columns]:
         wanted = "; ".join(f"{field}: one of {', '.join(NAMES[kind][field])}" for field in missing)
         raise FatalError(f"no column for {kind} field {wanted}; the file has {', '.join(sample.columns)}")
+    for field, column in columns.items():
+        _check_type(field, column, sample.schema[column])
     return Layout(kind, columns, _time_unit(sample[columns["ts"]]))
+
+
+def plain(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows with dictionary columns, which pandas likes to write, as the text that they stand for."""
+    return rows.with_columns(cs.by_dtype(pl.Categorical, pl.Enum).cast(pl.String))
+
+
+def _check_type(field: str, column: str, dtype: pl.DataType) -> None:
+    if dtype in (pl.String, pl.Null) or field == "symbol":
+        return
+    match field:
+        case "ts":
+            fits, wanted = dtype.is_numeric() or isinstance(dtype, pl.Datetime), "times: text, datetimes or numbers"
+        case "side":
+            fits, wanted = False, "sides as text: buy, sell, b or s"
+        case "ord_type":
+            fits, wanted = False, "order types as text: market, limit, m or l"
+        case _:
+            fits, wanted = dtype.is_numeric(), "numbers"
+    if not fits:
+        raise FatalError(f"column {column} holds {dtype}, want {wanted}")
 
 
 def typed(rows: pl.DataFrame, layout: Layout, symbol: str, now: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -90,23 +114,25 @@ def typed(rows: pl.DataFrame, layout: Layout, symbol: str, now: datetime) -> tup
     return good, read.filter(pl.col("reason").is_not_null()).select(LINE, "reason")
 
 
-def of_symbol(rows: pl.DataFrame, layout: Layout, symbol: str) -> tuple[pl.DataFrame, Counter[str]]:
-    """The rows of one symbol, and how many there are of each other one; all rows where the file names no symbols."""
+def of_symbol(rows: pl.DataFrame, layout: Layout, pair: str) -> tuple[pl.DataFrame, Counter[str]]:
+    """The rows of what the file calls ``pair``, and how many of each other one; all where it names no symbols."""
     column = layout.columns.get("symbol")
     if column is None:
         return rows, Counter()
     names = rows[column].cast(pl.String).str.strip_chars().fill_null("(none)")
-    others = names.filter(names != symbol).value_counts()
-    return rows.filter(names == symbol), Counter(dict(others.iter_rows()))
+    others = names.filter(names != pair).value_counts()
+    return rows.filter(names == pair), Counter(dict(others.iter_rows()))
 
 
 def _read(field: str, column: str, rows: pl.DataFrame, layout: Layout) -> pl.Expr:
-    value, is_text = pl.col(column), rows.schema[column] == pl.String
-    if is_text:
+    value, dtype = pl.col(column), rows.schema[column]
+    if dtype == pl.Null:
+        value, dtype = value.cast(pl.String), pl.String()
+    if dtype == pl.String:
         value = value.str.strip_chars()
     match field:
         case "ts":
-            expr = _time(value, rows.schema[column], layout.time_unit)
+            expr = _time(value, dtype, layout.time_unit)
         case "side":
             expr = value.str.to_lowercase().replace_strict(_SIDES, default=None, return_dtype=pl.String)
         case "ord_type":
@@ -151,10 +177,16 @@ def _time(value: pl.Expr, dtype: pl.DataType, unit: int | None) -> pl.Expr:
 
 
 def _time_unit(times: pl.Series) -> int | None:
-    """Seconds, milli-, micro- or nanoseconds since 1970, told by their size; None for text and datetimes."""
+    """Seconds, milli-, micro- or nanoseconds since 1970, told by their size; None for text and datetimes.
+
+    The middle one speaks for all: single rows may be broken, the first as well as any other.
+    """
     if isinstance(times.dtype, pl.Datetime):
         return None
-    first = times.cast(pl.Float64, strict=False).drop_nulls().head(1)
-    if first.is_empty():
+    numbers = times.cast(pl.Float64, strict=False)
+    numbers = numbers.filter(numbers.is_finite() & (numbers > 0))
+    if times.dtype == pl.String and (numbers.is_empty() or 2 * len(numbers) < len(times.drop_nulls())):
         return None
-    return next((unit for unit, below in ((1, 1e11), (1000, 1e14), (10**6, 1e17)) if first[0] < below), 10**9)
+    middle = numbers.median() or 0.0
+    assert isinstance(middle, float)
+    return next((unit for unit, below in ((1, 1e11), (1000, 1e14), (10**6, 1e17)) if middle < below), 10**9)

@@ -1,19 +1,22 @@
 """Reads trades or quotes out of Parquet, CSV or zipped CSV files, a piece at a time, without losing a line."""
 
+import csv
 import io
 import itertools
 import zipfile
+import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ingestion.backfill.columns import LINE, Kind, Layout, layout_of, of_symbol, typed
+from ingestion.backfill.columns import LINE, NAMES, Kind, Layout, layout_of, of_symbol, plain, typed
 from ingestion.kraken_rest import rest_pair
 from lakehouse.errors import FatalError
 
@@ -22,6 +25,17 @@ _SAMPLE = 50
 # Kraken's own downloads: time & sales, and the newer quarterly files, whose header names fewer columns than rows have.
 _TIME_AND_SALES = ("time", "price", "volume")
 _QUARTERLY = ("price", "volume", "time", "side", "type", "misc", "trade_id")
+_KNOWN = {alias for fields in NAMES.values() for aliases in fields.values() for alias in aliases}
+# What a file that was cut off, is encrypted or is no such file at all makes its reader raise.
+_BROKEN = (
+    pa.ArrowException,
+    pl.exceptions.PolarsError,
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,47 +64,63 @@ class Chunk:
     last_line: int
 
 
-def read_file(path: Path, symbol: str, kind: Kind) -> Iterator[Chunk]:
+def read_file(path: Path, symbol: str, kind: Kind, pair: str) -> Iterator[Chunk]:
     """The rows of a file; lines are counted from 1, a header included.
 
+    Args:
+        symbol: what the lake calls it.
+        pair: what the file calls it; rows of others are left out.
+
     Raises:
-        FatalError: the file is missing, or nothing in it tells trades (or quotes); the message says what was found.
+        FatalError: the file is missing, broken or empty, or nothing in it tells trades (or quotes); the message says
+            what was found.
     """
     if not path.is_file():
         raise FatalError(f"no file {path}")
-    if path.suffix == ".parquet":
-        yield from _parquet(path, symbol, kind)
+    empty = True
+    try:
+        for chunk in _chunks(path, symbol, kind, pair):
+            empty &= chunk.good.is_empty() and not chunk.bad and not chunk.others
+            yield chunk
+    except _BROKEN as error:
+        raise FatalError(f"{path.name} cannot be read: {error}") from error
+    if empty:
+        raise FatalError(f"{path.name} holds no rows")
+
+
+def _chunks(path: Path, symbol: str, kind: Kind, pair: str) -> Iterator[Chunk]:
+    if path.suffix.lower() == ".parquet":
+        yield from _parquet(path, symbol, kind, pair)
     else:
-        with _text(path, symbol) as text:
-            yield from _csv(text, path.name, symbol, kind)
+        with _text(path, rest_pair(symbol) if pair == symbol else pair) as text:
+            yield from _csv(text, path.name, symbol, kind, pair)
 
 
-def _parquet(path: Path, symbol: str, kind: Kind) -> Iterator[Chunk]:
+def _parquet(path: Path, symbol: str, kind: Kind, pair: str) -> Iterator[Chunk]:
     layout: Layout | None = None
     start = 0
     for batch in pq.ParquetFile(path).iter_batches(CHUNK):
-        frame = pl.DataFrame(pl.from_arrow(batch))
+        frame = plain(pl.DataFrame(pl.from_arrow(batch)))
         layout = layout or _recognised(path.name, kind, frame)
-        rows, others = of_symbol(_numbered(frame, start), layout, symbol)
+        rows, others = of_symbol(_numbered(frame, start), layout, pair)
         good, bad = typed(rows, layout, symbol, datetime.now(UTC))
         texts = ((line, frame[line - start - 1].write_ndjson().strip(), why) for line, why in bad.iter_rows())
         start += frame.height
         yield Chunk(good, tuple(BadRow(*each) for each in texts), others, start)
 
 
-def _csv(text: io.TextIOBase, name: str, symbol: str, kind: Kind) -> Iterator[Chunk]:
-    header = _header(text.readline())
-    if header is None:
-        text.seek(0)
+def _csv(text: io.TextIOBase, name: str, symbol: str, kind: Kind, pair: str) -> Iterator[Chunk]:
     layout: Layout | None = None
     columns: tuple[str, ...] = ()
-    start = 0 if header is None else 1
-    while lines := [line.rstrip("\r\n") for line in itertools.islice(text, CHUNK)]:
-        fields = pl.Series("fields", lines).str.split(",")
-        columns = columns or _column_names(header, fields, name)
+    start, most = 0, CHUNK + 1
+    while lines := [line.rstrip("\r\n") for line in itertools.islice(text, most)]:
+        fields = _fields(lines)
+        if not columns:
+            columns, start = _columns(fields, name)
+            lines, fields, most = lines[start:], fields[start:], CHUNK
         frame, ragged = _split(fields, columns, start)
         layout = layout or _recognised(name, kind, frame)
-        rows, others = of_symbol(frame, layout, symbol)
+        rows, others = of_symbol(frame, layout, pair)
         good, bad = typed(rows, layout, symbol, datetime.now(UTC))
         reasons = [*bad.iter_rows(), *((line, "wrong_fields") for line in ragged if lines[line - start - 1])]
         found = tuple(BadRow(line, lines[line - start - 1], why) for line, why in reasons)
@@ -98,29 +128,60 @@ def _csv(text: io.TextIOBase, name: str, symbol: str, kind: Kind) -> Iterator[Ch
         yield Chunk(good, found, others, start)
 
 
-def _header(first: str) -> tuple[str, ...] | None:
-    """The names in the first line, or None when it holds data."""
-    names = tuple(part.strip().strip('"') for part in first.strip().split(","))
+def _fields(lines: list[str]) -> pl.Series:
+    """The fields of each line; only where there are quotes is the slow way needed."""
+    if not any('"' in line for line in lines):
+        return pl.Series("fields", lines, pl.String).str.split(",")
+    return pl.Series("fields", [_unquoted(line) for line in lines], pl.List(pl.String))
+
+
+def _unquoted(line: str) -> list[str]:
     try:
-        float(names[0])
-    except ValueError:
-        return names
-    return None
+        return next(csv.reader([line]), [""])
+    except csv.Error:  # a field beyond all bounds: no row has that
+        return [line]
 
 
-def _column_names(header: tuple[str, ...] | None, fields: pl.Series, name: str) -> tuple[str, ...]:
-    """What the columns are, by the header and by how many fields the rows have."""
-    width = int(fields.head(_SAMPLE).list.len().mode().max() or 0)  # type: ignore[arg-type]
-    if header is not None and len(header) == width:
-        return header
-    if width == len(_QUARTERLY) and _is_quarterly(fields):
-        return _QUARTERLY
-    if header is None and width == len(_TIME_AND_SALES):
-        return _TIME_AND_SALES
-    sample = ",".join(fields[0])[:100]
+def _columns(fields: pl.Series, name: str) -> tuple[tuple[str, ...], int]:
+    """What the columns are, by the header and by how many fields the rows have; and how many lines the header takes."""
+    rows = fields[1:] if len(fields) > 1 else fields
+    width = int(rows.head(_SAMPLE).list.len().mode().max() or 0)  # type: ignore[arg-type]
+    names = tuple(part.strip() for part in fields[0])
+    if any("\r" in each for each in names):
+        raise FatalError(f"{name}: its lines end in CR alone; convert it, e.g. with tr '\\r' '\\n'")
+    header = _is_header(names, width)
+    if header and len(names) == width:
+        if twice := sorted({each for each in names if each and names.count(each) > 1}):
+            raise FatalError(f"{name}: more than one column is called {', '.join(twice)}")
+        return names, 1
+    if width == len(_QUARTERLY) and _is_quarterly(rows):
+        return _QUARTERLY, int(header)
+    if not header and width == len(_TIME_AND_SALES) and not _are_known(rows[0]):
+        return _TIME_AND_SALES, 0
+    sample = ",".join(rows[0])[:100]
     raise FatalError(
         f"{name}: cannot tell what its {width} columns are ({sample}); candles are no trades, other files need a header"
     )
+
+
+def _is_header(names: tuple[str, ...], width: int) -> bool:
+    """Whether the first line names columns, known ones or not; what is neither that nor data is a bad row."""
+    if _are_known(names):
+        return True
+    words = all(name[:1].isalpha() and not _is_number(name) for name in names)
+    return words and len(names) == width == len(set(names))
+
+
+def _are_known(names: Iterable[str]) -> bool:
+    return not _KNOWN.isdisjoint(name.strip().lower() for name in names)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_quarterly(fields: pl.Series) -> bool:
@@ -133,7 +194,8 @@ def _split(fields: pl.Series, columns: tuple[str, ...], start: int) -> tuple[pl.
     frame = _numbered(fields.to_frame(), start)
     fits = pl.col("fields").list.len() == len(columns)
     ragged = frame.filter(~fits)[LINE].to_list()
-    named = (pl.col("fields").list.get(i).alias(name) for i, name in enumerate(columns))
+    # Columns without a name tell nothing, and the name of our own is taken.
+    named = (pl.col("fields").list.get(i).alias(name) for i, name in enumerate(columns) if name not in ("", LINE))
     return frame.filter(fits).select(LINE, *named), ragged
 
 
@@ -149,16 +211,16 @@ def _recognised(name: str, kind: Kind, frame: pl.DataFrame) -> Layout:
 
 
 @contextmanager
-def _text(path: Path, symbol: str) -> Iterator[io.TextIOBase]:
-    if path.suffix != ".zip":
-        with path.open(encoding="utf-8", errors="replace", newline="\n") as text:
+def _text(path: Path, pair: str) -> Iterator[io.TextIOBase]:
+    if path.suffix.lower() != ".zip":
+        with path.open(encoding="utf-8-sig", errors="replace", newline="\n") as text:
             yield text
         return
     with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if name.lower().endswith(".csv")]
-        pair = f"{rest_pair(symbol)}.csv"
-        chosen = names if len(names) == 1 else [name for name in names if Path(name).name == pair]
+        wanted = f"{pair}.csv"
+        chosen = names if len(names) == 1 else [name for name in names if Path(name).name == wanted]
         if len(chosen) != 1:
-            raise FatalError(f"{path.name} holds {len(names)} CSV files, and not one {pair} among them")
+            raise FatalError(f"{path.name} holds {len(names)} CSV files, and not one {wanted} among them")
         with archive.open(chosen[0]) as raw:
-            yield io.TextIOWrapper(raw, encoding="utf-8", errors="replace", newline="\n")
+            yield io.TextIOWrapper(raw, encoding="utf-8-sig", errors="replace", newline="\n")

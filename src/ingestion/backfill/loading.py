@@ -40,7 +40,7 @@ class Loaded:
         sent: rows sent in this run; 0 for a file that was loaded before.
         bad: rows that were set aside, in all.
         others: rows of other symbols, left out.
-        first, last: times of the earliest and latest row, None for a file without good rows.
+        empty: there was no good row.
         dense: whether the trade ids have no holes; None for quotes.
         seconds: how long sending took.
     """
@@ -48,8 +48,7 @@ class Loaded:
     sent: int
     bad: int
     others: int
-    first: datetime | None
-    last: datetime | None
+    empty: bool
     dense: bool | None
     seconds: float
 
@@ -72,19 +71,23 @@ class Loader:
         self._lake = lake
         self._pending = pending
 
-    def load(self, path: Path, symbol: str, kind: Kind) -> Loaded:
+    def load(self, path: Path, symbol: str, kind: Kind, pair: str) -> Loaded:
         """Sends what Kafka does not have of the file yet.
+
+        Args:
+            symbol: what the lake calls it.
+            pair: what the file calls it.
 
         Raises:
             FatalError: the file cannot be read as trades (or quotes), or has none of the symbol.
             RetryableError: Kafka is away.
         """
-        chunks = read_file(path, symbol, kind)
+        chunks = read_file(path, symbol, kind, pair)
         first = next(chunks, None)  # a file that tells nothing fails before anything is sent
-        journal = Journal(self._folder, path, symbol, kind)
+        journal = Journal(self._folder, path, symbol, kind, pair)
         progress = self._resume(journal)
         began = time.monotonic()
-        run = _Run(symbol, kind, self._outbox, journal, progress, self._lake)
+        run = _Run(symbol, kind, self._outbox, journal, progress, self._lake, self._pending)
         with tqdm(desc=f"{path.name} → Kafka", unit=" rows", mininterval=0.5) as bar:
             for chunk in itertools.chain([first] if first else [], chunks):
                 run.take(chunk)
@@ -92,11 +95,12 @@ class Loader:
                 if run.unsaved:
                     self._save(run)
         loaded = run.summary(time.monotonic() - began)
-        if loaded.first is None and loaded.others:
+        if loaded.empty and loaded.others:
             names = ", ".join(name for name, _ in run.others.most_common(SHOWN))
-            raise FatalError(f"{path.name} has no {kind}s of {symbol}: its symbols are {names}; name one with --symbol")
-        if loaded.sent and loaded.first is not None and loaded.last is not None:
-            self._pending.add(symbol, loaded.first, loaded.last)
+            raise FatalError(
+                f"{path.name} has no {kind}s of {pair}: its symbols are {names}; name one with --symbol, "
+                "or with --pair beside it where the file does not write it as BTC/USD"
+            )
         self._save(run, done=True)
         return loaded
 
@@ -120,31 +124,36 @@ class _Run:
     """One run over a file."""
 
     def __init__(
-        self, symbol: str, kind: Kind, outbox: Outbox, journal: Journal, progress: Progress, lake: Lake
+        self,
+        symbol: str,
+        kind: Kind,
+        outbox: Outbox,
+        journal: Journal,
+        progress: Progress,
+        lake: Lake,
+        pending: Pending,
     ) -> None:
         self._symbol, self._kind, self._outbox, self._journal = symbol, kind, outbox, journal
-        self._progress, self._lake = progress, lake
+        self._progress, self._lake, self._pending = progress, lake, pending
         self._density = Density()
         self._sent = self._bad = 0
         self.others: Counter[str] = Counter()
-        self._first: datetime | None = None
-        self._last: datetime | None = None
+        self._empty = True
         self.unsaved = False
 
     def take(self, chunk: Chunk) -> None:
         """Sends the rows of a chunk that are not in the log yet."""
         good = chunk.good if self._kind == "quote" else self._with_ids(chunk.good)
         if good.height:
-            if self._kind == "quote" and self._first is None and self._progress.row == 0:
+            if self._kind == "quote" and self._empty and self._progress.row == 0:
                 self._lake.check_new_quotes(self._symbol, good.row(0, named=True), self._progress.name)
-            low, high = good["ts"].min(), good["ts"].max()
-            assert isinstance(low, datetime) and isinstance(high, datetime)
-            self._first, self._last = min(self._first or low, low), max(self._last or high, high)
+            self._empty = False
         self._set_aside(chunk.bad)
         self.others += chunk.others
         if self._progress.done or chunk.last_line <= self._progress.row:
             return
         new = good.filter(pl.col(LINE) > self._progress.row)
+        self._note(new)
         file_id = self._journal.file_id.encode()
         for line, value in zip(new[LINE], encoded(new, self._kind, datetime.now(UTC)), strict=True):
             row = (ROW_HEADER, b"%d" % line)
@@ -164,7 +173,13 @@ class _Run:
     def summary(self, seconds: float) -> Loaded:
         """What became of the file."""
         dense = self._density.dense if self._kind == "trade" else None
-        return Loaded(self._sent, self._bad, self.others.total(), self._first, self._last, dense, seconds)
+        return Loaded(self._sent, self._bad, self.others.total(), self._empty, dense, seconds)
+
+    def _note(self, new: pl.DataFrame) -> None:
+        """Before the rows are sent: a kill right after would leave them in bronze with nobody knowing of it."""
+        first, last = new["ts"].min(), new["ts"].max()
+        if isinstance(first, datetime) and isinstance(last, datetime):
+            self._pending.add(self._symbol, first, last)
 
     def _with_ids(self, good: pl.DataFrame) -> pl.DataFrame:
         """Trades with the ids they get in the lake: files without ids continue below each other."""

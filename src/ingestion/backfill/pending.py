@@ -16,7 +16,9 @@ class Pending:
 
     def add(self, symbol: str, first: datetime, last: datetime) -> None:
         """Notes a span (both ends inclusive) before it is sent."""
-        self._write(symbol, merged([*self.spans(symbol), (first, last)]))
+        known = self.spans(symbol)
+        if (wanted := merged([*known, (first, last)])) != known:
+            self._write(symbol, wanted)
 
     def spans(self, symbol: str) -> list[Span]:
         """The spans that still want silver rows."""

@@ -47,8 +47,8 @@ class Progress:
 class Journal:
     """The checkpoint of one file; written atomically, so that kill -9 leaves the old one or the new one."""
 
-    def __init__(self, folder: Path, path: Path, symbol: str, kind: str) -> None:
-        self.file_id = identity(path, symbol, kind)
+    def __init__(self, folder: Path, path: Path, symbol: str, kind: str, pair: str) -> None:
+        self.file_id = identity(path, symbol, kind, pair)
         self._path = folder / f"{self.file_id}.json"
         self._name = path.name
 
@@ -70,9 +70,10 @@ class Journal:
         draft.replace(self._path)
 
 
-def identity(path: Path, symbol: str, kind: str) -> str:
+def identity(path: Path, symbol: str, kind: str, pair: str) -> str:
     """What a file is known by: its bytes, and as what it is read; its name does not matter."""
-    digest = hashlib.sha256(f"{symbol} {kind} ".encode())
+    use = f"{symbol} {kind} " if pair == symbol else f"{symbol} {kind} {pair} "
+    digest = hashlib.sha256(use.encode())
     with path.open("rb") as file:
         while block := file.read(2**20):
             digest.update(block)

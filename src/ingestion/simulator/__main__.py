@@ -1,11 +1,14 @@
 """The simulator's process: a local Kraken on the settings' port (`python -m ingestion.simulator --help`)."""
 
 import argparse
+import math
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ingestion.kraken import parse_time
+from ingestion.kraken_rest import check_symbol
 from ingestion.simulator.blocks import Ledger
 from ingestion.simulator.faults import Script
 from ingestion.simulator.market import Market, micros
@@ -62,15 +65,49 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(prog="python -m ingestion.simulator", description=__doc__)
     options.add_argument("--faults", help="fault script (JSON); default: SIMULATOR_FAULTS")
     options.add_argument("--rest-burst", type=float, default=REST_BURST, help="REST calls at once before the throttle")
-    options.add_argument("--behind", type=float, default=0.0, help="serve the market as it was so many seconds ago")
+    options.add_argument("--behind", type=_seconds, default=0.0, help="serve the market as it was so many seconds ago")
     options.add_argument("--trades", type=Path, help="replay this Parquet file of trades instead of the market")
     options.add_argument("--quotes", type=Path, help="and this one of quotes")
     options.add_argument("--symbol", default="BTC/USD", help="name of the replayed pair")
-    options.add_argument("--speed", type=float, default=1.0, help="how much faster than recorded")
+    options.add_argument("--speed", type=_speed, default=1.0, help="how much faster than recorded")
     options.add_argument("--anchor", help="when the recording begins, e.g. 2026-01-01T00:00:00Z; default: now")
     return options
 
 
+def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line; what contradicts itself ends the process with the usage and one line."""
+    options = parser()
+    args = options.parse_args(arguments)
+    if args.quotes and not args.trades:
+        options.error("--quotes go with --trades: a recording wants both, or trades alone")
+    try:
+        check_symbol(args.symbol)
+    except FatalError as error:
+        options.error(f"--symbol: {error}")
+    return args
+
+
+def _speed(text: str) -> float:
+    if (value := _number(text)) > 0:
+        return value
+    raise argparse.ArgumentTypeError(f"want a number above 0, got {text}")
+
+
+def _seconds(text: str) -> float:
+    if (value := _number(text)) >= 0:
+        return value
+    raise argparse.ArgumentTypeError(f"want a number of seconds, 0 or more, got {text}")
+
+
+def _number(text: str) -> float:
+    """What the text says; NaN, which no comparison lets pass, for what is no finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan
+
+
 if __name__ == "__main__":
-    parsed = parser().parse_args()
-    process.run(lambda settings, stop: main(settings, stop, parsed), lambda settings: settings.simulator_metrics_port)
+    chosen = parsed()
+    process.run(lambda settings, stop: main(settings, stop, chosen), lambda settings: settings.simulator_metrics_port)

@@ -76,12 +76,17 @@ def _checked(frame: pl.DataFrame, numbers: tuple[str, ...], what: str) -> pl.Dat
     """The frame in order of time, its numbers as floats.
 
     Raises:
-        FatalError: a column is missing, a time is missing, or a number is not finite and above 0 (a size may be 0).
+        FatalError: a column is missing or holds something else, a time is missing, or a number is not finite and above
+            0 (a size may be 0).
     """
     missing = [name for name in ("ts", *numbers) if name not in frame.columns]
     if missing:
         raise FatalError(f"the file of {what} has no column {', '.join(missing)}; it has {', '.join(frame.columns)}")
-    frame = frame.with_columns(pl.col(*numbers).cast(pl.Float64), pl.col("ts").cast(pl.Datetime("us", "UTC")))
+    try:
+        frame = frame.with_columns(pl.col(*numbers).cast(pl.Float64), pl.col("ts").cast(pl.Datetime("us", "UTC")))
+    except pl.exceptions.PolarsError as error:
+        found = ", ".join(f"{name} {frame.schema[name]}" for name in ("ts", *numbers))
+        raise FatalError(f"the file of {what} wants ts as datetimes and the rest as numbers, it has {found}") from error
     good = [pl.col(n).is_finite() & (pl.col(n) >= 0 if n.endswith("_qty") else pl.col(n) > 0) for n in numbers]
     bad = frame.with_row_index("row").filter(~pl.all_horizontal(*good, pl.col("ts").is_not_null()).fill_null(False))
     if bad.height:

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from downstream.lakefiles import Manifest, Part, canonical, decode, describe, encode, fingerprint, part_of
@@ -49,7 +49,6 @@ def test_a_part_is_found_again_by_its_manifest(table: str, symbol: str | None, d
     assert part.data_key.count("/") == 4
 
 
-@settings(deadline=None)
 @given(TRADES, st.randoms())
 def test_equal_rows_give_equal_bytes_in_any_order(rows: list[dict[str, Any]], shuffle: Any) -> None:
     other = list(rows)
@@ -59,7 +58,6 @@ def test_equal_rows_give_equal_bytes_in_any_order(rows: list[dict[str, Any]], sh
     assert decode(first, "x").equals(canonical(_frame(rows), BRONZE_TRADES))
 
 
-@settings(deadline=None)
 @given(TRADES)
 def test_the_fingerprint_sees_a_row_more_and_a_row_less(rows: list[dict[str, Any]]) -> None:
     whole = fingerprint(canonical(_frame(rows), BRONZE_TRADES), BRONZE_TRADES)
@@ -68,7 +66,6 @@ def test_the_fingerprint_sees_a_row_more_and_a_row_less(rows: list[dict[str, Any
     assert whole.split(":")[0] == str(len(rows))
 
 
-@settings(deadline=None)
 @given(TRADES)
 def test_a_manifest_says_what_the_bytes_hold(rows: list[dict[str, Any]]) -> None:
     data = encode(canonical(_frame(rows), BRONZE_TRADES))

@@ -31,19 +31,19 @@ def compare(events: pl.DataFrame, config: EngineConfig, every: int = 1) -> int:
     return wanted.height
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(logs(size=40), CONFIGS)
 def test_rows_are_the_oracles(events: pl.DataFrame, config: EngineConfig) -> None:
     compare(events, config)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(logs(size=60, paces=PACES[1:]), st.sampled_from((1, 2, 5, 12)))
 def test_rows_are_the_oracles_on_fine_grids(events: pl.DataFrame, step: int) -> None:
     compare(events, EngineConfig(1000, step, 900.0, SPARSE), every=10)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(logs(), CONFIGS, st.lists(st.integers(0, 80), max_size=8))
 def test_any_split_gives_the_same_rows(events: pl.DataFrame, config: EngineConfig, cuts: list[int]) -> None:
     state, parts = State.empty(config), []
@@ -53,7 +53,7 @@ def test_any_split_gives_the_same_rows(events: pl.DataFrame, config: EngineConfi
     assert differences(pl.concat(parts), rows_of(events, config)) == []
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(logs(size=120), CONFIGS, st.integers(0, 119))
 def test_the_tail_gives_the_rows_of_the_whole(events: pl.DataFrame, config: EngineConfig, at: int) -> None:
     start = events["ts"].gather([at % max(events.height, 1)], null_on_oob=True)[0] or START
@@ -78,7 +78,7 @@ def test_the_tail_of_many_days_gives_the_rows_of_the_whole(seed: int) -> None:
         assert differences(tail.filter(known, pl.col("symbol") == "BTC/USD"), rows.filter(known)) == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(logs(), CONFIGS)
 def test_symbols_do_not_touch_each_other(events: pl.DataFrame, config: EngineConfig) -> None:
     rows = rows_of(events, config)

@@ -45,7 +45,7 @@ def test_spans_add_up() -> None:
     assert math.isnan(realised_variance(r2, 0, 1, 2, 5))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(logs(size=60, paces=PACES[1:]))
 def test_the_engine_follows_the_definition(events: pl.DataFrame) -> None:
     events = events.filter(pl.col("type") != "gap", pl.col("symbol") == "BTC/USD")

@@ -74,7 +74,7 @@ def test_a_rule_whose_window_is_unknown_is_not_chosen(market: Dataset) -> None:
     assert not {"har", "tod"} & {rule.kind for rule in best}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(order=st.permutations(range(12)), keep=st.integers(1, 12), target=st.sampled_from(TARGETS))
 def test_every_rule_is_a_function_of_its_row_alone(
     market: Dataset, order: list[int], keep: int, target: Target

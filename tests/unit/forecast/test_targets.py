@@ -25,7 +25,7 @@ def oracle(seconds: list[float], prices: list[float], start: float, end: float, 
     return sum(math.log(at(k * step) / at((k - 1) * step)) ** 2 for k in points)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     gaps=st.lists(st.floats(0.1, 9.0), min_size=40, max_size=60),
     prices=st.lists(st.floats(90.0, 110.0), min_size=60, max_size=60),

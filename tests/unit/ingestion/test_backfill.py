@@ -1,21 +1,24 @@
 """Backfills: what bronze holds is not asked for, pages are kept, ids judged, and nothing is sent that is not wanted."""
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import httpx
 import numpy as np
 import orjson
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from ingestion.backfill.__main__ import _check, _parser
 from ingestion.backfill.columns import LINE
 from ingestion.backfill.density import Density
 from ingestion.backfill.history import PageCache, fetch_history, to_ns, to_time
-from ingestion.backfill.loading import encoded
+from ingestion.backfill.loading import Loader, encoded
 from ingestion.backfill.pending import Pending
 from ingestion.backfill.progress import Journal, Progress, identity
 from ingestion.backfill.spans import MINUTE, Minute, Span, held_spans, is_held, skip
@@ -54,7 +57,6 @@ def test_a_minute_with_a_hole_parts_two_spans() -> None:
     assert [(span.first_id, span.last_id) for span in held_spans(minutes)] == [(0, 29), (40, 69)]
 
 
-@settings(deadline=None)
 @given(st.sets(st.integers(0, 400), min_size=1))
 def test_a_skip_never_jumps_over_a_trade_that_is_missing(held: set[int]) -> None:
     """Trade i happens 7 s after trade i-1; bronze holds some of them."""
@@ -121,13 +123,58 @@ def test_a_file_is_known_by_its_bytes_and_its_use(tmp_path: Path) -> None:
     one, same, other = (tmp_path / name for name in ("one.csv", "same.csv", "other.csv"))
     for path, text in ((one, "a"), (same, "a"), (other, "b")):
         path.write_text(text)
-    assert identity(one, BTC, "trade") == identity(same, BTC, "trade")
-    others = {identity(other, BTC, "trade"), identity(one, "ETH/USD", "trade"), identity(one, BTC, "quote")}
-    assert len(others | {identity(one, BTC, "trade")}) == 4
-    journal = Journal(tmp_path / "journal", one, BTC, "trade")
+    assert identity(one, BTC, "trade", BTC) == identity(same, BTC, "trade", BTC)
+    eth = "ETH/USD"
+    uses = [(one, BTC, "trade", BTC), (one, eth, "trade", eth), (one, BTC, "quote", BTC), (one, BTC, "trade", "BTCUSD")]
+    assert len({identity(*use) for use in uses} | {identity(other, BTC, "trade", BTC)}) == 5
+    journal = Journal(tmp_path / "journal", one, BTC, "trade", BTC)
     assert journal.read() is None
     journal.write(Progress("one.csv", row=7, offsets={"3": 11}))
-    assert Journal(tmp_path / "journal", same, BTC, "trade").read() == Progress("one.csv", row=7, offsets={"3": 11})
+    found = Journal(tmp_path / "journal", same, BTC, "trade", BTC).read()
+    assert found == Progress("one.csv", row=7, offsets={"3": 11})
+
+
+def test_a_file_killed_after_its_last_row_still_gets_its_silver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingestion.backfill.files.CHUNK", 2)
+    monkeypatch.setattr("ingestion.backfill.loading.ends", lambda _: {})
+    path = tmp_path / "trades.csv"
+    path.write_text("time,price,qty,trade_id\n" + "".join(f"{at(i).timestamp()},1,1,{i}\n" for i in range(1, 6)))
+
+    class Killed(Recorder):
+        def flush(self, timeout_s: float) -> int:
+            if len(self.sent) == 5:
+                raise RetryableError("killed")
+            return super().flush(timeout_s)
+
+    def load(outbox: Recorder, row: int) -> None:
+        monkeypatch.setattr("ingestion.backfill.loading.caught_up", lambda _c, _f, found: replace(found, row=row))
+        loader = Loader(outbox, Mock(), tmp_path / "journal", Mock(), Pending(tmp_path))
+        loader.load(path, BTC, "trade", BTC)
+
+    outbox = Killed()
+    with pytest.raises(RetryableError, match="killed"):
+        load(outbox, 0)
+    assert len(outbox.sent) == 5
+    assert Pending(tmp_path).spans(BTC) == [(at(1), at(5))]
+    again = Recorder()
+    load(again, 6)
+    assert again.sent == []
+    assert Pending(tmp_path).spans(BTC) == [(at(1), at(5))]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--symbol", "ETHUSD", "--since", "2026-01-01"),
+        ("--symbol", "BTC/USD", "--symbol", "eth/usd", "--since", "2026-01-01"),
+        ("--symbol", "eth/usd", "--file", "trades.csv"),
+    ],
+)
+def test_a_symbol_in_another_spelling_is_refused_before_anything_is_sent(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(FatalError, match=r"did you mean ETH/USD\?"):
+        _check(_parser().parse_args(arguments))
 
 
 def cache_of(kraken: Kraken, folder: Path, stop: threading.Event | None = None) -> PageCache:

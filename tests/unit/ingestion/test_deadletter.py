@@ -1,15 +1,17 @@
 """A dead letter is read as it would be read today: accepted once it passes, kept with the reason while it does not."""
 
 from datetime import UTC, datetime, timedelta
+from unittest.mock import Mock
 
 import orjson
 import pytest
 
-from ingestion.deadletter import Letter
+from ingestion.deadletter import Letter, replay
 from ingestion.revive import events_in
 from lakehouse.errors import PoisonError
-from lakehouse.messages import encode
+from lakehouse.messages import REPLAY_HEADER, encode
 from lakehouse.records import Trade
+from lakehouse.settings import EVENTS_TOPIC
 
 THEN = datetime(2026, 9, 25, 12, tzinfo=UTC)
 BTC = "BTC/USD"
@@ -21,7 +23,7 @@ def revived(
     payload: object, after: timedelta = timedelta(hours=1), symbol: str = ""
 ) -> list[tuple[str, dict[str, object]]]:
     raw = payload if isinstance(payload, bytes) else orjson.dumps(payload)
-    return [(key, orjson.loads(value)) for key, value in events_in(raw, symbol, THEN, THEN + after, 5.0)]
+    return [(key, orjson.loads(value)) for key, value in events_in(raw, symbol, THEN, THEN + after, 5.0, "sim")]
 
 
 def trade(ahead_s: float) -> Trade:
@@ -32,6 +34,7 @@ def trade(ahead_s: float) -> Trade:
 def test_a_frame_that_parses_by_now_gives_its_events() -> None:
     ((key, event),) = revived(FRAME)
     assert (key, event["trade_id"], event["received_at"]) == (BTC, 7, "2026-09-25T12:00:00.000000Z")
+    assert event["source"] == "sim"
 
 
 def test_a_row_of_rest_needs_the_symbol_that_was_noted_beside_it() -> None:
@@ -51,7 +54,7 @@ def test_an_event_from_the_future_is_stamped_anew_once_its_time_has_come() -> No
 
 def test_an_event_that_is_fine_goes_out_as_it_is() -> None:
     payload = encode(trade(-1.0))
-    assert events_in(payload, "", THEN, THEN, 5.0) == [(BTC, payload)]
+    assert events_in(payload, "", THEN, THEN, 5.0, "sim") == [(BTC, payload)]
 
 
 @pytest.mark.parametrize(
@@ -71,6 +74,16 @@ def test_an_event_that_is_fine_goes_out_as_it_is() -> None:
 def test_what_is_still_no_event_is_kept(payload: object) -> None:
     with pytest.raises(PoisonError):
         revived(payload)
+
+
+def test_what_is_sent_again_says_so() -> None:
+    producer = Mock()
+    producer.flush.return_value = 0
+    letter = Letter(3, THEN, "future", "", "ws", EVENTS_TOPIC, BTC, encode(trade(-1.0)))
+    assert replay(producer, letter, 5.0, THEN, "ws") == 1
+    event = producer.produce.call_args_list[0]
+    assert event.args == (EVENTS_TOPIC, letter.payload, BTC)
+    assert REPLAY_HEADER in event.kwargs["headers"]
 
 
 def test_a_letter_is_one_line_whatever_is_in_it() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion.backfill import files
@@ -17,11 +17,14 @@ from lakehouse.errors import FatalError
 
 BTC = "BTC/USD"
 DATA = Path(__file__).parents[3].parent / "shared" / "data"
+TYPED = pl.DataFrame({"ts": [datetime(2026, 1, 1, tzinfo=UTC)] * 2, "price": [1.0, 2.0], "qty": [1.0, 1.0]})
 needs_data = pytest.mark.skipif(not DATA.exists(), reason="the recorded market data (shared/data) is not here")
 
 
-def read(path: Path, symbol: str = BTC, kind: Kind = "trade") -> tuple[pl.DataFrame, list[BadRow]]:
-    chunks = list(read_file(path, symbol, kind))
+def read(
+    path: Path, symbol: str = BTC, kind: Kind = "trade", pair: str | None = None
+) -> tuple[pl.DataFrame, list[BadRow]]:
+    chunks = list(read_file(path, symbol, kind, pair or symbol))
     return pl.concat([c.good for c in chunks], how="diagonal"), [bad for c in chunks for bad in c.bad]
 
 
@@ -94,9 +97,22 @@ def test_a_wrong_side_is_bad_an_empty_one_is_unknown(tmp_path: Path) -> None:
 
 def test_rows_of_other_symbols_are_counted_whatever_else_they_hold(tmp_path: Path) -> None:
     rows = "2026-01-01T00:00:00Z,BTC/USD,1,1\n2026-01-01,ETH/USD,-1,1\n2026-01-01T00:00:00Z,ETH/USD,1,1\n"
-    (chunk,) = read_file(written(tmp_path, f"ts,symbol,price,qty\n{rows}"), "BTC/USD", "trade")
+    (chunk,) = read_file(written(tmp_path, f"ts,symbol,price,qty\n{rows}"), BTC, "trade", BTC)
     assert chunk.good["line"].to_list() == [2] and not chunk.bad
     assert chunk.others == {"ETH/USD": 2}
+
+
+def test_a_file_may_have_its_own_name_for_the_symbol(tmp_path: Path) -> None:
+    path = written(tmp_path, "time,symbol,price,qty\n1381095255,BTCUSD,1,1\n1381095255,ETHUSD,1,1\n")
+    good, _ = read(path, pair="BTCUSD")
+    assert (good["line"].to_list(), good["symbol"].to_list()) == ([2], [BTC])
+    (chunk,) = read_file(path, BTC, "trade", BTC)
+    assert chunk.others == {"BTCUSD": 1, "ETHUSD": 1}
+    archive = tmp_path / "history.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        for name in ("BTCUSD.csv", "XBTUSD.csv"):
+            opened.writestr(name, f"1381095255,{len(name)}.0,{1 if name[0] == 'X' else 2}\n")
+    assert [read(archive, pair=pair)[0]["qty"].item() for pair in (None, "BTCUSD")] == [1.0, 2.0]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +169,103 @@ def test_parquet_keeps_its_types_and_names_bad_rows(tmp_path: Path) -> None:
     assert '"trade_id":9' in bad[1].text
 
 
-@settings(deadline=None)
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("trades.parquet", b"", "cannot be read"),
+        ("trades.parquet", b"PAR1 and then nothing", "cannot be read"),
+        ("history.zip", b"", "cannot be read"),
+        ("history.zip", b"PK\x03\x04 and then nothing", "cannot be read"),
+        ("trades.csv", b"", "holds no rows"),
+        ("trades.csv", b"time,price,qty\n", "holds no rows"),
+        ("trades.csv", b'"time","price","qty"', "holds no rows"),
+        ("trades.csv", b"time,price,qty\r1381095255,1,1\r1381095256,1,1\r", "lines end in CR alone"),
+        ("trades.csv", b"1381095255,1,1\r1381095256,1,1\r", "lines end in CR alone"),
+        ("trades.csv", b"time,price,price,qty\n1381095255,1,1,1\n", "more than one column is called price"),
+        ("trades.csv", b"unix,open,close\n1381095255,1,1\n", "no column for trade field"),
+        ("trades.csv", b"\nprice,time,qty\n1,1381095255,1\n", r"cannot tell what its 3 columns are \(price,time,qty"),
+    ],
+)
+def test_what_is_no_file_of_trades_is_refused_in_one_line(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(FatalError, match=rf"{name}:? .*{message}|{name}: {message}"):
+        read(path)
+
+
+def test_an_empty_table_and_a_member_cut_off_are_refused_too(tmp_path: Path) -> None:
+    empty = tmp_path / "trades.parquet"
+    pl.DataFrame(schema={"ts": pl.Datetime("us"), "price": pl.Float64, "qty": pl.Float64}).write_parquet(empty)
+    with pytest.raises(FatalError, match="holds no rows"):
+        read(empty)
+    broken = tmp_path / "history.zip"
+    with zipfile.ZipFile(broken, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("XBTUSD.csv", "".join(f"{1381095255 + i},{i % 97 + 1}.0,0.1\n" for i in range(5000)))
+    content = bytearray(broken.read_bytes())
+    content[1000:1100] = bytes(100)
+    broken.write_bytes(content)
+    with pytest.raises(FatalError, match=r"history\.zip cannot be read"):
+        read(broken)
+
+
+@pytest.mark.parametrize("first_line", ["yesterday,122.0,122.0", ",,", "nothing", "x,122.0,0.1,7", "a,a,a"])
+def test_a_broken_first_row_of_krakens_download_is_no_header(tmp_path: Path, first_line: str) -> None:
+    good, bad = read(written(tmp_path, f"{first_line}\n1381095255,122.0,0.1\n1381095256,123.0,0.1\n"))
+    assert good["trade_id"].to_list() == [-2, -3]
+    assert [(row.line, row.text) for row in bad] == [(1, first_line)]
+
+
+def test_quoted_fields_and_a_byte_order_mark(tmp_path: Path) -> None:
+    text = '"time","price","qty","note"\n"1381095255","122.0","0.1","a, b"\n1381095256,123.0,0.2,""\n"x",1,1,"y"\n'
+    good, bad = read(written(tmp_path, "\ufeff" + text))
+    assert good.select("line", "price", "qty").rows() == [(2, 122.0, 0.1), (3, 123.0, 0.2)]
+    assert [(row.line, row.reason, row.text) for row in bad] == [(4, "bad_time", '"x",1,1,"y"')]
+
+
+def test_columns_that_tell_nothing_may_be_called_anything(tmp_path: Path) -> None:
+    good, bad = read(written(tmp_path, "line,time,price,qty,,\n9,1381095255,122.0,0.1,,\n"))
+    assert (good["line"].to_list(), good["price"].to_list(), bad) == ([2], [122.0], [])
+
+
+@pytest.mark.parametrize("broken", ["nan", "inf", "0", "-1"])
+def test_a_broken_first_time_does_not_decide_on_the_unit(tmp_path: Path, broken: str) -> None:
+    good, bad = read(written(tmp_path, f"time,price,qty\n{broken},1,1\n1790331321004,1,1\n1790331321005,1,1\n"))
+    assert [(row.line, row.reason) for row in bad] == [(2, "bad_time")]
+    assert first(good, "ts") == (datetime(2026, 9, 25, 10, 15, 21, 4000, tzinfo=UTC),)
+
+
+@pytest.mark.parametrize("dtype", [pl.Categorical(), pl.Enum(["buy", "sell", "market", "limit"])])
+def test_dictionary_columns_are_text(tmp_path: Path, dtype: pl.DataType) -> None:
+    frame = TYPED.with_columns(pl.Series("side", ["buy", "sell"], dtype), pl.Series("type", ["limit", "market"], dtype))
+    frame.write_parquet(tmp_path / "trades.parquet")
+    good, bad = read(tmp_path / "trades.parquet")
+    assert bad == [] and good.select("side", "ord_type").rows() == [("buy", "limit"), ("sell", "market")]
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (pl.Series("side", [1, -1]), "column side holds Int64, want sides as text: buy, sell, b or s"),
+        (pl.Series("side", [True, False]), "column side holds Boolean, want sides as text"),
+        (pl.Series("type", [0, 1]), "column type holds Int64, want order types as text"),
+        (pl.Series("price", [True, False]), "column price holds Boolean, want numbers"),
+        (pl.Series("ts", [datetime(2026, 1, 1).date()] * 2), "column ts holds Date, want times"),  # noqa: DTZ001
+    ],
+)
+def test_a_column_of_another_type_is_named(tmp_path: Path, column: pl.Series, message: str) -> None:
+    TYPED.with_columns(column).write_parquet(tmp_path / "trades.parquet")
+    with pytest.raises(FatalError, match=rf"trades\.parquet: {message}"):
+        read(tmp_path / "trades.parquet")
+
+
+def test_columns_without_any_value_are_unknown(tmp_path: Path) -> None:
+    TYPED.with_columns(side=pl.lit(None), type=pl.lit(None)).write_parquet(tmp_path / "trades.parquet")
+    good, bad = read(tmp_path / "trades.parquet")
+    assert bad == [] and good.select("side", "ord_type").rows() == [(None, None)] * 2
+
+
 @given(st.lists(st.sampled_from(("good", "bad", "ragged", "blank")), min_size=1, max_size=40), st.integers(1, 7))
 def test_no_row_is_lost_however_the_file_is_cut(kinds: list[str], chunk: int) -> None:
     texts = {"good": "1381095255,122.0,0.1", "bad": "1381095255,0,0.1", "ragged": "1381095255,1", "blank": ""}

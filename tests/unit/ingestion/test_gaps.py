@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion.gaps import IdFilter, filter_of
@@ -18,7 +18,6 @@ ids = st.integers(0, 60)
 arrivals = st.lists(ids, min_size=1, max_size=120)
 
 
-@settings(deadline=None)
 @given(arrivals)
 def test_holes_are_the_complement_and_each_id_is_new_once(sequence: list[int]) -> None:
     seen = IdFilter()
@@ -30,7 +29,6 @@ def test_holes_are_the_complement_and_each_id_is_new_once(sequence: list[int]) -
     assert seen.missing == len(missing)
 
 
-@settings(deadline=None)
 @given(arrivals)
 def test_a_hole_knows_the_trades_around_it(sequence: list[int]) -> None:
     seen = IdFilter()
@@ -42,7 +40,6 @@ def test_a_hole_knows_the_trades_around_it(sequence: list[int]) -> None:
         assert seen.hole_at(hole.first - 1) is None and seen.hole_at(hole.last + 1) is None
 
 
-@settings(deadline=None)
 @given(arrivals, ids, ids)
 def test_what_is_given_up_is_missed_no_longer_and_nothing_else(sequence: list[int], one: int, other: int) -> None:
     first, last = sorted((one, other))
@@ -56,7 +53,6 @@ def test_what_is_given_up_is_missed_no_longer_and_nothing_else(sequence: list[in
     assert count == len(before) - len(after)
 
 
-@settings(deadline=None)
 @given(st.sets(ids, min_size=1))
 def test_a_filter_made_from_the_log_goes_on_where_the_log_ends(held: set[int]) -> None:
     seen = filter_of(((i, at(i)) for i in held), 5.0)

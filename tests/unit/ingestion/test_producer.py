@@ -1,17 +1,24 @@
 """The sink's decisions, the feed's salvage and the tail's memory: each trade once, each blind moment marked."""
 
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import orjson
+import pytest
 
 from ingestion.feed import Feed
 from ingestion.gaps import Hole, IdFilter, filter_of
+from ingestion.helpers import Helpers
 from ingestion.kraken import Quotes, Refusal, Status, Trades
 from ingestion.sink import Sink
-from ingestion.tail import Tail
-from lakehouse.messages import encode
-from lakehouse.records import Quote, Source, Trade
+from ingestion.tail import Tail, read_tail
+from ingestion.websocket import Connection
+from lakehouse.errors import FatalError
+from lakehouse.messages import REPLAY_HEADER, SCHEMA_HEADER, encode
+from lakehouse.records import Event, Quote, Source, Trade
 from lakehouse.settings import EVENTS_TOPIC
 from tests.unit.ingestion.recorder import Recorder
 
@@ -198,6 +205,61 @@ def test_maintenance_and_refusal_void_the_quotes() -> None:
     assert gaps(outbox) == [(BTC, "00.100", "maintenance")]
 
 
+class Quiet(Connection):
+    """An exchange in maintenance: a status, then nothing but answers to pings; each look takes its time."""
+
+    def __init__(self, stop: threading.Event, until: float) -> None:
+        self.now, self.frames = 0.0, [b'{"channel":"status","type":"update","data":[{"system":"maintenance"}]}']
+        self._stop, self._until = stop, until
+
+    def receive(self, timeout_s: float) -> bytes | None:
+        self.now += timeout_s
+        if self.now >= self._until:
+            self._stop.set()
+        return self.frames.pop(0) if self.frames else None
+
+    def send(self, text: str) -> None:
+        assert orjson.loads(text)["method"] == "ping"
+        self.frames.append(b'{"method":"pong","req_id":1}')
+
+
+def test_a_connection_made_in_maintenance_is_kept_alive_by_pings(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = threading.Event()
+    connection = Quiet(stop, until=120.0)
+    monkeypatch.setattr("ingestion.feed.time", SimpleNamespace(monotonic=lambda: connection.now))
+    feed, _ = feed_of()
+    feed._follow(connection, stop)
+    assert connection.now >= 120.0
+
+
+@pytest.mark.parametrize("error", [FatalError("Kafka refused"), IndexError("pop from empty list")])
+def test_a_thread_that_fails_ends_the_process_with_its_error(error: Exception) -> None:
+    def work() -> None:
+        raise error
+
+    stop = threading.Event()
+    helpers = Helpers(stop)
+    helpers.check()
+    helpers.start("refill", work)
+    assert stop.wait(10.0)
+    with pytest.raises(type(error), match=str(error)):
+        helpers.check()
+
+
+def test_what_fails_while_stopping_is_no_failure() -> None:
+    stop, done = threading.Event(), threading.Event()
+    stop.set()
+
+    def work() -> None:
+        done.set()
+        raise FatalError("closed under my feet")
+
+    helpers = Helpers(stop)
+    helpers.start("audit", work)
+    assert done.wait(10.0)
+    helpers.check()
+
+
 def test_the_tail_keeps_refills_apart_so_that_old_ones_open_no_hole() -> None:
     tail = Tail()
     for one in (trade(100), trade(102), trade(7, source="rest"), trade(101, source="rest")):
@@ -206,3 +268,29 @@ def test_the_tail_keeps_refills_apart_so_that_old_ones_open_no_hole() -> None:
     seen = tail.filter(0.0)
     assert (seen.floor, seen.top, seen.missing) == (100, 102, 0)
     assert tail.last_quote == quote(3000).ts
+
+
+def test_a_dead_letter_sent_again_opens_no_hole_at_the_next_start() -> None:
+    live: list[Event] = [trade(1_000_000), trade(1_000_002), quote(3000)]
+    again: list[Event] = [trade(7), trade(1_000_001), trade(9_000_000), quote(1)]
+    sent = [(one, [SCHEMA_HEADER]) for one in live] + [(one, [SCHEMA_HEADER, REPLAY_HEADER]) for one in again]
+    log = Mock()
+    log.list_topics.return_value.topics = {EVENTS_TOPIC: Mock(error=None, partitions=[0])}
+    log.get_watermark_offsets.return_value = (0, len(sent))
+    log.consume.return_value = [
+        Mock(
+            error=Mock(return_value=None),
+            partition=Mock(return_value=0),
+            offset=Mock(return_value=offset),
+            value=Mock(return_value=encode(one)),
+            headers=Mock(return_value=headers),
+        )
+        for offset, (one, headers) in enumerate(sent)
+    ]
+    tail = read_tail(log, [BTC])[BTC]
+    seen = tail.filter(0.0)
+    assert (seen.floor, seen.top, seen.missing) == (1_000_000, 1_000_002, 0)
+    assert tail.last_quote == quote(3000).ts
+    nothing_else = Tail()
+    nothing_else.take(orjson.loads(encode(trade(7))), replayed=True)
+    assert nothing_else.filter(0.0).floor is None

@@ -162,6 +162,22 @@ def test_holes_of_the_ledger_are_filled_though_there_is_always_a_newer_one(monke
     assert [e["trade_id"] for e in outbox.events if e["source"] == "rest"] == [10, 11, 12, 20]
 
 
+def test_holes_may_be_reported_anew_while_one_is_being_chosen() -> None:
+    class Overtaken(dict[str, list[Hole]]):
+        """The audit's thread replaces the list after each look at it."""
+
+        def __getitem__(self, symbol: str) -> list[Hole]:
+            found = super().__getitem__(symbol)
+            self[symbol] = []
+            return found
+
+    refill, _, outbox, _ = refill_of(Kraken(list(range(1, 60))), *range(50, 60))
+    refill.report({BTC: [Hole(10, 12, at(9), at(13), 0.0)]})
+    refill._reported = Overtaken(refill._reported)
+    refill.step(BTC, NEVER)
+    assert [e["trade_id"] for e in outbox.events] == [10, 11, 12]
+
+
 def test_a_dead_stream_is_found_by_asking_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ingestion.refill.GRACE_S", 0.0)
     monkeypatch.setattr("ingestion.refill.PROBE_S", -1.0)
@@ -213,6 +229,8 @@ def test_paging_ends_when_rest_has_no_more_or_the_hole_is_passed(monkeypatch: py
     [
         (httpx.Response(503, text="<html>"), RetryableError),
         (httpx.Response(200, text="<html>"), RetryableError),
+        # A proxy says gzip and sends plain text; a stream, since bytes would be decoded here already.
+        (httpx.Response(200, headers={"content-encoding": "gzip"}, content=iter([b"<html>"])), RetryableError),
         (httpx.Response(200, json={"error": ["EGeneral:Too many requests"]}), ThrottledError),
         (httpx.Response(200, json={"error": ["EQuery:Unknown asset pair"]}), FatalError),
     ],
@@ -221,7 +239,8 @@ def test_every_failure_carries_its_decision(response: httpx.Response, error: typ
     rest = rest_of(lambda _: response)
     with pytest.raises(error):
         rest.trades(BTC, 0)
-    assert rest.wait_s(BTC) >= (1.0 if error is FatalError else Pace.FIRST_PAUSE_S)
+    assert rest.wait_s(BTC) >= Pace.FIRST_PAUSE_S
+    assert (rest.wait_s("ETH/USD") <= 0) is (error is FatalError)
 
 
 def test_a_throttle_names_its_end() -> None:
@@ -239,8 +258,19 @@ def test_pairs_do_not_wait_for_each_other_but_all_wait_for_a_throttle() -> None:
     for pause in (5.0, 10.0, 20.0, 40.0, 60.0, 60.0):
         pace.failed(100.0)
         assert pace.wait_s("B", 100.0) == pause
-    pace.answered()
+    pace.answered("A")
     pace.failed(200.0)
+    assert pace.wait_s("A", 200.0) == 5.0
+
+
+def test_a_refused_pair_waits_longer_each_time_until_it_is_known() -> None:
+    pace = Pace(1.0)
+    for pause in (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 600.0, 600.0):
+        pace.asked("A", 100.0)
+        pace.refused("A", 100.0)
+        assert (pace.wait_s("A", 100.0), pace.wait_s("B", 100.0)) == (pause, -100.0)
+    pace.answered("A")
+    pace.refused("A", 200.0)
     assert pace.wait_s("A", 200.0) == 5.0
 
 

@@ -58,7 +58,7 @@ def test_the_market_is_this_one_for_ever() -> None:
     assert len(trades) == TRADES_IN_MINUTE
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10 * 60_000_000), st.integers(0, 10 * 60_000_000), st.integers(0, 10 * 60_000_000))
 def test_pieces_make_the_whole(a: int, b: int, c: int) -> None:
     left, middle, right = (micros(START) + x for x in sorted((a, b, c)))

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from ingestion.simulator.__main__ import parsed
 from ingestion.simulator.blocks import last_quote, last_trades
 from ingestion.simulator.replay import Replay
 from lakehouse.errors import FatalError
@@ -84,11 +85,33 @@ def test_before_the_anchor_there_is_nothing() -> None:
         (TRADES.with_columns(price=pl.lit(None, pl.Float64)), "4 rows"),
         (TRADES.with_columns(price=pl.when(pl.col("price") > 100.9).then(-1.0).otherwise(5.0)), "'row': 1"),
         (TRADES.head(0), "no rows"),
+        (TRADES.with_columns(ts=pl.lit("yesterday")), "file of trades wants ts as datetimes .*ts String"),
+        (TRADES.with_columns(price=pl.lit("much")), "file of trades wants .* numbers, .*price String"),
     ],
 )
 def test_what_is_no_recording_is_refused_with_the_row(trades: pl.DataFrame, message: str) -> None:
     with pytest.raises(FatalError, match=message):
         Replay(trades, None, "ABC/USD", ANCHOR)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--speed", "0"), "want a number above 0, got 0"),
+        (("--speed", "nan"), "want a number above 0, got nan"),
+        (("--speed=-2",), "want a number above 0, got -2"),
+        (("--speed", "fast"), "want a number above 0, got fast"),
+        (("--behind", "inf"), "want a number of seconds"),
+        (("--symbol", "BTCUSD"), "did you mean BTC/USD"),
+        (("--quotes", "quotes.parquet"), "--quotes go with --trades"),
+    ],
+)
+def test_a_command_line_that_makes_no_sense_is_refused_in_one_line(
+    arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parsed(arguments)
+    assert message in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_real_recordings(shared_data: Path) -> None:

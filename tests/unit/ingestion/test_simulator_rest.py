@@ -81,7 +81,7 @@ def test_pages_reach_from_genesis_to_now_and_repeat_the_boundary() -> None:
     assert len(ids) > 3000
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 29_999_999_999))
 def test_since_in_ns_is_inclusive_to_the_ns(back: int) -> None:
     since = micros(NOW) * 1000 - back

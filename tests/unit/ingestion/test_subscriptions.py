@@ -1,6 +1,6 @@
 """Subscriptions: asked once, acknowledged each, watched until they deliver, asked anew when they do not."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion.subscriptions import Limits, Phase, Request, Subscriptions
@@ -149,7 +149,6 @@ def test_a_doubted_stream_is_left_at_once() -> None:
 events = st.sampled_from(("ack", "refuse", "data", "snapshot", "leave", "nothing", "open", "strange"))
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(events, st.sampled_from((BTC, ETH)), st.floats(0, 200)), max_size=60))
 def test_whatever_comes_requests_stay_rare(script: list[tuple[str, str, float]]) -> None:
     subscriptions = opened(BTC, ETH)

@@ -1,6 +1,6 @@
 """Pauses before reconnecting: quick at first, then longer, never more attempts than Kraken bears."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion.websocket import Backoff
@@ -32,7 +32,6 @@ def test_a_stable_connection_wipes_the_slate() -> None:
     assert backoff.next_pause(30_000.0) < 1
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 100), min_size=200, max_size=400))
 def test_never_more_than_the_budget_within_the_window(lifetimes: list[float]) -> None:
     backoff, now, attempts = Backoff(seed=3), 0.0, []

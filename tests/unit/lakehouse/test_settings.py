@@ -16,7 +16,7 @@ def test_the_environment_sets_a_field(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.kafka_port == 19092
 
 
-@pytest.mark.parametrize("value", ["", "BTCUSD", "btc/usd", "BTC/USD,BTC/USD", "BTC/"])
+@pytest.mark.parametrize("value", ["", "BTCUSD", "btc/usd", "BTC/USD,BTC/USD", "BTC/", "A-B/USD"])
 def test_symbols_in_another_spelling_are_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("SYMBOLS", value)
     with pytest.raises(FatalError, match=r"SYMBOLS.*v2 spelling"):
