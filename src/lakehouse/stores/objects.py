@@ -79,6 +79,20 @@ class Objects:
                 return None
             raise self._error(error, key) from error
 
+    def newest(self, key: str) -> Stored | None:
+        """What readers who name no version get, without its bytes; None when there is nothing or it was deleted.
+
+        Raises:
+            RetryableError: the store is away or busy. FatalError: it refuses us, or the bucket is missing.
+        """
+        try:
+            found = self._client.stat_object(self.bucket, key)
+        except (MinioException, HTTPError) as error:
+            if isinstance(error, S3Error) and error.code in _MISSING:
+                return None
+            raise self._error(error, key) from error
+        return Stored(key, int(found.size or 0), found.version_id)
+
     def list(self, prefix: str) -> Iterator[Stored]:
         """The newest version of every object whose key starts with ``prefix``, in order of keys.
 
