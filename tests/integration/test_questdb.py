@@ -40,7 +40,7 @@ def standing_still(servers: LocalServers) -> Iterator[None]:
 
 def _seconds_until_away(database: QuestDB) -> float:
     began = time.monotonic()
-    with pytest.raises(RetryableError, match=r"QuestDB at 127\.0\.0\.1:\d+: (no answer within|busy)"):
+    with pytest.raises(RetryableError, match=r"QuestDB at 127\.0\.0\.1:\d+: (no answer for|busy)"):
         database.rows("SELECT 1")
     return time.monotonic() - began
 

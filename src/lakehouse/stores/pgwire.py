@@ -38,13 +38,13 @@ class PgWire:
         Raises:
             RetryableError: the server is away or silent. psycopg2.Error: it refuses the statement.
         """
-        deadline = time.monotonic() + timeout_s
+        began = time.monotonic()
         if not self._lock.acquire(timeout=timeout_s):
             raise RetryableError(f"{self._where}: busy with other queries for {timeout_s:g} s")
         try:
-            return self._query(sql, parameters, deadline)
+            return self._query(sql, parameters, began + timeout_s)
         except TimeoutError as error:
-            raise RetryableError(f"{self._where}: no answer within {timeout_s:g} s") from error
+            raise RetryableError(f"{self._where}: no answer for {time.monotonic() - began:.1f} s") from error
         except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
             raise RetryableError(f"{self._where}: {str(error).strip()}") from error
         finally:
@@ -87,5 +87,6 @@ def _wait(waited: connection, deadline: float) -> None:
     while (state := waited.poll()) != POLL_OK:
         poller = select.poll()
         poller.register(waited.fileno(), select.POLLIN if state == POLL_READ else select.POLLOUT)
-        if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        left_s = deadline - time.monotonic()
+        if left_s <= 0 or not poller.poll(left_s * 1000):
             raise TimeoutError
