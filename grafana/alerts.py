@@ -69,11 +69,14 @@ ALERTS = (
     Alert(
         "tradelake-backup",
         "Backup older than 26 hours",
-        prom("(time() - backup_last_verified_timestamp_seconds) / 3600"),
+        # Until the first backup hours count from the start of the process that tells of it: a new lake is no alarm.
+        prom(
+            '(time() - (backup_last_verified_timestamp_seconds > 0 or process_start_time_seconds{job="score"})) / 3600'
+        ),
         "gt",
         26,
         "10m",
-        "The last verified backup is too old.",
+        "The last verified backup is too old, or there was none since the lake started.",
         f"{RUNBOOKS}/backup.md",
     ),
     Alert(

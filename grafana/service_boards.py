@@ -62,7 +62,13 @@ OPERATIONS = Board(
         Panel(
             "Hours since the last verified backup",
             "Alarm above 26.",
-            (prom("(time() - backup_last_verified_timestamp_seconds) / 3600", "hours"),),
+            (
+                prom(
+                    "(time() - (backup_last_verified_timestamp_seconds > 0 "
+                    'or process_start_time_seconds{job="score"})) / 3600',
+                    "hours",
+                ),
+            ),
             "stat",
             "h",
             8,

@@ -17,7 +17,7 @@ import polars as pl
 from downstream.ahead import one_ahead
 from downstream.lakefiles import Manifest, Part, canonical, describe, encode, fingerprint_sql, rows_in
 from downstream.tables import LAKE_TABLES
-from downstream.vault import load, read_manifest
+from downstream.vault import backed_up, check, load, read_manifest
 from lakehouse import command
 from lakehouse.errors import FatalError, NothingToDoError
 from lakehouse.findings import Finding, note
@@ -72,6 +72,8 @@ def run(
 ) -> Report:
     """Backs up every whole day whose rows differ from its backup (all that were missed, too), or only ``day``.
 
+    The files of the newest of these days are read back even if nothing changed, and written anew if they are damaged.
+
     Raises:
         RetryableError: a store is away; what was written stays whole, the next run goes on from there.
         FatalError: a backup does not read back, or the lake holds fewer rows than its backup.
@@ -87,8 +89,17 @@ def run(
         written += export(questdb, objects, table, batches(found, stale_parts(objects, found), table))
         seen += found
     last_day = max((part.day.isoformat() for part in seen), default="")
+    _check_others(objects, seen)
     rows, size = sum(m.rows for m in written), sum(m.size for m in written)
     return Report(len(written), rows, size, len(seen) - len(written), last_day)
+
+
+def _check_others(objects: Objects, seen: list[Part]) -> None:
+    """Reads back what the newest day's backup holds and the lake does not: it could not be written anew."""
+    newest = max((part.day for part in seen), default=None)
+    for part in set(backed_up(objects, newest)) - set(seen) if newest else ():
+        if manifest := read_manifest(objects, part):
+            check(objects, part, manifest)
 
 
 def claim(objects: Objects, source: str) -> None:
@@ -128,10 +139,24 @@ def parts(questdb: QuestDB, table: Table, today: date, day: date | None = None) 
 
 
 def stale_parts(objects: Objects, found: dict[Part, str]) -> list[Part]:
-    """The parts whose backup is missing, half-written or of other rows."""
+    """The parts whose backup is missing, half-written or of other rows; on the newest day also damaged files."""
     with ThreadPoolExecutor(8) as pool:
-        manifests = pool.map(lambda part: read_manifest(objects, part), found)
-        return [p for p, held in zip(found, manifests, strict=True) if held is None or held.fingerprint != found[p]]
+        manifests = dict(zip(found, pool.map(lambda part: read_manifest(objects, part), found), strict=True))
+    newest = max((part.day for part in found), default=None)
+    return [
+        part
+        for part, held in manifests.items()
+        if held is None or held.fingerprint != found[part] or (part.day == newest and not _intact(objects, part, held))
+    ]
+
+
+def _intact(objects: Objects, part: Part, manifest: Manifest) -> bool:
+    try:
+        check(objects, part, manifest)
+    except FatalError as error:
+        log.warning("%s: doing so", error)
+        return False
+    return True
 
 
 def batches(found: dict[Part, str], stale: list[Part], table: Table) -> Iterator[Batch]:

@@ -3,7 +3,6 @@
 import argparse
 import logging
 import re
-import socket
 import time
 from collections.abc import Container
 from contextlib import closing
@@ -23,6 +22,7 @@ from lakehouse.errors import FatalError, RetryableError
 from lakehouse.retention import dropped_days, note
 from lakehouse.schema import META_RETENTION, Table
 from lakehouse.settings import Settings
+from lakehouse.stores import kafka
 from lakehouse.stores.objects import Objects
 from lakehouse.stores.questdb import QuestDB
 from lakehouse.views import views
@@ -137,7 +137,8 @@ def restore_lake(settings: Settings, day: date | None = None, prefix: str = "") 
     """One restore with its own clients; into live tables, it also makes the views and lifts the refusal of the days.
 
     Raises:
-        FatalError: the consumer is running, which would not know the ids of the restored trades.
+        FatalError: a consumer is running, which would not know the ids of the restored trades.
+        RetryableError: a server is away; for live tables Kafka counts, too, which knows whether a consumer is running.
     """
     if not re.fullmatch(r"[a-z0-9_]*", prefix):
         raise FatalError(f"--into {prefix}: want lower-case letters, digits and underscores, e.g. scratch_")
@@ -159,11 +160,12 @@ def _lift_refusals(questdb: QuestDB, day: date | None) -> None:
 
 
 def _no_consumer(settings: Settings) -> None:
-    try:
-        socket.create_connection((settings.bind_host, settings.consumer_metrics_port), 1).close()
-    except OSError:
-        return
-    raise FatalError("the consumer is running and would not know the restored trade ids: stop it, restore, start it")
+    # Kafka knows of every consumer, wherever it runs: in a container of its own no port of it can be seen from here.
+    if found := kafka.members(kafka.admin(settings)):
+        raise FatalError(
+            f"{found} consumer(s) of group {kafka.GROUP} would not know the restored trade ids: stop what consumes, "
+            f"restore, start it again (one that was killed counts for {kafka.SESSION_S} s more)"
+        )
 
 
 def main() -> None:

@@ -36,3 +36,16 @@ def load(objects: Objects, part: Part, manifest: Manifest) -> pl.DataFrame:
     if hashlib.sha256(data).hexdigest() != manifest.sha256:
         raise FatalError(f"{part.data_key} is not what its manifest says (sha256): back {part.day} up again")
     return decode(data, part.data_key)
+
+
+def check(objects: Objects, part: Part, manifest: Manifest) -> None:
+    """Reads a part back, and looks whether it is what readers get who know of no manifest.
+
+    Raises:
+        FatalError: the file is missing, hidden by another version, or not what the manifest says.
+        RetryableError: the store is away.
+    """
+    newest = objects.newest(part.data_key)
+    if newest is None or newest.version != manifest.version:
+        raise FatalError(f"{part.data_key} is gone or not of the version its manifest names: back {part.day} up again")
+    load(objects, part, manifest)

@@ -30,6 +30,9 @@ from lakehouse.stores.redis import Redis
 
 log = logging.getLogger(__name__)
 POLL_S = 5.0
+# A page waits no longer for QuestDB, nor does SIGTERM; probes that ask /readyz wait for 2 s.
+QUERY_S = 5.0
+READY_S = 1.0
 RETRAIN_DAG = "retrain_daily"
 # Python computes on one core at a time: a few threads per core hide the waits for Redis, more only queue.
 PREDICT_THREADS = 2 * (os.cpu_count() or 2)
@@ -56,7 +59,7 @@ def build(settings: Settings, redis: Redis, database: QuestDB) -> tuple[Services
         parser=Parser(NAMES, spec),
         models=models,
         needs={"redis": redis.ping},
-        uses={"questdb": lambda: _select_one(database), "mlflow": lambda: _mlflow_answers(settings)},
+        uses={"questdb": lambda: database.ping(READY_S), "mlflow": lambda: _mlflow_answers(settings)},
         reload=watcher.retry_refused,
         retrain=lambda: airflow.trigger(settings, RETRAIN_DAG),
         pages=(blueprint(settings, board, queries),),
@@ -75,10 +78,6 @@ def _registry(settings: Settings) -> Registry:
 def _newest_state(database: QuestDB, version: str) -> Calibration | None:
     found = calibrate.newest(database, version)
     return found[1] if found else None
-
-
-def _select_one(database: QuestDB) -> None:
-    database.rows("SELECT 1")
 
 
 def _mlflow_answers(settings: Settings) -> None:
@@ -107,7 +106,7 @@ def main(settings: Settings, stop: threading.Event) -> None:
     logging.getLogger("waitress").setLevel(logging.ERROR)
     # It tells of every try to reach MLflow; the watcher says once that it is away.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
-    redis, database = Redis(settings), QuestDB(settings, readonly=True)
+    redis, database = Redis(settings), QuestDB(settings, readonly=True, timeout_s=QUERY_S)
     services, watcher, feeds = build(settings, redis, database)
     watcher.start()
     feeds.start()

@@ -12,6 +12,7 @@ from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from features.spec import NAMES
+from forecast.serve import QUERY_S, READY_S
 from lakehouse.settings import HORIZONS_S, Settings
 from lakehouse.stores.redis import Redis
 from stack.local import LocalServers
@@ -77,3 +78,23 @@ def test_without_redis_it_is_not_ready_but_still_forecasts_rows(
     finally:
         servers.start("redis")
     eventually(lambda: api.get("/readyz").status_code == 200)
+
+
+def test_a_questdb_that_stands_still_holds_neither_probes_nor_forecasts(
+    api: httpx.Client, lake: Settings, servers: LocalServers
+) -> None:
+    symbol = lake.symbols[0]
+    Redis(lake).publish("features", [feature_row(lake, symbol, 2)])
+    servers.pause("questdb")
+    try:
+        # It serves without QuestDB, so it stays ready, and says what is away.
+        ready = api.get("/readyz")
+        assert ready.status_code == 200
+        assert not ready.json()["checks"]["questdb"]["ok"]
+        assert ready.elapsed.total_seconds() < READY_S + 3
+        history = api.get("/history/candles", params={"symbol": symbol, "interval": "1m"}, timeout=QUERY_S + 5)
+        assert history.status_code == 503
+        assert api.post("/predict_bid", json={"symbol": symbol}).status_code == 200
+    finally:
+        servers.resume("questdb")
+    eventually(lambda: api.get("/readyz").json()["checks"]["questdb"]["ok"])

@@ -9,11 +9,12 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from minio import Minio
 
 from downstream import backup
 from downstream.backup import Batch, Report
 from downstream.lakefiles import Manifest, Part
-from downstream.vault import backed_up, load, read_manifest
+from downstream.vault import backed_up, check, load, read_manifest
 from lakehouse.errors import FatalError, RetryableError
 from lakehouse.schema import BRONZE_TRADES
 from lakehouse.settings import Settings
@@ -140,6 +141,65 @@ def test_fewer_rows_than_the_backup_never_replace_it(questdb: QuestDB, objects: 
     questdb.write(BRONZE_TRADES, trades(DAYS[0], count=3, first_id=7_000))
     with pytest.raises(FatalError, match=r"downstream\.restore --day 2026-01-05"):
         _run(questdb, objects)
+
+
+def _bad_version(objects: Objects, stored_lake: Settings, part: Part, manifest: Manifest) -> None:
+    objects.put(part.data_key, b"bits that somebody else wrote")
+
+
+def _version_rotted(objects: Objects, stored_lake: Settings, part: Part, manifest: Manifest) -> None:
+    objects.put(part.manifest_key, replace(manifest, sha256="0" * 64).dump())
+
+
+def _deleted(objects: Objects, stored_lake: Settings, part: Part, manifest: Manifest) -> None:
+    _root(stored_lake).remove_object(stored_lake.s3_bucket, part.data_key)
+
+
+def _version_deleted(objects: Objects, stored_lake: Settings, part: Part, manifest: Manifest) -> None:
+    _root(stored_lake).remove_object(stored_lake.s3_bucket, part.data_key, version_id=manifest.version)
+
+
+def _root(settings: Settings) -> Minio:
+    password = settings.minio_root_password.get_secret_value()
+    return Minio(settings.s3_address, settings.minio_root_user, password, secure=False, region="us-east-1")
+
+
+@pytest.mark.parametrize("damage", [_bad_version, _version_rotted, _deleted, _version_deleted])
+def test_a_damaged_file_of_the_newest_day_is_written_anew(
+    questdb: QuestDB, objects: Objects, stored_lake: Settings, damage: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    _run(questdb, objects)
+    newest = replace(BTC, day=DAYS[1])
+    before = read_manifest(objects, newest)
+    assert before is not None
+    damage(objects, stored_lake, newest, before)
+    report = _run(questdb, objects)
+    assert (report.written, report.unchanged) == (1, 12)
+    assert f"{newest.data_key}" in caplog.text
+    after = read_manifest(objects, newest)
+    assert after is not None
+    assert after.sha256 == before.sha256
+    check(objects, newest, after)
+    assert _run(questdb, objects).written == 0
+
+
+def test_a_damaged_file_that_only_the_backup_has_fails_the_run(
+    questdb: QuestDB, objects: Objects, stored_lake: Settings
+) -> None:
+    _run(questdb, objects)
+    questdb.execute("DROP TABLE bronze_trades")
+    backup.back_up(stored_lake)
+    newest = replace(BTC, day=DAYS[1])
+    manifest = read_manifest(objects, newest)
+    assert manifest is not None
+    _version_rotted(objects, stored_lake, newest, manifest)
+    questdb.wait_applied(["gold_quality"])
+    noted = "SELECT max(value) FROM gold_quality WHERE measure = 'backup_verified'"
+    before = questdb.rows(noted)
+    with pytest.raises(FatalError, match="sha256"):
+        backup.back_up(stored_lake)
+    questdb.wait_applied(["gold_quality"])
+    assert questdb.rows(noted) == before
 
 
 def test_another_market_is_refused(questdb: QuestDB, objects: Objects) -> None:

@@ -7,6 +7,7 @@ from lakehouse.errors import FatalError, RetryableError
 from lakehouse.settings import Settings
 from lakehouse.stores.objects import Objects
 from stack import buckets
+from stack.layout import layout
 from stack.local import free_ports
 
 
@@ -49,6 +50,20 @@ def test_errors_carry_the_decision(stored_lake: Settings) -> None:
     away = Objects(stored_lake.model_copy(update={"s3_endpoint": f"127.0.0.1:{free_ports(1)[0]}"}))
     with pytest.raises(RetryableError):
         away.get("x")
+
+
+def test_what_the_stores_disk_lost_is_an_error_of_the_object_not_of_the_store(stored_lake: Settings) -> None:
+    store = Objects(stored_lake)
+    # Sent in several pieces: the first ones are out before the damaged one is read.
+    store.put("large", bytes(5_000_000))
+    folder = layout(stored_lake).state / "minio" / "data" / stored_lake.s3_bucket / "large"
+    (rotten,) = folder.rglob("part.1")
+    with rotten.open("r+b") as file:
+        file.seek(3_000_000)
+        file.write(b"rotten")
+    with pytest.raises(FatalError, match="large breaks off"):
+        store.get("large")
+    store.close()
 
 
 def test_setting_the_store_up_twice_changes_nothing(stored_lake: Settings) -> None:

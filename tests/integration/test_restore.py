@@ -11,13 +11,16 @@ from downstream.lakefiles import Part
 from downstream.tables import LAKE_TABLES
 from downstream.vault import read_manifest
 from ingestion.epochs import epoch_of
-from lakehouse.errors import FatalError, NothingToDoError
+from lakehouse.errors import FatalError, NothingToDoError, RetryableError
 from lakehouse.retention import behind, dropped_days
 from lakehouse.schema import BRONZE_TRADES, META_EPOCHS
-from lakehouse.settings import Settings
+from lakehouse.settings import EVENTS_TOPIC, Settings
+from lakehouse.stores import kafka
 from lakehouse.stores.objects import Objects
 from lakehouse.stores.questdb import QuestDB
+from stack.local import free_ports
 from tests.integration.days import contents, fill, trades
+from tests.integration.lakes import eventually
 
 NOW = datetime.now(UTC)
 TODAY = NOW.date()
@@ -97,6 +100,33 @@ def test_a_day_goes_into_tables_of_its_own(backed_up: QuestDB, stored_lake: Sett
     copy = backed_up.frame("SELECT * FROM scratch_bronze_trades ORDER BY ts, symbol, trade_id")
     live = backed_up.frame(f"SELECT * FROM bronze_trades WHERE ts IN '{DAYS[1]}' ORDER BY ts, symbol, trade_id")
     assert copy.equals(live)
+
+
+def test_beside_a_consumer_live_tables_are_refused_and_scratch_ones_are_not(
+    backed_up: QuestDB, stored_lake: Settings
+) -> None:
+    kafka.ensure_topics(kafka.admin(stored_lake), stored_lake.kafka_partitions)
+    running = kafka.consumer(stored_lake)
+    running.subscribe([EVENTS_TOPIC])
+
+    def joined() -> bool:
+        # Polling is what makes it join.
+        running.poll(0.1)
+        return kafka.members(kafka.admin(stored_lake)) == 1
+
+    eventually(joined)
+    with pytest.raises(FatalError, match=r"1 consumer.* 10 s more"):
+        restore.restore_lake(stored_lake, DAYS[0])
+    assert restore.restore_lake(stored_lake, DAYS[0], "scratch_").files
+    running.close()
+    assert restore.restore_lake(stored_lake, DAYS[0]).files
+
+
+def test_without_kafka_only_scratch_tables_are_filled(backed_up: QuestDB, stored_lake: Settings) -> None:
+    nobody = stored_lake.model_copy(update={"kafka_port": free_ports(1)[0]})
+    with pytest.raises(RetryableError, match="Kafka"):
+        restore.restore_lake(nobody, DAYS[0])
+    assert restore.restore_lake(nobody, DAYS[0], "scratch_").files
 
 
 def test_what_cannot_be_restored_says_so(backed_up: QuestDB, objects: Objects, stored_lake: Settings) -> None:

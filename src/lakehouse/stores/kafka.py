@@ -14,6 +14,14 @@ from lakehouse.stores.tls import ca_file
 GROUP = "tradelake"
 TIMEOUT_S = 10.0
 _STEP_S = 0.5
+# A consumer that was killed counts as a member for so long.
+SESSION_S = 10
+# The broker that keeps a group is still being found: so it is for seconds after the first start.
+_COORDINATOR_COMING = {
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+}
 
 
 def bootstrap(settings: Settings) -> str:
@@ -105,7 +113,7 @@ def consumer(settings: Settings, group: str = GROUP) -> Consumer:
             # Events and history partitions of the same number, so of the same symbols, go to one member.
             "partition.assignment.strategy": "range",
             "max.poll.interval.ms": 600_000,
-            "session.timeout.ms": 10_000,
+            "session.timeout.ms": SESSION_S * 1000,
             "fetch.message.max.bytes": 10_485_760,
             "queued.max.messages.kbytes": 65_536,
             "fetch.wait.max.ms": 10,
@@ -166,6 +174,25 @@ def committed(client: Consumer, partitions: Sequence[TopicPartition]) -> dict[tu
     except KafkaException as error:
         raise kafka_error(error, "Kafka") from error
     return {(p.topic, p.partition): (p.offset if p.offset >= 0 else None) for p in found}
+
+
+def members(client: AdminClient, group: str = GROUP) -> int:
+    """How many consumers are in a group; one that was killed counts for `SESSION_S` more.
+
+    Raises:
+        RetryableError: the broker is away.
+    """
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
+        try:
+            return len(client.describe_consumer_groups([group], request_timeout=TIMEOUT_S)[group].result().members)
+        except KafkaException as error:
+            code = error.args[0].code()
+            if code == KafkaError.GROUP_ID_NOT_FOUND:
+                return 0
+            if code not in _COORDINATOR_COMING or time.monotonic() > deadline:
+                raise kafka_error(error, "Kafka") from error
+        time.sleep(0.1)
 
 
 def partition_of(key: str, partitions: int) -> int:

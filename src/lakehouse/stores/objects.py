@@ -1,16 +1,19 @@
 """The object store (S3 API): whole objects in and out, and the version each write got."""
 
 import io
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import urllib3
 from minio import Minio
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ProtocolError
 
 from lakehouse.errors import FatalError, RetryableError
 from lakehouse.settings import Settings
+
+log = logging.getLogger(__name__)
 
 _BUSY = {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "XMinioServerNotInitialized"}
 _REFUSED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
@@ -33,7 +36,9 @@ class Objects:
         self.bucket = settings.s3_bucket
         self._where = f"object store at {settings.s3_address}, bucket {settings.s3_bucket}"
         self._pool = urllib3.PoolManager(
-            timeout=urllib3.Timeout(connect=5, read=60), maxsize=8, retries=urllib3.Retry(total=2, backoff_factor=0.2)
+            timeout=urllib3.Timeout(connect=5, read=60),
+            maxsize=8,
+            retries=urllib3.Retry(total=2, backoff_factor=0.2, respect_retry_after_header=False),
         )
         self._client = Minio(
             settings.s3_address,
@@ -65,8 +70,20 @@ class Objects:
         """The bytes of an object (of its newest version unless one is named), or None when there is none.
 
         Raises:
-            RetryableError: the store is away or busy. FatalError: it refuses us, or the bucket is missing.
+            RetryableError: the store is away or busy. FatalError: it refuses us, cannot read the object from its disk,
+                or the bucket is missing.
         """
+        try:
+            return self._get(key, version)
+        except ProtocolError:
+            log.info("%s: %s broke off, once more", self._where, key)
+        try:
+            return self._get(key, version)
+        except ProtocolError as error:
+            # A store that went away would not have answered again.
+            raise FatalError(f"{self._where}: {key} breaks off, damaged on its disk? {error!s:.200}") from error
+
+    def _get(self, key: str, version: str | None) -> bytes | None:
         try:
             response = self._client.get_object(self.bucket, key, version_id=version)
             try:
@@ -74,10 +91,26 @@ class Objects:
             finally:
                 response.close()
                 response.release_conn()
+        except ProtocolError:
+            raise
         except (MinioException, HTTPError) as error:
             if isinstance(error, S3Error) and error.code in _MISSING:
                 return None
             raise self._error(error, key) from error
+
+    def newest(self, key: str) -> Stored | None:
+        """What readers who name no version get, without its bytes; None when there is nothing or it was deleted.
+
+        Raises:
+            RetryableError: the store is away or busy. FatalError: it refuses us, or the bucket is missing.
+        """
+        try:
+            found = self._client.stat_object(self.bucket, key)
+        except (MinioException, HTTPError) as error:
+            if isinstance(error, S3Error) and error.code in _MISSING:
+                return None
+            raise self._error(error, key) from error
+        return Stored(key, int(found.size or 0), found.version_id)
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """The newest version of every object whose key starts with ``prefix``, in order of keys.

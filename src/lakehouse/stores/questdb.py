@@ -1,7 +1,6 @@
 """QuestDB: DDL and frames over HTTP, small parametrised queries over the PostgreSQL wire, writes over ILP/HTTP."""
 
 import io
-import threading
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from questdb import QuestDBError, QuestDBErrorCode, Sender, TimestampNanos
 from lakehouse.errors import FatalError, PoisonError, RetryableError
 from lakehouse.schema import Table, View
 from lakehouse.settings import Settings
+from lakehouse.stores.pgwire import CONNECT_S, Answer, PgWire
 
 # Cells per request: bounds the client's buffer (its limit is 100 MB) and the server's work at once.
 _WRITE_CELLS = 1_500_000
@@ -28,26 +28,26 @@ class QuestDB:
     Args:
         settings: where the server is and who we are.
         readonly: use the read-only user for `rows` (HTTP always uses the writer, QuestDB has one HTTP user).
+        timeout_s: how long a query may take (over HTTP: be silent) before the server counts as away.
     """
 
-    def __init__(self, settings: Settings, readonly: bool = False) -> None:
+    def __init__(self, settings: Settings, readonly: bool = False, timeout_s: float = 120.0) -> None:
         password = settings.questdb_password.get_secret_value()
         self._where = f"QuestDB at {settings.questdb_host}:{settings.questdb_http_port}"
         self._http = httpx.Client(
             base_url=f"http://{settings.questdb_host}:{settings.questdb_http_port}",
             auth=(settings.questdb_user, password),
-            timeout=httpx.Timeout(120.0, connect=5.0),
+            timeout=httpx.Timeout(timeout_s, connect=CONNECT_S),
         )
-        self._pg_args: dict[str, Any] = {
-            "host": settings.questdb_host,
-            "port": settings.questdb_pg_port,
-            "user": settings.questdb_reader if readonly else settings.questdb_user,
-            "password": settings.questdb_reader_password.get_secret_value() if readonly else password,
-            "dbname": "qdb",
-            "connect_timeout": 5,
-        }
-        self._pg: psycopg2.extensions.connection | None = None
-        self._pg_lock = threading.Lock()
+        self._timeout_s = timeout_s
+        self._pg = PgWire(
+            self._where,
+            host=settings.questdb_host,
+            port=settings.questdb_pg_port,
+            user=settings.questdb_reader if readonly else settings.questdb_user,
+            password=settings.questdb_reader_password.get_secret_value() if readonly else password,
+            dbname="qdb",
+        )
         self._conf = (
             f"http::addr={settings.questdb_host}:{settings.questdb_http_port};username={settings.questdb_user};"
             f"password={password};auto_flush=off;protocol_version=2;retry_timeout=0;request_timeout=60000;"
@@ -58,8 +58,7 @@ class QuestDB:
     def close(self) -> None:
         """Closes every connection."""
         self._http.close()
-        with self._pg_lock:
-            self._drop_pg()
+        self._pg.close()
         while self._senders:
             self._senders.pop().close(flush=False)
 
@@ -83,27 +82,21 @@ class QuestDB:
         """The result of a small query; ``%s`` takes the parameters. Times come back without a zone, in UTC.
 
         Raises:
-            RetryableError: the server is away. FatalError: the query is wrong.
+            RetryableError: the server is away, or silent for ``timeout_s``. FatalError: the query is wrong.
         """
         return self.table(sql, parameters)[1]
 
-    def table(self, sql: str, parameters: Sequence[object] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
+    def table(self, sql: str, parameters: Sequence[object] = ()) -> Answer:
         """Like `rows`, with the names of the columns before them."""
-        with self._pg_lock:
-            try:
-                if self._pg is None:
-                    self._pg = psycopg2.connect(**self._pg_args)
-                    self._pg.autocommit = True
-                with self._pg.cursor() as cursor:
-                    # Without parameters a % in the query is just a %.
-                    cursor.execute(sql, tuple(parameters) or None)
-                    names = [column.name for column in cursor.description or ()]
-                    return names, cursor.fetchall() if names else []
-            except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-                self._drop_pg()
-                raise RetryableError(f"{self._where}: {str(error).strip()}") from error
-            except psycopg2.Error as error:
-                raise _sql_error(self._where, sql, str(error)) from error
+        return self._query(sql, parameters, self._timeout_s)
+
+    def ping(self, timeout_s: float) -> None:
+        """Returns when the server answers a query.
+
+        Raises:
+            RetryableError: it does not within ``timeout_s``.
+        """
+        self._query("SELECT 1", (), timeout_s)
 
     def write(self, table: Table, frame: pl.DataFrame) -> None:
         """Appends rows; returns when the server has them on disk (not yet visible: see `wait_applied`).
@@ -176,10 +169,11 @@ class QuestDB:
             raise _sql_error(self._where, sql, response.text)
         return response
 
-    def _drop_pg(self) -> None:
-        if self._pg is not None:
-            self._pg.close()
-            self._pg = None
+    def _query(self, sql: str, parameters: Sequence[object], timeout_s: float) -> Answer:
+        try:
+            return self._pg.query(sql, parameters, timeout_s)
+        except psycopg2.Error as error:
+            raise _sql_error(self._where, sql, str(error)) from error
 
     def _send(self, table: Table, frame: pl.DataFrame) -> None:
         fill = _fill_by_row if frame.height * frame.width <= _FEW_CELLS else _fill_by_column
