@@ -92,6 +92,15 @@ def test_the_report_has_every_figure_and_is_json(
     assert "QLIKE" in capsys.readouterr().out
 
 
+def test_prices_that_stand_still_are_reported(tmp_path: Path) -> None:
+    still, out = tmp_path / "still.parquet", tmp_path / "out.json"
+    moving = pl.read_parquet(write_bars(still, 2900))
+    moving.with_columns(pl.lit(100.0).alias(c) for c in ("open", "high", "low", "close")).write_parquet(still)
+    assert evaluate.main(["--bars", str(still), "--folds", "2", "--report", str(out)]) == 0
+    body = json.loads(out.read_text())
+    assert {figures["ratio"] for target in ("vol", "bid") for figures in body[target].values()} == {1.0}
+
+
 def test_a_random_walk_is_not_forecast(data: Dataset) -> None:
     result = backtest.run(data, "bid", Plan(folds=2), Tuning(trees=20), libraries=("xgboost",))
     assert all(f["ratio"] <= 1.001 for f in backtest.report(data, result).values())
