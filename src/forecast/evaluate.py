@@ -125,11 +125,19 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--bars", type=Path, help="minute bars: ts, open, high, low, close, volume; or Kraken's OHLCVT")
     parser.add_argument("--symbol", help="which symbol, where a file holds several")
     parser.add_argument("--report", type=Path, help="write every figure as JSON to this file")
-    parser.add_argument("--folds", type=int, default=Plan.folds, help="stretches that are judged (default %(default)s)")
+    parser.add_argument(
+        "--folds", type=_positive, default=Plan.folds, help="stretches that are judged (default %(default)s)"
+    )
     chosen = parser.parse_args(arguments)
     if bool(chosen.bars) == bool(chosen.trades or chosen.quotes):
         parser.error("give either --trades (and --quotes), or --bars")
     return chosen
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"want a whole number of at least 1, got {text!r}")
+    return int(text)
 
 
 def load(chosen: argparse.Namespace) -> Dataset:

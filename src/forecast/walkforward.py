@@ -16,6 +16,7 @@ from forecast.inputs import Inputs
 from forecast.learned import Library, raw_margin
 from forecast.linear import Linear
 from forecast.targets import MICROS, Array, Target, Times
+from lakehouse.errors import LakeError
 from lakehouse.settings import HORIZONS_S
 
 LIBRARIES: tuple[Library, ...] = ("xgboost", "lightgbm")
@@ -23,11 +24,11 @@ LIBRARIES: tuple[Library, ...] = ("xgboost", "lightgbm")
 
 @dataclass(frozen=True)
 class Plan:
-    """How time is cut.
+    """How the rows are cut, in time order.
 
     Attributes:
         folds: stretches whose forecasts are reported. burn_in: stretches before them that only inform the gate.
-        start: share of the time that is only trained on. embargo_s: time left out before each stretch; longer than
+        start: share of the rows that is only trained on. embargo_s: time left out before each stretch; longer than
             the longest horizon, or the newest labels would reach into what is judged.
     """
 
@@ -65,16 +66,28 @@ class Fold:
     fitted: Fitted = field(repr=False)
 
 
-def split(ts: Times, plan: Plan) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pairs (training rows, judged rows) in time order; training ends ``embargo_s`` before the judged rows begin."""
-    total = plan.folds + plan.burn_in
-    first, last = int(ts[0]), int(ts[-1])
-    edges = np.linspace(first + (last - first) * plan.start, last + 1, total + 1)
-    for begin, end in pairwise(edges):
-        train = np.flatnonzero(ts < begin - plan.embargo_s * MICROS)
-        judged = np.flatnonzero((ts >= begin) & (ts < end))
-        if len(train) and len(judged):
-            yield train, judged
+def split(ts: Times, plan: Plan) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Pairs (training rows, judged rows) in time order; training ends ``embargo_s`` before the judged rows begin.
+
+    Each stretch holds as many rows as the next, but for rows of the same time, which stay together: cut by the clock,
+    a recording with a long pause would have stretches without any row.
+
+    Raises:
+        LakeError: no stretch is left to judge.
+    """
+    cuts = np.linspace(len(ts) * plan.start, len(ts), plan.folds + plan.burn_in + 1)[:-1].astype(np.int64)
+    edges = [*ts[cuts], ts[-1] + 1]
+    pairs = [
+        (np.flatnonzero(ts < begin - plan.embargo_s * MICROS), np.flatnonzero((ts >= begin) & (ts < end)))
+        for begin, end in pairwise(edges)
+    ]
+    kept = [(train, judged) for train, judged in pairs if len(train) and len(judged)]
+    if len(kept) <= plan.burn_in:
+        raise LakeError(
+            f"no stretch to judge: {len(ts)} rows over {(ts[-1] - ts[0]) / MICROS / 3600:.1f} h give {len(kept)} with"
+            f" rows to learn from, {plan.embargo_s:g} s before them; want more than {plan.burn_in}: give more data"
+        )
+    return kept
 
 
 def thin(index: np.ndarray, most: int) -> np.ndarray:
@@ -141,7 +154,8 @@ def folds(
 ) -> Iterator[Fold]:
     """The folds of one target in time order, the burn-in ones first (their numbers are below 0)."""
     table = inputs.table(data.rows())
-    for number, (train, judged) in enumerate(split(data.ts, plan)):
+    pairs = split(data.ts, plan)
+    for number, (train, judged) in enumerate(pairs):
         fitted = fit(data, table, train, target, tuning, libraries)
         yield forecast(data, table, judged, target, fitted, number - plan.burn_in)
-        progress(f"{target}: fold {number + 1} of {plan.folds + plan.burn_in}, {len(train)} rows learnt")
+        progress(f"{target}: fold {number + 1} of {len(pairs)}, {len(train)} rows learnt")

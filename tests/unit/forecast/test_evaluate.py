@@ -118,7 +118,7 @@ def test_a_bad_file_ends_with_its_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert "line 2, column price" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["--trades", "a", "--bars", "b"]])
-def test_either_ticks_or_bars(arguments: list[str]) -> None:
+@pytest.mark.parametrize("arguments", [[], ["--trades", "a", "--bars", "b"], ["--bars", "b", "--folds", "0"]])
+def test_a_wrong_command_line_is_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit):
         evaluate.parse(arguments)
