@@ -20,6 +20,8 @@ from lakehouse.errors import LakeError
 from lakehouse.settings import HORIZONS_S
 
 LIBRARIES: tuple[Library, ...] = ("xgboost", "lightgbm")
+# Left out before the newest rows, which stop the boosters early.
+PURGE_S = 2.0 * HORIZONS_S[-1]
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,12 @@ def thin(index: np.ndarray, most: int) -> np.ndarray:
     return index[::-1][::every][::-1]
 
 
+def parted(ts: Times, tuning: Tuning) -> tuple[int, int]:
+    """Where the rows that boosters learn from end, and where the newest, which stop them early, begin."""
+    keep = int(len(ts) * (1 - tuning.newest))
+    return keep, int(np.searchsorted(ts, ts[keep] + PURGE_S * MICROS))
+
+
 def fit(
     data: Dataset, table: Inputs, train: np.ndarray, target: Target, tuning: Tuning, libraries: Sequence[Library]
 ) -> Fitted:
@@ -108,8 +116,7 @@ def fit(
     label = fitting.labels(target, truth, baselines.predict(best, target, features), scale)
     seen = table[rows]
     taken = len(rows) / max(len(train), 1)
-    keep = int(len(rows) * (1 - tuning.newest))
-    held = int(np.searchsorted(data.ts[rows], data.ts[rows[keep]] + 2 * HORIZONS_S[-1] * MICROS)) if len(rows) else 0
+    keep, held = parted(data.ts[rows], tuning)
 
     def one(horizon: int) -> tuple[Linear, dict[Library, Any]]:
         own = fitting.scaled(tuning, max(1.0, overlap_rows(data, HORIZONS_S[horizon]) * taken))
@@ -152,10 +159,21 @@ def folds(
     libraries: Sequence[Library] = LIBRARIES,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Fold]:
-    """The folds of one target in time order, the burn-in ones first (their numbers are below 0)."""
+    """The folds of one target in time order, the burn-in ones first (their numbers are below 0).
+
+    Raises:
+        LakeError: the rows are too few, or span too little time.
+    """
     table = inputs.table(data.rows())
     pairs = split(data.ts, plan)
     for number, (train, judged) in enumerate(pairs):
+        times = data.ts[thin(train, tuning.rows)]
+        if libraries and parted(times, tuning)[1] == len(times):
+            least_h = (PURGE_S / tuning.newest + plan.embargo_s) / plan.start / 3600
+            raise LakeError(
+                f"the rows span {(data.ts[-1] - data.ts[0]) / MICROS / 3600:.1f} h: too short to tell when boosters"
+                f" should stop learning; want at least {least_h:.1f} h: give more data"
+            )
         fitted = fit(data, table, train, target, tuning, libraries)
         yield forecast(data, table, judged, target, fitted, number - plan.burn_in)
         progress(f"{target}: fold {number + 1} of {len(pairs)}, {len(train)} rows learnt")

@@ -5,8 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from forecast.dataset import Dataset
+from forecast.fitting import Tuning
 from forecast.targets import MICROS
-from forecast.walkforward import Plan, split
+from forecast.walkforward import Plan, folds, split
 from lakehouse.errors import LakeError
 
 DAY = 86_400 * MICROS
@@ -32,3 +34,11 @@ def test_rows_of_the_same_time_stay_in_one_stretch() -> None:
 def test_rows_without_a_stretch_to_judge_are_refused() -> None:
     with pytest.raises(LakeError, match=r"no stretch to judge: 120 rows over 0\.2 h"):
         split(np.arange(120) * 5 * MICROS, Plan())
+
+
+def test_a_span_too_short_to_stop_boosters_early_is_refused(market: Dataset) -> None:
+    hours = market.head(300)
+    with pytest.raises(LakeError, match=r"the rows span 5\.0 h.*want at least 5\.4 h"):
+        next(folds(hours, "vol", Plan(), Tuning(trees=5)))
+    assert len(next(folds(hours, "vol", Plan(), Tuning(), libraries=())).index)
+    assert next(folds(market.head(345), "vol", Plan(), Tuning(trees=5))).margins
