@@ -118,6 +118,20 @@ def test_a_bad_file_ends_with_its_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert "line 2, column price" in capsys.readouterr().err
 
 
+def test_a_report_that_cannot_be_written_is_refused_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    for report, said in ((tmp_path, "is a directory"), (tmp_path / "file" / "out.json", "cannot be made")):
+        assert evaluate.main(["--trades", "absent.csv", "--report", str(report)]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_the_folder_of_a_report_is_made(tmp_path: Path) -> None:
+    evaluate.prepare(tmp_path / "new" / "folder" / "out.json")
+    assert not list((tmp_path / "new" / "folder").iterdir())
+
+
 @pytest.mark.parametrize("arguments", [[], ["--trades", "a", "--bars", "b"], ["--bars", "b", "--folds", "0"]])
 def test_a_wrong_command_line_is_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit):
