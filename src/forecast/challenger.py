@@ -14,7 +14,7 @@ from forecast.baselines import Rule
 from forecast.dataset import Dataset, overlap_rows
 from forecast.fitting import Tuning
 from forecast.learned import Learned
-from forecast.losses import diebold_mariano
+from forecast.losses import NO_LOSS, diebold_mariano, over
 from forecast.models import Forecaster
 from forecast.targets import MICROS, Array, Target
 from lakehouse.settings import HORIZONS_S
@@ -120,13 +120,13 @@ def judge(data: Dataset, newest: Recent, champion: Forecaster) -> Verdict:
     ours = fitting.loss(newest.target, truth, newest.served[keep])
     rules = {name: fitting.loss(newest.target, truth, value[keep]) for name, value in newest.rules.items()}
     best = np.min([losses.mean(axis=0) for losses in rules.values()], axis=0)
-    found["loss_over_best_rule"] = (ours.mean(axis=0) / best).tolist()
+    found["loss_over_best_rule"] = over(ours.mean(axis=0), best).tolist()
     against: dict[str, Array] = {"the best rule": _closest(rules)}
     if champion.spec == data.spec:
         theirs = fitting.loss(newest.target, truth, champion.predict(data.matrix[index]))
-        found["loss_over_champion"] = (ours.mean(axis=0) / theirs.mean(axis=0)).tolist()
+        found["loss_over_champion"] = over(ours.mean(axis=0), theirs.mean(axis=0)).tolist()
         against["the champion"] = theirs
-    return _verdict(data, ours, against, best, found)
+    return _verdict(data, ours, against, np.maximum(best, NO_LOSS), found)
 
 
 def _closest(rules: dict[str, Array]) -> Array:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -142,11 +143,19 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--bars", type=Path, help="minute bars: ts, open, high, low, close, volume; or Kraken's OHLCVT")
     parser.add_argument("--symbol", help="which symbol, where a file holds several")
     parser.add_argument("--report", type=Path, help="write every figure as JSON to this file")
-    parser.add_argument("--folds", type=int, default=Plan.folds, help="stretches that are judged (default %(default)s)")
+    parser.add_argument(
+        "--folds", type=_positive, default=Plan.folds, help="stretches that are judged (default %(default)s)"
+    )
     chosen = parser.parse_args(arguments)
     if bool(chosen.bars) == bool(chosen.trades or chosen.quotes):
         parser.error("give either --trades (and --quotes), or --bars")
     return chosen
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"want a whole number of at least 1, got {text!r}")
+    return int(text)
 
 
 def load(chosen: argparse.Namespace) -> Dataset:
@@ -157,12 +166,29 @@ def load(chosen: argparse.Namespace) -> Dataset:
     return from_ticks(trades, files.read_quotes(chosen.quotes, chosen.symbol) if chosen.quotes else None)
 
 
+def prepare(report: Path) -> None:
+    """Makes sure that the report can be written, before minutes are spent on what goes into it.
+
+    Raises:
+        LakeError: it is a directory, or cannot be made.
+    """
+    try:
+        report.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LakeError(f"--report {report}: its folder cannot be made: {error.strerror}") from error
+    if report.is_dir() or not os.access(report if report.exists() else report.parent, os.W_OK):
+        why = "is a directory" if report.is_dir() else "must not be written"
+        raise LakeError(f"--report {report}: {why}; give the name of a file to write")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Evaluates a file; 0 when it went well, 2 when the file does not do."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
     chosen = parse(sys.argv[1:] if arguments is None else arguments)
     started = time.monotonic()
     try:
+        if chosen.report:
+            prepare(chosen.report)
         data = load(chosen)
         log.info("rows: %s (%.1f s)", dict(data.counts), time.monotonic() - started)
         body = evaluate(data, Plan(folds=chosen.folds), Tuning())

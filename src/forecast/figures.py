@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from forecast.fitting import loss
-from forecast.losses import diebold_mariano, hac_lags, hac_variance, interval_score
+from forecast.losses import diebold_mariano, hac_lags, hac_variance, interval_score, over
 from forecast.targets import MICROS, Array, Target, Times
 
 WEEK_S = 7 * 86_400
@@ -68,8 +68,8 @@ def compare(target: Target, series: Series, other: Series, key: str) -> dict[str
 
 
 def ratio(target: Target, series: Series, other: Series) -> float:
-    """Mean loss over another's; for the bid the root of it (RMSE over RMSE)."""
-    value = float(series.losses(target).mean() / other.losses(target).mean())
+    """Mean loss over another's, 1 where neither lost anything; for the bid the root of it (RMSE over RMSE)."""
+    value = float(over(series.losses(target).mean(), other.losses(target).mean()))
     return float(np.sqrt(value)) if target == "bid" else value
 
 

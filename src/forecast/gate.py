@@ -8,7 +8,7 @@ import numpy as np
 
 from forecast.fitting import loss
 from forecast.learned import Library, apply
-from forecast.losses import diebold_mariano
+from forecast.losses import NO_LOSS, diebold_mariano, over
 from forecast.targets import Array, Target
 from forecast.walkforward import Fold
 
@@ -106,7 +106,7 @@ def pick_library(target: Target, evidence: Sequence[Evidence]) -> Library:
         if candidate.shares == BOOSTED[target][-1]:
             joined = np.concatenate([e.corrections[candidate] for e in evidence])
             rules = np.concatenate([e.rules[next(iter(e.rules))] for e in evidence])
-            means[candidate.model] = float((joined.mean(axis=0) / rules.mean(axis=0)).mean())
+            means[candidate.model] = float(over(joined.mean(axis=0), rules.mean(axis=0)).mean())
     rival, usual = means.get("lightgbm", np.inf), means.get("xgboost", np.inf)
     return "lightgbm" if rival < usual * (1 - RIVAL_GAIN) else "xgboost"
 
@@ -155,7 +155,9 @@ def _joined(parts: Sequence[Array], horizon: int) -> Array:
 
 
 def _gain(losses: Array, other: Array, overlap: int) -> tuple[float, float]:
-    """Relative improvement over another's losses, and its one-sided p-value."""
+    """Relative improvement over another's losses, and its one-sided p-value; none over one that lost nothing."""
+    if other.mean() <= NO_LOSS:
+        return 0.0, 1.0
     test = diebold_mariano(losses, other, overlap)
     return -test.mean / float(other.mean()), test.p / 2 if test.mean < 0 else 1 - test.p / 2
 

@@ -7,6 +7,9 @@ import numpy as np
 
 from forecast.targets import Array
 
+# A mean loss below this is rounding: prices that stand still are forecast without any.
+NO_LOSS = 1e-15
+
 
 def qlike(truth: Array, forecast: Array) -> Array:
     """σ²/f² - ln(σ²/f²) - 1 of two volatilities, elementwise; 0 when they agree (Patton 2011, eq. 24)."""
@@ -23,6 +26,11 @@ def interval_score(truth: Array, lower: Array, upper: Array, alpha: float) -> Ar
     """Width plus 2/α times the distance by which the truth lies outside (Gneiting and Raftery 2007, eq. 43)."""
     below, above = np.maximum(lower - truth, 0.0), np.maximum(truth - upper, 0.0)
     return np.asarray(upper - lower + 2.0 / alpha * (below + above))
+
+
+def over(mean: Array, other: Array) -> Array:
+    """A mean loss over another's, elementwise: 1 where nothing was lost by either."""
+    return np.asarray(np.maximum(mean, NO_LOSS) / np.maximum(other, NO_LOSS))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from forecast.baselines import row_scale
 from forecast.dataset import Dataset
 from forecast.fitting import Tuning
 from forecast.gate import Candidate
+from forecast.losses import over
 from forecast.targets import Target
 from forecast.walkforward import Plan
 
@@ -85,7 +86,7 @@ def _mean_loss(data: Dataset, target: Target, tuning: Tuning, trial: optuna.Tria
         truth = data.truth[target][fold.index]
         value = gate.values(target, fold, Candidate("xgboost", (1.0, 1.0)), scale[fold.index])
         losses, rule = fitting.loss(target, truth, value), fitting.loss(target, truth, fold.rule)
-        ratios.append(float(np.mean(losses.mean(axis=0) / rule.mean(axis=0))))
+        ratios.append(float(over(losses.mean(axis=0), rule.mean(axis=0)).mean()))
         trial.report(float(np.mean(ratios)), step)
         if trial.should_prune() or time.monotonic() > deadline:
             raise optuna.TrialPruned

@@ -16,18 +16,21 @@ from forecast.inputs import Inputs
 from forecast.learned import Library, raw_margin
 from forecast.linear import Linear
 from forecast.targets import MICROS, Array, Target, Times
+from lakehouse.errors import LakeError
 from lakehouse.settings import HORIZONS_S
 
 LIBRARIES: tuple[Library, ...] = ("xgboost", "lightgbm")
+# Left out before the newest rows, which stop the boosters early.
+PURGE_S = 2.0 * HORIZONS_S[-1]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How time is cut.
+    """How the rows are cut, in time order.
 
     Attributes:
         folds: stretches whose forecasts are reported. burn_in: stretches before them that only inform the gate.
-        start: share of the time that is only trained on. embargo_s: time left out before each stretch; longer than
+        start: share of the rows that is only trained on. embargo_s: time left out before each stretch; longer than
             the longest horizon, or the newest labels would reach into what is judged.
     """
 
@@ -65,22 +68,40 @@ class Fold:
     fitted: Fitted = field(repr=False)
 
 
-def split(ts: Times, plan: Plan) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pairs (training rows, judged rows) in time order; training ends ``embargo_s`` before the judged rows begin."""
-    total = plan.folds + plan.burn_in
-    first, last = int(ts[0]), int(ts[-1])
-    edges = np.linspace(first + (last - first) * plan.start, last + 1, total + 1)
-    for begin, end in pairwise(edges):
-        train = np.flatnonzero(ts < begin - plan.embargo_s * MICROS)
-        judged = np.flatnonzero((ts >= begin) & (ts < end))
-        if len(train) and len(judged):
-            yield train, judged
+def split(ts: Times, plan: Plan) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Pairs (training rows, judged rows) in time order; training ends ``embargo_s`` before the judged rows begin.
+
+    Each stretch holds as many rows as the next, but for rows of the same time, which stay together: cut by the clock,
+    a recording with a long pause would have stretches without any row.
+
+    Raises:
+        LakeError: no stretch is left to judge.
+    """
+    cuts = np.linspace(len(ts) * plan.start, len(ts), plan.folds + plan.burn_in + 1)[:-1].astype(np.int64)
+    edges = [*ts[cuts], ts[-1] + 1]
+    pairs = [
+        (np.flatnonzero(ts < begin - plan.embargo_s * MICROS), np.flatnonzero((ts >= begin) & (ts < end)))
+        for begin, end in pairwise(edges)
+    ]
+    kept = [(train, judged) for train, judged in pairs if len(train) and len(judged)]
+    if len(kept) <= plan.burn_in:
+        raise LakeError(
+            f"no stretch to judge: {len(ts)} rows over {(ts[-1] - ts[0]) / MICROS / 3600:.1f} h give {len(kept)} with"
+            f" rows to learn from, {plan.embargo_s:g} s before them; want more than {plan.burn_in}: give more data"
+        )
+    return kept
 
 
 def thin(index: np.ndarray, most: int) -> np.ndarray:
     """Evenly thinned to at most about ``most`` rows, the newest kept."""
     every = -(-len(index) // most)
     return index[::-1][::every][::-1]
+
+
+def parted(ts: Times, tuning: Tuning) -> tuple[int, int]:
+    """Where the rows that boosters learn from end, and where the newest, which stop them early, begin."""
+    keep = int(len(ts) * (1 - tuning.newest))
+    return keep, int(np.searchsorted(ts, ts[keep] + PURGE_S * MICROS))
 
 
 def fit(
@@ -95,8 +116,7 @@ def fit(
     label = fitting.labels(target, truth, baselines.predict(best, target, features), scale)
     seen = table[rows]
     taken = len(rows) / max(len(train), 1)
-    keep = int(len(rows) * (1 - tuning.newest))
-    held = int(np.searchsorted(data.ts[rows], data.ts[rows[keep]] + 2 * HORIZONS_S[-1] * MICROS)) if len(rows) else 0
+    keep, held = parted(data.ts[rows], tuning)
 
     def one(horizon: int) -> tuple[Linear, dict[Library, Any]]:
         own = fitting.scaled(tuning, max(1.0, overlap_rows(data, HORIZONS_S[horizon]) * taken))
@@ -139,9 +159,21 @@ def folds(
     libraries: Sequence[Library] = LIBRARIES,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Fold]:
-    """The folds of one target in time order, the burn-in ones first (their numbers are below 0)."""
+    """The folds of one target in time order, the burn-in ones first (their numbers are below 0).
+
+    Raises:
+        LakeError: the rows are too few, or span too little time.
+    """
     table = inputs.table(data.rows())
-    for number, (train, judged) in enumerate(split(data.ts, plan)):
+    pairs = split(data.ts, plan)
+    for number, (train, judged) in enumerate(pairs):
+        times = data.ts[thin(train, tuning.rows)]
+        if libraries and parted(times, tuning)[1] == len(times):
+            least_h = (PURGE_S / tuning.newest + plan.embargo_s) / plan.start / 3600
+            raise LakeError(
+                f"the rows span {(data.ts[-1] - data.ts[0]) / MICROS / 3600:.1f} h: too short to tell when boosters"
+                f" should stop learning; want at least {least_h:.1f} h: give more data"
+            )
         fitted = fit(data, table, train, target, tuning, libraries)
         yield forecast(data, table, judged, target, fitted, number - plan.burn_in)
-        progress(f"{target}: fold {number + 1} of {plan.folds + plan.burn_in}, {len(train)} rows learnt")
+        progress(f"{target}: fold {number + 1} of {len(pairs)}, {len(train)} rows learnt")

@@ -29,6 +29,17 @@ def test_a_challenger_is_held_against_the_champion_on_the_same_rows() -> None:
     assert not few.promote and "too little history" in few.reason
 
 
+def test_no_challenger_beats_what_loses_nothing() -> None:
+    data = _walk(4000)
+    index = np.arange(2000, 4000)
+    still = data.truth["vol"][index]
+    champion = models.make_baseline(
+        "ewma", "vol", [Rule("ewma", {"half_life_min": 30})] * 5, "other", data.columns, conformal.normal(np.ones(5))
+    )
+    verdict = challenger.judge(data, Recent("vol", index, still, {"ewma": still}), champion)
+    assert not verdict.promote and verdict.figures["loss_over_best_rule"] == [1.0] * 5
+
+
 def _walk(rows: int) -> Dataset:
     rng = np.random.default_rng(1)
     matrix = np.full((rows, len(NAMES)), np.nan)

@@ -117,6 +117,15 @@ def test_the_report_has_every_figure_and_is_json(
     assert "QLIKE" in capsys.readouterr().out
 
 
+def test_prices_that_stand_still_are_reported(tmp_path: Path) -> None:
+    still, out = tmp_path / "still.parquet", tmp_path / "out.json"
+    moving = pl.read_parquet(write_bars(still, 2900))
+    moving.with_columns(pl.lit(100.0).alias(c) for c in ("open", "high", "low", "close")).write_parquet(still)
+    assert evaluate.main(["--bars", str(still), "--folds", "2", "--report", str(out)]) == 0
+    body = json.loads(out.read_text())
+    assert {figures["ratio"] for target in ("vol", "bid") for figures in body[target].values()} == {1.0}
+
+
 def test_a_random_walk_is_not_forecast(data: Dataset) -> None:
     result = backtest.run(data, "bid", Plan(folds=2), Tuning(trees=20), libraries=("xgboost",))
     assert all(f["ratio"] <= 1.001 for f in backtest.report(data, result).values())
@@ -134,7 +143,21 @@ def test_a_bad_file_ends_with_its_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert "line 2, column price" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["--trades", "a", "--bars", "b"]])
-def test_either_ticks_or_bars(arguments: list[str]) -> None:
+def test_a_report_that_cannot_be_written_is_refused_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    for report, said in ((tmp_path, "is a directory"), (tmp_path / "file" / "out.json", "cannot be made")):
+        assert evaluate.main(["--trades", "absent.csv", "--report", str(report)]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_the_folder_of_a_report_is_made(tmp_path: Path) -> None:
+    evaluate.prepare(tmp_path / "new" / "folder" / "out.json")
+    assert not list((tmp_path / "new" / "folder").iterdir())
+
+
+@pytest.mark.parametrize("arguments", [[], ["--trades", "a", "--bars", "b"], ["--bars", "b", "--folds", "0"]])
+def test_a_wrong_command_line_is_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit):
         evaluate.parse(arguments)

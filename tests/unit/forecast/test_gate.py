@@ -10,6 +10,7 @@ from forecast import backtest, gate
 from forecast.dataset import Dataset
 from forecast.fitting import Tuning
 from forecast.gate import Candidate, Evidence
+from forecast.targets import TARGETS, Target
 from forecast.walkforward import Plan
 
 QUICK = Tuning(trees=15, depth=3, patience=5)
@@ -56,6 +57,14 @@ def test_luck_that_would_do_for_volatility_does_not_for_the_bid() -> None:
     ample = evidence(0.1, 5000)
     assert gate.decide("bid", [ample] * 2, 0, 5, "ewma", "xgboost").candidate.model == "ewma"
     assert gate.decide("bid", [ample] * 3, 0, 5, "ewma", "xgboost").candidate.model == "xgboost"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_prices_that_stand_still_leave_nothing_to_gain(target: Target) -> None:
+    none, candidate = np.zeros((500, 5)), Candidate("xgboost", gate.BOOSTED[target][-1])
+    still = Evidence({"ewma": none, "har": none}, {candidate: none, Candidate("linear", (1.0, 0.0)): none})
+    decision = gate.decide(target, [still] * 3, 0, 5, "ewma", gate.pick_library(target, [still] * 3))
+    assert decision.candidate == Candidate("ewma") and (decision.gain, decision.p) == (0.0, 1.0)
 
 
 def test_a_rule_gives_way_only_to_a_clearly_better_rule() -> None:

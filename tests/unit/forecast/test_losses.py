@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from forecast.losses import diebold_mariano, hac_variance, interval_score, qlike, squared_log_error
+from forecast.losses import diebold_mariano, hac_variance, interval_score, over, qlike, squared_log_error
 
 
 def test_qlike_by_hand() -> None:
@@ -28,6 +28,12 @@ def test_squared_log_error_by_hand() -> None:
 def test_interval_score_by_hand() -> None:
     truth, low, high = np.array([0.0, -1.0, 3.0]), np.full(3, -0.5), np.full(3, 1.5)
     assert interval_score(truth, low, high, 0.2) == pytest.approx([2.0, 2.0 + 10 * 0.5, 2.0 + 10 * 1.5])
+
+
+def test_where_nothing_is_lost_the_losses_are_equal() -> None:
+    got = over(np.array([0.0, -1e-17, 1.0, 0.2, 0.0]), np.array([0.0, 1e-16, 0.0, 0.1, 0.1]))
+    assert got[:2] == pytest.approx([1.0, 1.0]) and np.isfinite(got).all() and got[2] > 1e9
+    assert got[3:] == pytest.approx([2.0, 0.0])
 
 
 @pytest.mark.parametrize("lags", [0, 1, 7])
