@@ -16,6 +16,7 @@ from ingestion import delivery
 from ingestion.batch import Dead, Part, read
 from ingestion.delivery import Ends
 from ingestion.epochs import epoch_of
+from ingestion.letterbox import Letterbox
 from ingestion.mender import Mender
 from ingestion.migrate import migrate
 from ingestion.pipeline import Pipeline, Stores
@@ -249,7 +250,7 @@ def main(settings: Settings, stop: threading.Event) -> None:
     admin = kafka.admin(settings)
     with registered(RedisCollector(redis), DiskCollector(settings.var_dir)):
         process.retrying(lambda: migrate(settings, questdb, admin), stop, "migrating")
-        stores = Stores(questdb, redis, kafka.producer(settings))
+        stores = Stores(questdb, redis, Letterbox(kafka.producer(settings)))
         client = kafka.consumer(settings)
         feed = process.retrying(lambda: Feed(settings, client, admin, stores, stop), stop, "starting")
         Mender(settings, feed.symbols, stop).start()

@@ -1,5 +1,6 @@
 """The consumer on real servers: each message once, restarts without a seam, poison aside, servers that go away."""
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,7 +9,7 @@ from datetime import timedelta
 import httpx
 import polars as pl
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Producer, TopicPartition
 
 from features.spec import NAMES
 from ingestion import deadletter
@@ -33,6 +34,9 @@ from tests.integration.consuming import (
     wait_done,
 )
 from tests.integration.lakes import eventually
+
+# As our own producer places and packs messages.
+PACKED = {"compression.type": "lz4", "partitioner": "murmur2_random"}
 
 
 @pytest.fixture
@@ -128,6 +132,27 @@ def test_poison_goes_aside_with_its_origin_and_the_rest_goes_on(settings: Settin
         ("unparsable", f"{EVENTS_TOPIC}/{partition}@20"),
     ]
     assert b"not json" in {x.payload for x in letters}
+
+
+def test_poison_as_large_as_kafka_takes_it_goes_aside_whole(settings: Settings) -> None:
+    poison = [os.urandom(1_040_000), b"x" * 5_000_000, b"y" * (kafka.LARGEST_BYTES + 1)]
+    larger = Producer({"bootstrap.servers": kafka.bootstrap(settings), "message.max.bytes": 20_000_000} | PACKED)
+    good = market("BTC/USD", 40)
+    send(settings, good[:20])
+    for value in poison:
+        larger.produce(EVENTS_TOPIC, value, "BTC/USD")
+        assert larger.flush(20) == 0
+    send(settings, good[20:])
+    with consuming(settings) as errors:
+        wait_done(settings)
+    assert not errors
+    assert table(settings, "bronze_trades").height == sum(isinstance(event, Trade) for event in good)
+    client = kafka.consumer(settings, group="letters")
+    letters = deadletter.read(client)
+    client.close()
+    assert [x.payload == value for x, value in zip(letters, poison, strict=True)] == [True, True, False]
+    assert poison[2].startswith(letters[2].payload)
+    assert [x.origin.rpartition("@")[2] for x in letters] == ["20", "21", "22"]
 
 
 def _events(good: Sequence[Event]) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from confluent_kafka.cimpl import NewTopic
 
 from lakehouse.errors import FatalError, RetryableError
@@ -11,6 +11,9 @@ from lakehouse.settings import DEADLETTER_TOPIC, EVENTS_TOPIC, HISTORY_TOPIC, Se
 
 GROUP = "tradelake"
 TIMEOUT_S = 10.0
+# The largest message, dead letters included: they carry what the market topics took (1 MiB, but packed) whole.
+LARGEST_BYTES = 10 * 2**20
+LARGE = {"max.message.bytes": str(LARGEST_BYTES)}
 
 
 def bootstrap(settings: Settings) -> str:
@@ -36,6 +39,8 @@ def producer(settings: Settings, linger_ms: float = 2.0) -> Producer:
             "linger.ms": linger_ms,
             "compression.type": "lz4",
             "queue.buffering.max.messages": 200_000,
+            # A batch of several stays within `batch.size`, which the market topics take.
+            "message.max.bytes": LARGEST_BYTES,
             # Never give a message up: a broker that is away makes us wait (the full queue then stops the source).
             "message.timeout.ms": 0,
             "reconnect.backoff.max.ms": 2000,
@@ -60,7 +65,7 @@ def consumer(settings: Settings, group: str = GROUP) -> Consumer:
             "partition.assignment.strategy": "range",
             "max.poll.interval.ms": 600_000,
             "session.timeout.ms": 10_000,
-            "fetch.message.max.bytes": 10_485_760,
+            "fetch.message.max.bytes": LARGEST_BYTES,
             "queued.max.messages.kbytes": 65_536,
             "fetch.wait.max.ms": 10,
             "reconnect.backoff.max.ms": 2000,
@@ -92,16 +97,29 @@ def ensure_topics(client: AdminClient, partitions: int) -> list[str]:
                     f"topic {name} has {len(existing[name].partitions)} partitions, KAFKA_PARTITIONS says {count}: "
                     "set it back, the order of a symbol's events depends on it"
                 )
-        new = [NewTopic(name, count, 1, config=config) for name, count in wanted.items() if name not in existing]
+        new = [
+            NewTopic(name, count, 1, config=config | (LARGE if name == DEADLETTER_TOPIC else {}))
+            for name, count in wanted.items()
+            if name not in existing
+        ]
         for name, future in client.create_topics(new, operation_timeout=TIMEOUT_S).items() if new else ():
             try:
                 future.result()
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise kafka_error(error, f"creating topic {name}") from error
+        if DEADLETTER_TOPIC in existing:
+            _allow_large_letters(client)
         return [topic.topic for topic in new]
     except KafkaException as error:
         raise kafka_error(error, "Kafka") from error
+
+
+def _allow_large_letters(client: AdminClient) -> None:
+    """Where an older release made the topic: a letter that it does not take would stop the consumer for ever."""
+    sizes = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in LARGE.items()]
+    topic = ConfigResource(ResourceType.TOPIC, DEADLETTER_TOPIC, incremental_configs=sizes)
+    client.incremental_alter_configs([topic], request_timeout=TIMEOUT_S)[topic].result()
 
 
 def topic_ids(client: AdminClient, topics: Sequence[str]) -> dict[str, str]:
