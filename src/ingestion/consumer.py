@@ -182,24 +182,24 @@ class Feed:
         elif self._job is not None and self._job.done():
             self._end_job(0)
 
-    def _end_job(self, patience_s: float) -> bool:
-        """Ends the job at work, if any, and raises what it raised; False: it had to be given up."""
+    def _end_job(self, patience_s: float) -> None:
+        """Ends the job at work, if any, and raises what it raised; one that takes longer is halted and given up."""
         job, self._job = self._job, None
-        if job is None:
-            return True
-        wait_for([job], patience_s)
-        given_up = not job.done()
-        if given_up:
-            self._halt.set()
         try:
+            if job is None:
+                return
+            wait_for([job], patience_s)
+            if not job.done():
+                self._halt.set()
             self._ends |= job.result()
         except RetryableError as error:
+            # Who halts it gives its messages back, or stops; anything else would go on behind them: start anew.
+            if not self._halt.is_set():
+                raise
             log.warning("batch given up, it will be repeated: %s", error)
             self._pipeline.forget(self._assigned)
-            return False
         finally:
             self._halt.clear()
-        return True
 
     def _on_assign(self, _client: Consumer, partitions: list[TopicPartition]) -> None:
         self._rebalances += 1
