@@ -16,6 +16,7 @@ from ingestion import delivery
 from ingestion.batch import Dead, Part, read
 from ingestion.delivery import Ends
 from ingestion.epochs import epoch_of
+from ingestion.lag import LagCollector
 from ingestion.letterbox import Letterbox
 from ingestion.mender import Mender
 from ingestion.migrate import migrate
@@ -62,6 +63,7 @@ class Feed:
         self._worker = ThreadPoolExecutor(1, "pipeline")
         self._job: Future[Ends] | None = None
         self._ends: Ends = {}
+        self._committed: Ends = {}
         self._assigned: set[int] = set()
         self._rebalances = 0
         self._early: list[Message] = []
@@ -79,8 +81,9 @@ class Feed:
             list(TOPICS), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
         try:
-            while not self._stop.is_set():
-                self._turn()
+            with registered(LagCollector(self._admin, lambda: self._committed)):
+                while not self._stop.is_set():
+                    self._turn()
         finally:
             self._end_job(FINISH_S)
             self._commit()
@@ -152,10 +155,8 @@ class Feed:
         except KafkaException as error:
             log.warning("%s; committed with the next batch", kafka.kafka_error(error, "Kafka, committing offsets"))
             return
+        self._committed = self._committed | self._ends
         self._ends = {}
-        for end in ends:
-            high = self._client.get_watermark_offsets(end, cached=True)[1]
-            metrics.LAG.labels(end.topic, end.partition).set(max(0, high - end.offset))
 
     def _trim(self) -> None:
         partitions = [TopicPartition(topic, number) for topic in TOPICS for number in self._assigned]
@@ -213,6 +214,7 @@ class Feed:
         self._assigned = numbers
         self._pipeline.place(places)
         self._next = {key: place.offset for key, place in places.items()}
+        self._committed = dict(self._next)
         self._early = []
         self._ends = {}
         self._client.assign(
@@ -230,6 +232,7 @@ class Feed:
         log.info("giving back %d partitions", len(partitions))
         self._end_job(FINISH_S)
         self._commit()
+        self._committed = {}
 
     def _on_lost(self, _client: Consumer, partitions: list[TopicPartition]) -> None:
         """Others may have gone on meanwhile: nothing that is known here counts any more."""
@@ -239,7 +242,7 @@ class Feed:
         self._end_job(0)
         self._pipeline.forget(self._assigned)
         self._assigned = set()
-        self._ends = {}
+        self._ends = self._committed = {}
 
 
 def main(settings: Settings, stop: threading.Event) -> None:
