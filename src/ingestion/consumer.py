@@ -113,7 +113,7 @@ class Feed:
         most = self._settings.batch_events
         messages = self._take(self._early, 1, 0.2)
         self._early = []
-        while messages and len(messages) < most:
+        while messages and len(messages) < most and not self._stop.is_set():
             busy = self._job is not None and not self._job.done()
             messages = self._take(messages, most - len(messages), 0.01 if busy else 0.001)
             if not busy:

@@ -195,15 +195,26 @@ def test_a_lost_position_is_reported_not_jumped_over(settings: Settings) -> None
     assert "50 messages" in str(errors[0])
 
 
-def test_it_tells_prometheus(settings: Settings, servers: LocalServers) -> None:
+def test_it_tells_prometheus_how_far_it_is_behind_while_it_waits(settings: Settings, servers: LocalServers) -> None:
     send(settings, market("BTC/USD", 100))
     servers.start("consumer")
+
+    def metrics() -> str:
+        return httpx.get(f"http://127.0.0.1:{settings.consumer_metrics_port}/metrics").text
+
     try:
         wait_done(settings)
-        text = httpx.get(f"http://127.0.0.1:{settings.consumer_metrics_port}/metrics").text
+        text = metrics()
         assert 'trades_ingested_total{source="sim",symbol="BTC/USD"} 49.0' in text
         assert "feature_freshness_seconds" in text
         assert "consumer_paused 0.0" in text
-        assert f'consumer_lag_records{{partition="{partition_of("BTC/USD", 8)}",topic="market.events"}} 0.0' in text
+        lag = f'consumer_lag_records{{partition="{partition_of("BTC/USD", 8)}",topic="market.events"}}'
+        assert f"{lag} 0.0" in text
+        servers.kill("questdb")
+        send(settings, market("BTC/USD", 70, first=100))
+        eventually(lambda: f"{lag} 70.0" in metrics())
+        send(settings, market("BTC/USD", 30, first=170))
+        eventually(lambda: f"{lag} 100.0" in metrics())
     finally:
         assert servers.stop("consumer") == 0
+        servers.start("questdb")
