@@ -105,7 +105,7 @@ def _flush(producer: Producer) -> None:
 
 def _messages(consumer: Consumer) -> Iterator[Message]:
     place = TopicPartition(DEADLETTER_TOPIC, 0)
-    low, high = consumer.get_watermark_offsets(place, timeout=kafka.TIMEOUT_S)
+    low, high = kafka.watermarks(consumer, place)
     if low == high:
         return
     consumer.assign([TopicPartition(DEADLETTER_TOPIC, 0, low)])
@@ -130,6 +130,10 @@ def _replay_all(settings: Settings, letters: Sequence[Letter], payload: str | No
     producer = kafka.producer(settings)
     refused = 0
     for letter in letters:
+        if letter.replayed:
+            refused += 1
+            print(f"{letter.number}\tkept: it was sent before")
+            continue
         mended = letter if payload is None else replace(letter, payload=payload.encode())
         try:
             count = replay(producer, mended, settings.future_tolerance_s, datetime.now(UTC))

@@ -83,6 +83,7 @@ def test_letters_are_listed_mended_and_sent_again_once(fresh_lake: Settings, run
 
     assert [line.split("\t")[2] for line in run("list")[1]] == ["replayed", "waiting", "replayed", "waiting"]
     assert run("replay")[0] == 1
+    assert run("replay", "--id", "0") == (1, ["0\tkept: it was sent before"])
     assert len(read_topic(fresh_lake, EVENTS_TOPIC)) == len(read_topic(fresh_lake, HISTORY_TOPIC)) == 1
 
 

@@ -34,7 +34,7 @@ def put(questdb: QuestDB, symbol: str, *trades: tuple[int, float], source: str =
     questdb.write(BRONZE_TRADES, pl.DataFrame(rows, schema_overrides=times))
 
 
-def ledger(questdb: QuestDB, symbol: str, trades: int) -> list[tuple[int, int | None, int | None, int, bool]]:
+def ledger(questdb: QuestDB, symbol: str, trades: int) -> list[tuple[int | None, int | None, int | None, int, bool]]:
     """Per minute: first id, holes inside, holes before, doubles, complete; once the view has that many trades."""
     columns = "first_id, holes_inside, holes_before, doubles, complete"
 
