@@ -124,11 +124,12 @@ def feed_findings(questdb: QuestDB, symbol: str, now: datetime) -> list[Finding]
             age = (now - rows[0][0].replace(tzinfo=UTC)).total_seconds()
             found.append(Finding("freshness_s", age, 1, symbol, detail=table, feature=table))
     missing, minutes = questdb.rows(
-        "SELECT coalesce(sum(holes_inside + CASE WHEN holes_before > 0 THEN holes_before ELSE 0 END), 0), count() "
-        "FROM bronze_completeness WHERE symbol = %s AND ts >= dateadd('d', %s, now())",
+        "SELECT coalesce(sum(holes_inside + holes_before), 0), count() FROM bronze_completeness "
+        "WHERE symbol = %s AND ts >= dateadd('d', %s, now())",
         (symbol, -HOLES_SPAN_DAYS),
     )[0]
-    return [*found, Finding("holes", float(missing), minutes, symbol)]
+    # Below zero: the span begins between two minutes that share a range of ids.
+    return [*found, Finding("holes", float(max(0, missing)), minutes, symbol)]
 
 
 def roll_back(registry: Registry, sums: pl.DataFrame, hours: int, now: datetime) -> list[Finding]:

@@ -17,6 +17,8 @@ from ingestion.batch import Dead, Part, read
 from ingestion.delivery import Ends
 from ingestion.epochs import epoch_of
 from ingestion.helpers import Helpers
+from ingestion.lag import LagCollector
+from ingestion.letterbox import Letterbox
 from ingestion.mender import Mender
 from ingestion.migrate import migrate
 from ingestion.pipeline import Pipeline, Stores
@@ -62,6 +64,7 @@ class Feed:
         self._worker = ThreadPoolExecutor(1, "pipeline")
         self._job: Future[Ends] | None = None
         self._ends: Ends = {}
+        self._committed: Ends = {}
         self._assigned: set[int] = set()
         self._rebalances = 0
         self._early: list[Message] = []
@@ -79,8 +82,9 @@ class Feed:
             list(TOPICS), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
         try:
-            while not self._stop.is_set():
-                self._turn()
+            with registered(LagCollector(self._admin, lambda: self._committed)):
+                while not self._stop.is_set():
+                    self._turn()
         finally:
             self._end_job(FINISH_S)
             self._commit()
@@ -110,7 +114,7 @@ class Feed:
         most = self._settings.batch_events
         messages = self._take(self._early, 1, 0.2)
         self._early = []
-        while messages and len(messages) < most:
+        while messages and len(messages) < most and not self._stop.is_set():
             busy = self._job is not None and not self._job.done()
             messages = self._take(messages, most - len(messages), 0.01 if busy else 0.001)
             if not busy:
@@ -152,10 +156,8 @@ class Feed:
         except KafkaException as error:
             log.warning("%s; committed with the next batch", kafka.kafka_error(error, "Kafka, committing offsets"))
             return
+        self._committed = self._committed | self._ends
         self._ends = {}
-        for end in ends:
-            high = self._client.get_watermark_offsets(end, cached=True)[1]
-            metrics.LAG.labels(end.topic, end.partition).set(max(0, high - end.offset))
 
     def _trim(self) -> None:
         partitions = [TopicPartition(topic, number) for topic in TOPICS for number in self._assigned]
@@ -182,24 +184,24 @@ class Feed:
         elif self._job is not None and self._job.done():
             self._end_job(0)
 
-    def _end_job(self, patience_s: float) -> bool:
-        """Ends the job at work, if any, and raises what it raised; False: it had to be given up."""
+    def _end_job(self, patience_s: float) -> None:
+        """Ends the job at work, if any, and raises what it raised; one that takes longer is halted and given up."""
         job, self._job = self._job, None
-        if job is None:
-            return True
-        wait_for([job], patience_s)
-        given_up = not job.done()
-        if given_up:
-            self._halt.set()
         try:
+            if job is None:
+                return
+            wait_for([job], patience_s)
+            if not job.done():
+                self._halt.set()
             self._ends |= job.result()
         except RetryableError as error:
+            # Who halts it gives its messages back, or stops; anything else would go on behind them: start anew.
+            if not self._halt.is_set():
+                raise
             log.warning("batch given up, it will be repeated: %s", error)
             self._pipeline.forget(self._assigned)
-            return False
         finally:
             self._halt.clear()
-        return True
 
     def _on_assign(self, _client: Consumer, partitions: list[TopicPartition]) -> None:
         self._rebalances += 1
@@ -213,6 +215,7 @@ class Feed:
         self._assigned = numbers
         self._pipeline.place(places)
         self._next = {key: place.offset for key, place in places.items()}
+        self._committed = dict(self._next)
         self._early = []
         self._ends = {}
         self._client.assign(
@@ -230,6 +233,7 @@ class Feed:
         log.info("giving back %d partitions", len(partitions))
         self._end_job(FINISH_S)
         self._commit()
+        self._committed = {}
 
     def _on_lost(self, _client: Consumer, partitions: list[TopicPartition]) -> None:
         """Others may have gone on meanwhile: nothing that is known here counts any more."""
@@ -239,7 +243,7 @@ class Feed:
         self._end_job(0)
         self._pipeline.forget(self._assigned)
         self._assigned = set()
-        self._ends = {}
+        self._ends = self._committed = {}
 
 
 def main(settings: Settings, stop: threading.Event) -> None:
@@ -250,7 +254,7 @@ def main(settings: Settings, stop: threading.Event) -> None:
     admin = kafka.admin(settings)
     with registered(RedisCollector(redis), DiskCollector(settings.var_dir)):
         process.retrying(lambda: migrate(settings, questdb, admin), stop, "migrating")
-        stores = Stores(questdb, redis, kafka.producer(settings))
+        stores = Stores(questdb, redis, Letterbox(kafka.producer(settings)))
         client = kafka.consumer(settings)
         feed = process.retrying(lambda: Feed(settings, client, admin, stores, stop), stop, "starting")
         helpers = Helpers(stop)

@@ -16,7 +16,6 @@ RENEWED = Counter("feature_rows_renewed", "Feature rows made anew since trades c
 DUPLICATES = Counter("duplicates_dropped", "Trades dropped because bronze held their id.", ["symbol"])
 DEAD = Counter("dead_letters", "Messages and rows set aside.", ["reason"])
 RETRIES = Counter("retries", "Steps that had to be repeated because a server was away.", ["server"])
-LAG = Gauge("consumer_lag_records", "Messages in Kafka not yet committed.", ["topic", "partition"])
 PAUSED = Gauge("consumer_paused", "1 while fetching pauses until the batch at hand is done.")
 FRESHNESS = Gauge("feature_freshness_seconds", "Age of the newest feature row, by exchange time.", ["symbol"])
 STEP = Histogram(

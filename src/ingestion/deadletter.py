@@ -1,4 +1,4 @@
-"""The dead-letter topic: sets messages aside with reason and origin, lists them, and sends them again once they pass.
+"""The dead-letter topic: lists what was set aside with reason and origin, and sends it again once it passes.
 
 A letter is replayed at most once: a receipt in the same topic marks it. What it holds may be an event of ours, a frame
 of Kraken's WebSocket or a row of its REST API; all are read as they would be today, so a fixed parser, a longer
@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from ingestion.batch import Dead
 from ingestion.revive import events_in
 from lakehouse.errors import LakeError, PoisonError, RetryableError
 from lakehouse.messages import REPLAY_HEADER, SCHEMA_HEADER
@@ -24,7 +23,6 @@ from lakehouse.settings import DEADLETTER_TOPIC, EVENTS_TOPIC, Settings, load_se
 from lakehouse.stores import kafka
 
 TIMEOUT_S = 30.0
-_DETAIL = 1000
 _RECEIPT = "replayed"
 
 
@@ -55,26 +53,6 @@ class Letter:
         state = "replayed" if self.replayed else "waiting"
         parts = (str(self.number), f"{self.at:%Y-%m-%dT%H:%M:%S.%f}Z", state, self.reason, self.origin, text)
         return "\t".join((*parts, self.detail[:200].replace("\t", " ").replace("\n", " ")))
-
-
-def send(producer: Producer, letters: Sequence[Dead]) -> None:
-    """Sets messages aside; returns when Kafka has them all.
-
-    Raises:
-        RetryableError: Kafka is away; sending again may double a letter, never lose one.
-    """
-    failed: list[str] = []
-    for letter in letters:
-        texts = {"reason": letter.reason, "detail": letter.detail[:_DETAIL], "topic": letter.topic}
-        texts["origin"] = f"{letter.topic}/{letter.partition}@{letter.offset}"
-        producer.produce(
-            DEADLETTER_TOPIC,
-            letter.payload,
-            headers=[SCHEMA_HEADER, *((name, value.encode()) for name, value in texts.items())],
-            on_delivery=lambda error, _message: failed.append(str(error)) if error else None,
-        )
-    if producer.flush(TIMEOUT_S) or failed:
-        raise RetryableError(f"Kafka: dead letters not delivered within {TIMEOUT_S:g} s {failed[:1]}")
 
 
 def read(consumer: Consumer) -> list[Letter]:
@@ -131,7 +109,7 @@ def _flush(producer: Producer) -> None:
 
 def _messages(consumer: Consumer) -> Iterator[Message]:
     place = TopicPartition(DEADLETTER_TOPIC, 0)
-    low, high = consumer.get_watermark_offsets(place, timeout=kafka.TIMEOUT_S)
+    low, high = kafka.watermarks(consumer, place)
     if low == high:
         return
     consumer.assign([TopicPartition(DEADLETTER_TOPIC, 0, low)])
@@ -156,6 +134,10 @@ def _replay_all(settings: Settings, letters: Sequence[Letter], payload: str | No
     producer = kafka.producer(settings)
     refused = 0
     for letter in letters:
+        if letter.replayed:
+            refused += 1
+            print(f"{letter.number}\tkept: it was sent before")
+            continue
         mended = letter if payload is None else replace(letter, payload=payload.encode())
         try:
             count = replay(producer, mended, settings.future_tolerance_s, datetime.now(UTC), settings.trade_source)

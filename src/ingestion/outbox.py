@@ -4,15 +4,15 @@ import threading
 import time
 from collections.abc import Sequence
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ingestion import metrics
+from ingestion.letterbox import enveloped
 from lakehouse.errors import FatalError, RetryableError
 from lakehouse.messages import SCHEMA_HEADER
 from lakehouse.settings import DEADLETTER_TOPIC, EVENTS_TOPIC
 
 Headers = Sequence[tuple[str, bytes]]
-_DETAIL = 500
 
 
 class Outbox:
@@ -36,6 +36,8 @@ class Outbox:
                     topic, value, key, headers=[SCHEMA_HEADER, *headers], on_delivery=self._on_delivery
                 )
                 return
+            except KafkaException as error:
+                raise FatalError(f"Kafka refused a message for {topic}: {error.args[0]}") from error
             except BufferError:
                 self._producer.poll(0.1)
                 self._check()
@@ -49,8 +51,8 @@ class Outbox:
             more: further headers: ``topic`` (where it was to go; market.events by default) and ``symbol``.
         """
         metrics.DEAD_LETTERS.labels(reason).inc()
-        texts = {"reason": reason, "origin": origin, "detail": detail[:_DETAIL], "topic": EVENTS_TOPIC} | more
-        self.send(DEADLETTER_TOPIC, more.get("symbol", ""), payload, [(k, v.encode()) for k, v in texts.items()])
+        texts = {"reason": reason, "origin": origin, "detail": detail, "topic": EVENTS_TOPIC} | more
+        self.send(DEADLETTER_TOPIC, more.get("symbol", ""), *enveloped(payload, texts))
 
     def poll(self) -> None:
         """Takes the broker's acknowledgements in; call it often."""

@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 import numpy as np
 import orjson
 import polars as pl
-from confluent_kafka import Producer
 
 from features.engine import State, fold
 from features.spec import NAMES, EngineConfig, spec_hash
 from ingestion import consumer_metrics as metrics
-from ingestion import deadletter, restore
+from ingestion import restore
 from ingestion.batch import ORIGINS, Dead, Part
 from ingestion.held import Held, by_symbol, first_deliveries
+from ingestion.letterbox import Letterbox
 from ingestion.migrate import SILVER
 from ingestion.refusal import Refusal
 from ingestion.restore import Position
@@ -44,7 +44,7 @@ class Stores:
 
     questdb: QuestDB
     redis: Redis
-    letters: Producer
+    letters: Letterbox
 
 
 class Pipeline:
@@ -174,7 +174,7 @@ class Pipeline:
             origin = f"{letter.topic}/{letter.partition}@{letter.offset}"
             log.warning("set aside %s: %s", origin, letter.detail)
             metrics.DEAD.labels(letter.reason).inc()
-        self._retry("kafka", lambda: deadletter.send(self._stores.letters, letters))
+        self._retry("kafka", lambda: self._stores.letters.send(letters))
 
     def _restore(self, part: Part) -> None:
         """Learns what bronze knows of symbols that are new here."""

@@ -11,9 +11,9 @@ from confluent_kafka.admin import AdminClient
 from ingestion.batch import ORIGINS
 from ingestion.epochs import epoch_of
 from ingestion.restore import Position
+from lakehouse import command
 from lakehouse.errors import FatalError
-from lakehouse.process import set_up_logging
-from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC, load_settings
+from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC, Settings
 from lakehouse.stores import bronze, kafka
 from lakehouse.stores.questdb import QuestDB
 
@@ -115,13 +115,15 @@ def _held(questdb: QuestDB, epoch: int, origin: str, partition: int, count: int)
     return newest
 
 
-def accept_loss() -> list[str]:
+def accept_loss(settings: Settings) -> dict[str, list[str]]:
     """Sets lost positions to what Kafka has; stop every consumer before.
 
     Returns:
         What was given up, one line per partition.
+
+    Raises:
+        RetryableError: a server is away.
     """
-    settings = load_settings()
     kafka.reach(settings)
     questdb, client = QuestDB(settings), kafka.consumer(settings)
     ids = kafka.topic_ids(kafka.admin(settings), (EVENTS_TOPIC, HISTORY_TOPIC))
@@ -135,11 +137,18 @@ def accept_loss() -> list[str]:
             low, high = kafka.watermarks(client, part)
             committed = kafka.committed(client, [part])[part.topic, part.partition]
             place = high if committed is not None and committed > high else low
-            client.commit(offsets=[TopicPartition(part.topic, part.partition, place)], asynchronous=False)
+            _commit(client, TopicPartition(part.topic, part.partition, place))
             given_up.append(f"{error}; now at {place}")
     client.close()
     questdb.close()
-    return given_up
+    return {"given_up": given_up}
+
+
+def _commit(client: Consumer, place: TopicPartition) -> None:
+    try:
+        client.commit(offsets=[place], asynchronous=False)
+    except KafkaException as error:
+        raise kafka.kafka_error(error, f"Kafka, committing {place.topic}/{place.partition}") from error
 
 
 def main() -> None:
@@ -147,8 +156,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="ingestion.positions", description=accept_loss.__doc__)
     parser.add_argument("command", choices=["accept-loss"])
     parser.parse_args()
-    set_up_logging()
-    print("\n".join(accept_loss()) or "no position is lost")
+    command.run("accept-loss", accept_loss)
 
 
 if __name__ == "__main__":

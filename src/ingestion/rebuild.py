@@ -4,6 +4,7 @@ import argparse
 import logging
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -13,10 +14,10 @@ from features.engine import State, fold
 from features.spec import LEAD_IN, EngineConfig, spec_hash
 from ingestion.migrate import SILVER
 from ingestion.restore import engine_config
+from lakehouse import command
 from lakehouse.errors import FatalError
-from lakehouse.process import set_up_logging
 from lakehouse.schema import META_RUNS
-from lakehouse.settings import load_settings
+from lakehouse.settings import Settings
 from lakehouse.stores import bronze
 from lakehouse.stores.questdb import QuestDB
 
@@ -121,6 +122,23 @@ def _time(value: str) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+def rebuild_between(settings: Settings, symbol: str, start: datetime | None, end: datetime | None) -> dict[str, int]:
+    """Rebuilds with a progress bar; without ``start`` or ``end`` from where bronze begins or to where it ends.
+
+    Raises:
+        RetryableError: QuestDB is away. FatalError: the span is empty.
+    """
+    with closing(QuestDB(settings)) as questdb:
+        first, last = span(questdb, symbol)
+        start, end = start or first, end or last
+        if start >= end:
+            raise FatalError(f"the span must end after it begins: {start} is not before {end}; see --from and --to")
+        config = engine_config(settings, questdb)
+        with tqdm(total=round((end - start + LEAD_IN).total_seconds()), unit="s", desc=symbol) as bar:
+            rows = rebuild(questdb, config, symbol, start, end, lambda done: bar.update(round(done.total_seconds())))
+    return {"rows": rows}
+
+
 def main() -> None:
     """``python -m ingestion.rebuild --symbol S [--from A] [--to B]``; without a span, all that bronze holds."""
     parser = argparse.ArgumentParser(prog="ingestion.rebuild", description=__doc__)
@@ -128,16 +146,7 @@ def main() -> None:
     parser.add_argument("--from", dest="start", type=_time, help="UTC, e.g. 2026-10-01 or 2026-10-01T12:00:00Z")
     parser.add_argument("--to", dest="end", type=_time, help="UTC, exclusive")
     asked = parser.parse_args()
-    set_up_logging()
-    settings = load_settings()
-    questdb = QuestDB(settings)
-    first, last = span(questdb, asked.symbol)
-    start, end = asked.start or first, asked.end or last
-    with tqdm(total=round((end - start + LEAD_IN).total_seconds()), unit="s", desc=asked.symbol) as bar:
-        config = engine_config(settings, questdb)
-        rows = rebuild(questdb, config, asked.symbol, start, end, lambda done: bar.update(round(done.total_seconds())))
-    questdb.close()
-    print(f"{rows} rows")
+    command.run("rebuild", lambda settings: rebuild_between(settings, asked.symbol, asked.start, asked.end))
 
 
 if __name__ == "__main__":

@@ -18,17 +18,23 @@ BRONZE_MINUTES = View(
 
 # An exchange time that differs by a microsecond between REST and WebSocket can put an id into the minute beside its
 # neighbours'. Then the minutes' id ranges overlap (`between` < 0), and what one lacks the other has: they are judged
-# together. `inside` counts ids missing within a minute's range.
+# together. `inside` counts ids missing within a minute's range. A minute without ids (of a file) neither hides the hole
+# that it lies in, whose minutes with ids count it, nor is it complete then.
 _COMPLETENESS = """
 WITH minutes AS (
   SELECT *, last_id - first_id + 1 - ids inside FROM bronze_minutes
+), beside AS (
+  SELECT *,
+    lag(last_id) IGNORE NULLS OVER (PARTITION BY symbol ORDER BY ts) last_before,
+    coalesce(lag(inside) IGNORE NULLS OVER (PARTITION BY symbol ORDER BY ts), 0) before_inside,
+    lead(first_id) IGNORE NULLS OVER (PARTITION BY symbol ORDER BY ts) first_after,
+    coalesce(lead(inside) IGNORE NULLS OVER (PARTITION BY symbol ORDER BY ts), 0) after_inside
+  FROM minutes
 ), around AS (
   SELECT *,
-    coalesce(first_id - lag(last_id) OVER (PARTITION BY symbol ORDER BY ts) - 1, 0) before,
-    coalesce(lag(inside) OVER (PARTITION BY symbol ORDER BY ts), 0) before_inside,
-    coalesce(lead(first_id) OVER (PARTITION BY symbol ORDER BY ts) - last_id - 1, 0) after,
-    coalesce(lead(inside) OVER (PARTITION BY symbol ORDER BY ts), 0) after_inside
-  FROM minutes
+    coalesce(first_id - last_before - 1, 0) before,
+    coalesce(first_after - coalesce(last_id, last_before) - 1, 0) after
+  FROM beside
 ), judged AS (
   SELECT *,
     inside + CASE WHEN before < 0 THEN before + before_inside ELSE before END
@@ -42,7 +48,7 @@ WITH minutes AS (
 SELECT ts, symbol, trades, first_id, last_id,
   CASE WHEN sparse IS NULL THEN inside END holes_inside, CASE WHEN sparse IS NULL THEN before END holes_before,
   doubles, ws, rest, file, sim,
-  doubles = 0 AND (missing = 0 OR missing IS NULL OR sparse IS NOT NULL) complete
+  doubles = 0 AND (missing = 0 OR (first_id IS NULL AND after <= 0) OR sparse IS NOT NULL) complete
 FROM judged LEFT JOIN density ON symbol = sparse
 """
 
@@ -51,8 +57,9 @@ BRONZE_COMPLETENESS = View(
     "bronze",
     "The ledger, per symbol and minute: trades, first and last id, ids missing inside the minute and between it and "
     "the symbol's minute before (negative where two minutes share a range of ids), doubles, trades by source, and "
-    "whether the minute is complete: no id missing inside or at either edge, none doubled. Where ids are not dense, "
-    "holes are NULL and only doubles count. The newest minute is judged by what has come so far.",
+    "whether the minute is complete: no id missing inside or at either edge, none doubled. A minute without ids is not "
+    "complete between ids that have a hole. Where ids are not dense, holes are NULL and only doubles count. "
+    "The newest minute is judged by what has come so far.",
     " ".join(_COMPLETENESS.split()),
     "bronze_minutes",
 )

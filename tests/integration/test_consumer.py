@@ -1,5 +1,6 @@
 """The consumer on real servers: each message once, restarts without a seam, poison aside, servers that go away."""
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,7 +9,7 @@ from datetime import timedelta
 import httpx
 import polars as pl
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Producer, TopicPartition
 
 from features.spec import NAMES
 from ingestion import deadletter
@@ -33,6 +34,9 @@ from tests.integration.consuming import (
     wait_done,
 )
 from tests.integration.lakes import eventually
+
+# As our own producer places and packs messages.
+PACKED = {"compression.type": "lz4", "partitioner": "murmur2_random"}
 
 
 @pytest.fixture
@@ -130,6 +134,27 @@ def test_poison_goes_aside_with_its_origin_and_the_rest_goes_on(settings: Settin
     assert b"not json" in {x.payload for x in letters}
 
 
+def test_poison_as_large_as_kafka_takes_it_goes_aside_whole(settings: Settings) -> None:
+    poison = [os.urandom(1_040_000), b"x" * 5_000_000, b"y" * (kafka.LARGEST_BYTES + 1)]
+    larger = Producer({"bootstrap.servers": kafka.bootstrap(settings), "message.max.bytes": 20_000_000} | PACKED)
+    good = market("BTC/USD", 40)
+    send(settings, good[:20])
+    for value in poison:
+        larger.produce(EVENTS_TOPIC, value, "BTC/USD")
+        assert larger.flush(20) == 0
+    send(settings, good[20:])
+    with consuming(settings) as errors:
+        wait_done(settings)
+    assert not errors
+    assert table(settings, "bronze_trades").height == sum(isinstance(event, Trade) for event in good)
+    client = kafka.consumer(settings, group="letters")
+    letters = deadletter.read(client)
+    client.close()
+    assert [x.payload == value for x, value in zip(letters, poison, strict=True)] == [True, True, False]
+    assert poison[2].startswith(letters[2].payload)
+    assert [x.origin.rpartition("@")[2] for x in letters] == ["20", "21", "22"]
+
+
 def _events(good: Sequence[Event]) -> pl.DataFrame:
     """The good events with the offsets that they have in a log with three bad ones after the twentieth."""
     seqs = [i if i < 20 else i + 3 for i in range(len(good))]
@@ -170,15 +195,26 @@ def test_a_lost_position_is_reported_not_jumped_over(settings: Settings) -> None
     assert "50 messages" in str(errors[0])
 
 
-def test_it_tells_prometheus(settings: Settings, servers: LocalServers) -> None:
+def test_it_tells_prometheus_how_far_it_is_behind_while_it_waits(settings: Settings, servers: LocalServers) -> None:
     send(settings, market("BTC/USD", 100))
     servers.start("consumer")
+
+    def metrics() -> str:
+        return httpx.get(f"http://127.0.0.1:{settings.consumer_metrics_port}/metrics").text
+
     try:
         wait_done(settings)
-        text = httpx.get(f"http://127.0.0.1:{settings.consumer_metrics_port}/metrics").text
+        text = metrics()
         assert 'trades_ingested_total{source="sim",symbol="BTC/USD"} 49.0' in text
         assert "feature_freshness_seconds" in text
         assert "consumer_paused 0.0" in text
-        assert f'consumer_lag_records{{partition="{partition_of("BTC/USD", 8)}",topic="market.events"}} 0.0' in text
+        lag = f'consumer_lag_records{{partition="{partition_of("BTC/USD", 8)}",topic="market.events"}}'
+        assert f"{lag} 0.0" in text
+        servers.kill("questdb")
+        send(settings, market("BTC/USD", 70, first=100))
+        eventually(lambda: f"{lag} 70.0" in metrics())
+        send(settings, market("BTC/USD", 30, first=170))
+        eventually(lambda: f"{lag} 100.0" in metrics())
     finally:
         assert servers.stop("consumer") == 0
+        servers.start("questdb")

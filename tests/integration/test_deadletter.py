@@ -10,14 +10,17 @@ from datetime import UTC, datetime, timedelta
 import orjson
 import pytest
 
-from ingestion import deadletter
+from ingestion import letterbox
 from ingestion.batch import Dead
+from ingestion.letterbox import Letterbox
 from ingestion.outbox import Outbox
+from lakehouse.errors import RetryableError
 from lakehouse.messages import encode
 from lakehouse.records import Trade
-from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC, Settings
+from lakehouse.settings import DEADLETTER_TOPIC, EVENTS_TOPIC, HISTORY_TOPIC, Settings
 from lakehouse.stores import kafka
 from stack.envfile import child_environment
+from stack.local import LocalServers
 from tests.integration.feeds import read_topic
 
 BTC = "BTC/USD"
@@ -56,7 +59,7 @@ def test_letters_are_listed_mended_and_sent_again_once(fresh_lake: Settings, run
     outbox.dead_letter(b'{"channel":"trade","da', "unparsable", "ws")
     outbox.dead_letter(b"1381095255,x,0.1", "bad_price", "file:btc.csv:7", topic=HISTORY_TOPIC, symbol=BTC)
     assert outbox.flush(10.0) == 0
-    deadletter.send(client, [Dead("missing_field", "no ts", EVENTS_TOPIC, 3, 77, b'{"type":"trade"}')])
+    Letterbox(client).send([Dead("missing_field", "no ts", EVENTS_TOPIC, 3, 77, b'{"type":"trade"}')])
 
     status, lines = run("list")
     assert status == 0
@@ -80,7 +83,41 @@ def test_letters_are_listed_mended_and_sent_again_once(fresh_lake: Settings, run
 
     assert [line.split("\t")[2] for line in run("list")[1]] == ["replayed", "waiting", "replayed", "waiting"]
     assert run("replay")[0] == 1
+    assert run("replay", "--id", "0") == (1, ["0\tkept: it was sent before"])
     assert len(read_topic(fresh_lake, EVENTS_TOPIC)) == len(read_topic(fresh_lake, HISTORY_TOPIC)) == 1
+
+
+def test_a_frame_of_any_size_is_set_aside(fresh_lake: Settings) -> None:
+    kafka.ensure_topics(kafka.admin(fresh_lake), fresh_lake.kafka_partitions)
+    outbox = Outbox(kafka.producer(fresh_lake), threading.Event())
+    whole, larger = os.urandom(3_000_000), b"x" * (kafka.LARGEST_BYTES + 5)
+    outbox.dead_letter(whole, "unparsable", "ws")
+    outbox.dead_letter(larger, "unparsable", "ws", symbol=BTC)
+    assert outbox.flush(30.0) == 0
+    kept, cut = read_topic(fresh_lake, DEADLETTER_TOPIC)
+    assert kept[0] == whole
+    assert "truncated" not in kept[1]
+    assert larger.startswith(cut[0])
+    assert cut[1]["truncated"] == str(len(larger)).encode()
+
+
+def test_letters_come_once_however_often_kafka_is_away(
+    fresh_lake: Settings, servers: LocalServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kafka.ensure_topics(kafka.admin(fresh_lake), fresh_lake.kafka_partitions)
+    box = Letterbox(kafka.producer(fresh_lake))
+    letters = [Dead("unparsable", "no JSON", EVENTS_TOPIC, 3, offset, b"{") for offset in range(5)]
+    box.send(letters[:1])
+    servers.kill("kafka")
+    monkeypatch.setattr(letterbox, "TIMEOUT_S", 0.5)
+    for _ in range(3):
+        with pytest.raises(RetryableError):
+            box.send(letters[1:])
+    servers.start("kafka")
+    monkeypatch.setattr(letterbox, "TIMEOUT_S", 30.0)
+    box.send(letters[1:])
+    origins = [headers["origin"] for _, headers in read_topic(fresh_lake, DEADLETTER_TOPIC)]
+    assert origins == [f"{EVENTS_TOPIC}/3@{offset}".encode() for offset in range(5)]
 
 
 def test_what_cannot_be_done_is_said(run: Run) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
+from ingestion.audit import open_holes
 from ingestion.restore import held_ids
 from lakehouse.ledger import Summary, summaries
 from lakehouse.schema import BRONZE_TRADES, META_SYMBOLS
@@ -33,7 +34,7 @@ def put(questdb: QuestDB, symbol: str, *trades: tuple[int, float], source: str =
     questdb.write(BRONZE_TRADES, pl.DataFrame(rows, schema_overrides=times))
 
 
-def ledger(questdb: QuestDB, symbol: str, trades: int) -> list[tuple[int, int | None, int | None, int, bool]]:
+def ledger(questdb: QuestDB, symbol: str, trades: int) -> list[tuple[int | None, int | None, int | None, int, bool]]:
     """Per minute: first id, holes inside, holes before, doubles, complete; once the view has that many trades."""
     columns = "first_id, holes_inside, holes_before, doubles, complete"
 
@@ -93,6 +94,37 @@ def test_sparse_ids_are_judged_by_doubles_alone(questdb: QuestDB) -> None:
     put(questdb, "BTC/JPY", (10, 0), (90, 1), (400, 61), (-5, 62), source="file")
     assert ledger(questdb, "BTC/JPY", 4) == [(10, None, None, 0, True), (400, None, None, 0, True)]
     assert summaries(questdb)[0].missing is None
+
+
+def test_a_minute_without_ids_hides_no_hole(questdb: QuestDB) -> None:
+    put(questdb, "BTC/USD", *((number, number) for number in range(1, 11)), *((number, 120) for number in (21, 22)))
+    put(questdb, "BTC/USD", (-1, -60), (-2, 61), (-3, 62), (-4, 185), source="file")
+    put(questdb, "BTC/USD", (23, 240), (24, 310))
+    put(questdb, "BTC/USD", (-5, 400), source="file")
+    assert ledger(questdb, "BTC/USD", 19) == [
+        (None, None, 0, 0, True),
+        (1, 0, 0, 0, False),
+        (None, None, 0, 0, False),
+        (21, 0, 10, 0, False),
+        (None, None, 0, 0, True),
+        (23, 0, 0, 0, True),
+        (24, 0, 0, 0, True),
+        (None, None, 0, 0, True),
+    ]
+    assert summaries(questdb)[0].missing == 10
+    assert [(hole.first, hole.last) for hole in open_holes(questdb, "BTC/USD")] == [(11, 20)]
+
+
+def test_ids_in_the_wrong_minute_are_no_hole_beside_a_minute_without_ids(questdb: QuestDB) -> None:
+    put(questdb, "BTC/USD", (1, 0), (2, 10), (4, 59), (3, 120), (5, 130))
+    put(questdb, "BTC/USD", (-1, 61), source="file")
+    assert [row[-1] for row in ledger(questdb, "BTC/USD", 6)] == [True] * 3
+    assert summaries(questdb)[0].missing == 0
+
+
+def test_a_file_without_ids_alone_has_complete_minutes(questdb: QuestDB) -> None:
+    put(questdb, "BTC/EUR", (-1, 0), (-2, 61), (-3, 200), source="file")
+    assert ledger(questdb, "BTC/EUR", 3) == [(None, None, 0, 0, True)] * 3
 
 
 def test_what_is_held_is_read_back_exactly(questdb: QuestDB) -> None:

@@ -11,6 +11,7 @@ import pytest
 from features.engine import State, fold
 from features.spec import COLUMNS, NAMES, EngineConfig, spec_hash
 from forecast import drift, lake, quality, replay
+from forecast.page.queries import Queries
 from forecast.registry import Registry
 from forecast.serving.watch import simple_rule
 from lakehouse.errors import FatalError
@@ -19,7 +20,7 @@ from lakehouse.settings import HORIZONS_S, Settings
 from lakehouse.stores import bronze
 from lakehouse.stores.questdb import QuestDB
 from lakehouse.views import views
-from tests.integration.days import trades
+from tests.integration.days import UTC_US, trades
 from tests.integration.lakes import eventually
 
 NOW = datetime.now(UTC)
@@ -106,6 +107,18 @@ def test_the_check_measures_the_feed_and_refuses_an_empty_lake(
     found = {(f.measure, f.detail): f for f in quality.check(fresh_lake, BTC, NOW)}
     assert found["freshness_s", "bronze_trades"].value == pytest.approx(300, abs=1)
     assert found["holes", None].value == 3
+
+
+def test_ids_that_two_minutes_share_are_not_missing(questdb: QuestDB) -> None:
+    minute = NOW.replace(second=0, microsecond=0) - timedelta(minutes=5)
+    ids = [*range(1, 9), 10, 9, 11, 12, 15]
+    at = [minute + timedelta(seconds=30 if i < 9 else 90) for i in range(len(ids))]
+    rows = trades(DAY, count=len(ids)).with_columns(trade_id=pl.Series(ids), ts=pl.Series(at, dtype=UTC_US))
+    questdb.write(BRONZE_TRADES, rows)
+    questdb.write(BRONZE_TRADES, rows[9:12].with_columns(symbol=pl.lit("ETH/USD"), trade_id=pl.Series([8, 11, 12])))
+    missing = {"BTC/USD": 2, "ETH/USD": 2}
+    eventually(lambda: {row["symbol"]: row["missing"] for row in Queries(questdb).feed()} == missing)
+    assert [quality.feed_findings(questdb, s, NOW)[-1].value for s in ("BTC/USD", "ETH/USD")] == [2, 2]
 
 
 def test_drift_is_told_against_the_rows_the_champion_was_trained_on(

@@ -2,13 +2,20 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
+from ingestion import consumer, delivery
+from ingestion.letterbox import Letterbox
+from ingestion.pipeline import Stores
+from lakehouse.errors import RetryableError
 from lakehouse.settings import Settings
 from lakehouse.stores import kafka
+from lakehouse.stores.questdb import QuestDB
+from lakehouse.stores.redis import Redis
 from stack.envfile import child_environment
 from stack.local import free_ports
 from tests.integration.consuming import assert_same_rows, log_of, market, migrated, offline, send, table, wait_done
@@ -48,6 +55,41 @@ def feed(settings: Settings, first: int, count: int = 150) -> None:
     """The next events of every symbol, side by side."""
     streams = [market(symbol, count, first, seed=i) for i, symbol in enumerate(SYMBOLS)]
     send(settings, [event for row in zip(*streams, strict=True) for event in row])
+
+
+@pytest.fixture
+def feed_alone(settings: Settings) -> Iterator[consumer.Feed]:
+    """A consumer whose steps the test calls."""
+    questdb, letters = QuestDB(settings), Letterbox(kafka.producer(settings))
+    stores = Stores(questdb, Redis(settings), letters)
+    client = kafka.consumer(settings)
+    yield consumer.Feed(settings, client, kafka.admin(settings), stores, threading.Event())
+    client.close()
+    questdb.close()
+
+
+def away() -> delivery.Ends:
+    raise RetryableError("QuestDB is away")
+
+
+def test_after_partitions_were_lost_a_batch_still_waits_for_servers(feed_alone: consumer.Feed) -> None:
+    feed_alone._on_lost(feed_alone._client, [])
+    calls: list[None] = []
+
+    def away_at_first() -> str:
+        calls.append(None)
+        return "back" if len(calls) > 1 else str(away())
+
+    assert feed_alone._pipeline._retry("questdb", away_at_first) == "back"
+
+
+def test_a_batch_that_nobody_halted_is_not_passed_over(feed_alone: consumer.Feed) -> None:
+    feed_alone._job = feed_alone._worker.submit(away)
+    with pytest.raises(RetryableError):
+        feed_alone._end_job(5.0)
+    feed_alone._job = feed_alone._worker.submit(lambda: feed_alone._pipeline._retry("questdb", away))
+    feed_alone._end_job(0.5)
+    assert not feed_alone._halt.is_set()
 
 
 @pytest.mark.timeout(240)

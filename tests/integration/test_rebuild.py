@@ -12,10 +12,10 @@ from features.engine import State, fold
 from features.spec import NAMES, spec_hash
 from ingestion.mender import Mender
 from ingestion.migrate import SILVER
-from ingestion.rebuild import rebuild, span
+from ingestion.rebuild import rebuild, rebuild_between, span
 from ingestion.restore import engine_config
 from ingestion.stale import renew
-from lakehouse.errors import RetryableError
+from lakehouse.errors import FatalError, RetryableError
 from lakehouse.messages import EVENT_SCHEMA
 from lakehouse.records import Event, Gap, Quote, Trade
 from lakehouse.schema import META_RUNS, Table
@@ -94,6 +94,9 @@ def test_a_span_is_rebuilt_with_its_lead_in(settings: Settings) -> None:
     made = table(settings, "silver_features", "ts").filter(pl.col("origin") == "rebuilt")
     expected = live.filter((pl.col("ts") >= since) & (pl.col("ts") < until))
     assert made.select("ts", *NAMES).equals(expected.select("ts", *NAMES))
+    with pytest.raises(FatalError, match="must end after it begins"):
+        rebuild_between(settings, SYMBOL, until, since)
+    assert rebuild_between(settings, SYMBOL, since, until) == {"rows": expected.height}
 
 
 def test_the_newest_whole_run_is_trained_on_where_live_rows_are_incomplete(settings: Settings) -> None:

@@ -62,9 +62,11 @@ class Queries:
 
     def feed(self) -> list[Row]:
         """Per symbol over the last 60 minutes: minutes with trades, how many are complete, ids missing and doubled."""
+        # Below zero: the span begins between two minutes that share a range of ids.
+        missing = "sum(holes_inside + holes_before)"
         sql = (
             "SELECT symbol, count() minutes, sum(CASE WHEN complete THEN 1 ELSE 0 END) complete, "
-            "sum(holes_inside) + sum(CASE WHEN holes_before > 0 THEN holes_before ELSE 0 END) missing, "
+            f"CASE WHEN {missing} < 0 THEN 0 ELSE {missing} END missing, "
             "sum(doubles) doubles, max(ts) newest FROM bronze_completeness "
             "WHERE ts > dateadd('m', -60, now()) ORDER BY symbol"
         )

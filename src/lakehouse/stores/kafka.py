@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from confluent_kafka.cimpl import NewTopic
 
 from lakehouse.errors import FatalError, RetryableError
@@ -14,6 +14,9 @@ from lakehouse.stores.tls import ca_file
 GROUP = "tradelake"
 TIMEOUT_S = 10.0
 _STEP_S = 0.5
+# The largest message, dead letters included: they carry what the market topics took (1 MiB, but packed) whole.
+LARGEST_BYTES = 10 * 2**20
+LARGE = {"max.message.bytes": str(LARGEST_BYTES)}
 # A consumer that was killed counts as a member for so long.
 SESSION_S = 10
 # The broker that keeps a group is still being found: so it is for seconds after the first start.
@@ -90,6 +93,8 @@ def producer(settings: Settings, linger_ms: float = 2.0) -> Producer:
             "linger.ms": linger_ms,
             "compression.type": "lz4",
             "queue.buffering.max.messages": 200_000,
+            # A batch of several stays within `batch.size`, which the market topics take.
+            "message.max.bytes": LARGEST_BYTES,
             # Never give a message up: a broker that is away makes us wait (the full queue then stops the source).
             "message.timeout.ms": 0,
             "reconnect.backoff.max.ms": 2000,
@@ -114,7 +119,7 @@ def consumer(settings: Settings, group: str = GROUP) -> Consumer:
             "partition.assignment.strategy": "range",
             "max.poll.interval.ms": 600_000,
             "session.timeout.ms": SESSION_S * 1000,
-            "fetch.message.max.bytes": 10_485_760,
+            "fetch.message.max.bytes": LARGEST_BYTES,
             "queued.max.messages.kbytes": 65_536,
             "fetch.wait.max.ms": 10,
             "reconnect.backoff.max.ms": 2000,
@@ -146,16 +151,29 @@ def ensure_topics(client: AdminClient, partitions: int) -> list[str]:
                     f"topic {name} has {len(existing[name].partitions)} partitions, KAFKA_PARTITIONS says {count}: "
                     "set it back, the order of a symbol's events depends on it"
                 )
-        new = [NewTopic(name, count, 1, config=config) for name, count in wanted.items() if name not in existing]
+        new = [
+            NewTopic(name, count, 1, config=config | (LARGE if name == DEADLETTER_TOPIC else {}))
+            for name, count in wanted.items()
+            if name not in existing
+        ]
         for name, future in client.create_topics(new, operation_timeout=TIMEOUT_S).items() if new else ():
             try:
                 future.result()
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise kafka_error(error, f"creating topic {name}") from error
+        if DEADLETTER_TOPIC in existing:
+            _allow_large_letters(client)
         return [topic.topic for topic in new]
     except KafkaException as error:
         raise kafka_error(error, "Kafka") from error
+
+
+def _allow_large_letters(client: AdminClient) -> None:
+    """Where an older release made the topic: a letter that it does not take would stop the consumer for ever."""
+    sizes = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in LARGE.items()]
+    topic = ConfigResource(ResourceType.TOPIC, DEADLETTER_TOPIC, incremental_configs=sizes)
+    client.incremental_alter_configs([topic], request_timeout=TIMEOUT_S)[topic].result()
 
 
 def topic_ids(client: AdminClient, topics: Sequence[str]) -> dict[str, str]:

@@ -1,6 +1,9 @@
 """The pure parts of the consumer: batches with poison in them, first deliveries, and where to start."""
 
+import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -8,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingestion import deadletter, positions, rebuild
 from ingestion.batch import Raws, read
 from ingestion.held import Held, by_symbol, first_deliveries
 from ingestion.intervals import IntervalSet
@@ -16,7 +20,10 @@ from lakehouse.errors import FatalError
 from lakehouse.messages import encode
 from lakehouse.records import Trade
 from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC
+from lakehouse.stores import kafka
 from lakehouse.stores.kafka import partition_of
+from stack.envfile import child_environment
+from stack.local import scratch_settings
 
 NOW = datetime(2026, 10, 1, tzinfo=UTC)
 
@@ -113,3 +120,23 @@ def test_keys_go_where_kafkas_java_client_puts_them() -> None:
     known = {"21": -973932308, "foobar": -790332482, "a-little-bit-long-string": -985981536}
     for key, value in known.items():
         assert partition_of(key, 1000) == (value & 0x7FFFFFFF) % 1000
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments"),
+    [
+        (deadletter.main, ["list"]),
+        (positions.main, ["accept-loss"]),
+        (rebuild.main, ["--symbol", "BTC/USD"]),
+    ],
+)
+def test_a_command_says_in_a_line_that_a_server_is_away(
+    main: Callable[[], int | None], arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in child_environment(scratch_settings(tmp_path)).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["command", *arguments])
+    monkeypatch.setattr(kafka, "TIMEOUT_S", 0.5)
+    with pytest.raises(SystemExit) as ended:
+        sys.exit(main())
+    assert ended.value.code == 1 or "failed: " in str(ended.value.code)
