@@ -221,6 +221,8 @@ class Feed:
         self._client.assign(
             [TopicPartition(p.topic, p.partition, places[p.topic, p.partition].offset) for p in partitions]
         )
+        # What was paused when it was given back comes back paused.
+        self._client.resume(partitions)
         log.info("assigned partitions %s", sorted(numbers))
 
     def _places(self, partitions: Sequence[TopicPartition]) -> Places:

@@ -23,7 +23,7 @@ def enveloped(payload: bytes, texts: Mapping[str, str]) -> tuple[bytes, Headers]
 
     >>> value, headers = enveloped(b"x" * (kafka.LARGEST_BYTES + 1), {"reason": "unparsable"})
     >>> len(value) < kafka.LARGEST_BYTES, headers
-    (True, [('reason', b'unparsable'), ('truncated', b'10485761')])
+    (True, [('reason', b'unparsable'), ('truncated', b'8388609')])
     """
     headers = [(name, value[:_DETAIL].encode()) for name, value in texts.items()]
     most = kafka.LARGEST_BYTES - _ROOM

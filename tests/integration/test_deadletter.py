@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
+from confluent_kafka.admin import ConfigResource, ResourceType
+from confluent_kafka.cimpl import NewTopic
 
 from ingestion import letterbox
 from ingestion.batch import Dead
@@ -22,6 +24,7 @@ from lakehouse.stores import kafka
 from stack.envfile import child_environment
 from stack.local import LocalServers
 from tests.integration.feeds import read_topic
+from tests.integration.lakes import eventually
 
 BTC = "BTC/USD"
 Run = Callable[..., tuple[int, list[str]]]
@@ -99,6 +102,20 @@ def test_a_frame_of_any_size_is_set_aside(fresh_lake: Settings) -> None:
     assert "truncated" not in kept[1]
     assert larger.startswith(cut[0])
     assert cut[1]["truncated"] == str(len(larger)).encode()
+
+
+def test_the_topic_of_an_older_lake_takes_large_letters_too(fresh_lake: Settings) -> None:
+    client = kafka.admin(fresh_lake)
+    for made in client.create_topics([NewTopic(DEADLETTER_TOPIC, 1, 1)]).values():
+        made.result()
+    eventually(lambda: DEADLETTER_TOPIC in client.list_topics(timeout=10.0).topics)
+    kafka.ensure_topics(client, fresh_lake.kafka_partitions)
+    topic = ConfigResource(ResourceType.TOPIC, DEADLETTER_TOPIC)
+
+    def most() -> str:
+        return str(client.describe_configs([topic])[topic].result()["max.message.bytes"].value)
+
+    eventually(lambda: most() == str(kafka.LARGEST_BYTES))
 
 
 def test_letters_come_once_however_often_kafka_is_away(

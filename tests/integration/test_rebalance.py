@@ -12,7 +12,7 @@ from ingestion import consumer, delivery
 from ingestion.letterbox import Letterbox
 from ingestion.pipeline import Stores
 from lakehouse.errors import RetryableError
-from lakehouse.settings import Settings
+from lakehouse.settings import EVENTS_TOPIC, Settings
 from lakehouse.stores import kafka
 from lakehouse.stores.questdb import QuestDB
 from lakehouse.stores.redis import Redis
@@ -90,6 +90,31 @@ def test_a_batch_that_nobody_halted_is_not_passed_over(feed_alone: consumer.Feed
     feed_alone._job = feed_alone._worker.submit(lambda: feed_alone._pipeline._retry("questdb", away))
     feed_alone._end_job(0.5)
     assert not feed_alone._halt.is_set()
+
+
+def test_what_is_given_back_while_paused_is_fetched_again(settings: Settings, feed_alone: consumer.Feed) -> None:
+    client = feed_alone._client
+    client.subscribe([EVENTS_TOPIC], on_assign=feed_alone._on_assign, on_revoke=feed_alone._on_revoke)
+    feed(settings, 0, 2)
+    eventually(lambda: client.consume(1, 0.1))
+    client.pause(client.assignment())
+    other = kafka.consumer(settings)
+    other.subscribe([EVENTS_TOPIC])
+
+    def shared() -> bool:
+        other.consume(1, 0.1)
+        client.consume(1, 0.1)
+        return len(client.assignment()) == len(other.assignment()) == 4
+
+    eventually(shared, 60)
+    other.close()
+    partitions: set[int] = set()
+
+    def all_come() -> bool:
+        partitions.update(message.partition() for message in client.consume(10, 0.1))
+        return partitions == {kafka.partition_of(symbol, 8) for symbol in SYMBOLS}
+
+    eventually(all_come, 60)
 
 
 @pytest.mark.timeout(240)

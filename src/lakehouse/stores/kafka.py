@@ -1,5 +1,6 @@
 """Kafka: clients set up for exactly-once use, topics, their lives (epochs) and positions."""
 
+import logging
 import time
 from collections.abc import Sequence
 
@@ -11,11 +12,13 @@ from lakehouse.errors import FatalError, RetryableError
 from lakehouse.settings import DEADLETTER_TOPIC, EVENTS_TOPIC, HISTORY_TOPIC, Settings
 from lakehouse.stores.tls import ca_file
 
+log = logging.getLogger(__name__)
 GROUP = "tradelake"
 TIMEOUT_S = 10.0
 _STEP_S = 0.5
 # The largest message, dead letters included: they carry what the market topics took (1 MiB, but packed) whole.
-LARGEST_BYTES = 10 * 2**20
+LARGEST_BYTES = 8 * 2**20
+_NOT_OURS_TO_SET = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.POLICY_VIOLATION, KafkaError.INVALID_CONFIG)
 LARGE = {"max.message.bytes": str(LARGEST_BYTES)}
 # A consumer that was killed counts as a member for so long.
 SESSION_S = 10
@@ -53,7 +56,9 @@ def connection(settings: Settings) -> dict[str, str]:
 def kafka_error(error: KafkaException | KafkaError, where: str) -> RetryableError | FatalError:
     """The decision for an error of the client library: fatal ones stop, the rest is tried again."""
     cause = error.args[0] if isinstance(error, KafkaException) else error
-    kind = FatalError if isinstance(cause, KafkaError) and cause.fatal() else RetryableError
+    # A producer that has met a fatal error answers every later call with `_FATAL`, itself not marked as fatal.
+    fatal = isinstance(cause, KafkaError) and (cause.fatal() or cause.code() == KafkaError._FATAL)
+    kind = FatalError if fatal else RetryableError
     return kind(f"{where}: {cause}")
 
 
@@ -120,6 +125,8 @@ def consumer(settings: Settings, group: str = GROUP) -> Consumer:
             "max.poll.interval.ms": 600_000,
             "session.timeout.ms": SESSION_S * 1000,
             "fetch.message.max.bytes": LARGEST_BYTES,
+            "session.timeout.ms": 10_000,
+            "fetch.message.max.bytes": 10_485_760,
             "queued.max.messages.kbytes": 65_536,
             "fetch.wait.max.ms": 10,
             "reconnect.backoff.max.ms": 2000,
@@ -162,8 +169,7 @@ def ensure_topics(client: AdminClient, partitions: int) -> list[str]:
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise kafka_error(error, f"creating topic {name}") from error
-        if DEADLETTER_TOPIC in existing:
-            _allow_large_letters(client)
+        _allow_large_letters(client)
         return [topic.topic for topic in new]
     except KafkaException as error:
         raise kafka_error(error, "Kafka") from error
@@ -173,7 +179,12 @@ def _allow_large_letters(client: AdminClient) -> None:
     """Where an older release made the topic: a letter that it does not take would stop the consumer for ever."""
     sizes = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in LARGE.items()]
     topic = ConfigResource(ResourceType.TOPIC, DEADLETTER_TOPIC, incremental_configs=sizes)
-    client.incremental_alter_configs([topic], request_timeout=TIMEOUT_S)[topic].result()
+    try:
+        client.incremental_alter_configs([topic], request_timeout=TIMEOUT_S)[topic].result()
+    except KafkaException as error:
+        if error.args[0].code() not in _NOT_OURS_TO_SET:
+            raise
+        log.warning("%s keeps its limits, a larger letter will not fit: %s", DEADLETTER_TOPIC, error.args[0].str())
 
 
 def topic_ids(client: AdminClient, topics: Sequence[str]) -> dict[str, str]:

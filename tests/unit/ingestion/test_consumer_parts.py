@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ from ingestion.batch import Raws, read
 from ingestion.held import Held, by_symbol, first_deliveries
 from ingestion.intervals import IntervalSet
 from ingestion.positions import start_offset
-from lakehouse.errors import FatalError
+from lakehouse.errors import FatalError, LakeError, RetryableError
 from lakehouse.messages import encode
 from lakehouse.records import Trade
 from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC
@@ -113,6 +114,18 @@ def test_where_to_start(committed: int | None, low: int, high: int, held: int, e
 def test_a_lost_position_is_an_error_with_a_remedy(committed: int | None, low: int, high: int, held: int) -> None:
     with pytest.raises(FatalError, match="accept-loss"):
         start_offset(committed, low, high, held, "market.events/0")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (KafkaError(KafkaError._TRANSPORT), RetryableError),
+        (KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "", True), FatalError),
+        (KafkaError(KafkaError._FATAL), FatalError),
+    ],
+)
+def test_a_client_that_is_broken_for_good_is_not_asked_again(error: KafkaError, kind: type[LakeError]) -> None:
+    assert type(kafka.kafka_error(KafkaException(error), "Kafka")) is kind
 
 
 def test_keys_go_where_kafkas_java_client_puts_them() -> None:
