@@ -124,8 +124,6 @@ def consumer(settings: Settings, group: str = GROUP) -> Consumer:
             "partition.assignment.strategy": "range",
             "max.poll.interval.ms": 600_000,
             "session.timeout.ms": SESSION_S * 1000,
-            "fetch.message.max.bytes": LARGEST_BYTES,
-            "session.timeout.ms": 10_000,
             "fetch.message.max.bytes": 10_485_760,
             "queued.max.messages.kbytes": 65_536,
             "fetch.wait.max.ms": 10,
