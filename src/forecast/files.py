@@ -2,7 +2,7 @@
 
 import csv
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from lakehouse.messages import EVENT_SCHEMA
 
 log = logging.getLogger("forecast.files")
 _TIME = pl.Datetime("us", "UTC")
+_NUMBER = "place in the file"
 _ALIASES = {
     "amount": "qty",
     "size": "qty",
@@ -31,24 +32,33 @@ _EPOCH_LIMITS = ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6), (float("inf"), 1e9))
 
 @dataclass(frozen=True)
 class Tape:
-    """What a file holds: a frame, and how to name its rows in errors."""
+    """What a file holds: a frame, of which `_NUMBER` says each row's place in the file, and what a place is called."""
 
     path: Path
     frame: pl.DataFrame
     unit: str
-    first: int
 
     def refuse(self, row: int, column: str, expected: str) -> FatalError:
         """An error that says which line, which column, what was expected and what is there."""
         value = self.frame[column][row]
         got = value.isoformat() if isinstance(value, datetime) else repr(value)
-        return FatalError(f"{self.path}, {self.unit} {row + self.first}, column {column}: want {expected}, got {got}")
+        place = f"{self.unit} {self.frame[_NUMBER][row]}"
+        return FatalError(f"{self.path}, {place}, column {column}: want {expected}, got {got}")
+
+    def refuse_any(self, wrong: pl.Series, column: str, expected: str) -> None:
+        """Refuses the first row that is wrong, if there is one."""
+        if wrong.any():
+            raise self.refuse(int(wrong.arg_max() or 0), column, expected)
+
+    def with_columns(self, *columns: pl.Series) -> "Tape":
+        """The same with these columns put in."""
+        return replace(self, frame=self.frame.with_columns(*columns))
 
     def need(self, *columns: str) -> None:
         """Refuses a file that lacks a column."""
         missing = [c for c in columns if c not in self.frame.columns]
         if missing:
-            held, wanted = ", ".join(self.frame.columns), ", ".join(columns)
+            held, wanted = ", ".join(c for c in self.frame.columns if c != _NUMBER), ", ".join(columns)
             raise FatalError(f"{self.path}: no column {missing[0]}; want {wanted}, it has {held}")
 
 
@@ -65,12 +75,12 @@ def _open(path: Path, header: bool = True, names: tuple[str, ...] = ()) -> Tape:
     if frame.is_empty():
         raise FatalError(f"{path}: no rows; want at least one")
     if path.suffix == ".parquet":
-        return Tape(path, _named(frame), "row", 1)
+        return Tape(path, _named(frame).with_row_index(_NUMBER, 1), "row")
     if not header:
         if frame.width != len(names):
             raise FatalError(f"{path}, line 1: want {len(names)} columns ({', '.join(names)}), got {frame.width}")
         frame.columns = list(names)
-    return Tape(path, _named(frame), "line", 2 if header else 1)
+    return Tape(path, _named(frame).with_row_index(_NUMBER, 2 if header else 1), "line")
 
 
 def _unreadable(path: Path) -> str | None:
@@ -105,9 +115,7 @@ def _numbers(tape: Tape, column: str, least: float, optional: bool = False) -> p
         False
     )
     wrong |= numbers.is_nan().fill_null(False)
-    if wrong.any():
-        expected = f"a number {'above' if positive else 'of at least'} {least:g}"
-        raise tape.refuse(int(wrong.arg_max() or 0), column, expected)
+    tape.refuse_any(wrong, column, f"a number {'above' if positive else 'of at least'} {least:g}")
     return numbers
 
 
@@ -120,8 +128,7 @@ def _times(tape: Tape, column: str = "ts") -> pl.Series:
     else:
         numbers = series.cast(pl.Float64, strict=False)
         times = _from_epoch(numbers) if numbers.is_not_null().any() else _from_text(series)
-    if times.is_null().any():
-        raise tape.refuse(int(times.is_null().arg_max() or 0), column, "a UTC time such as 2026-01-05T22:54:49.230Z")
+    tape.refuse_any(times.is_null(), column, "a UTC time such as 2026-01-05T22:54:49.230Z")
     return times.alias("ts")
 
 
@@ -146,15 +153,17 @@ def _events(frame: pl.DataFrame, kind: str, symbol: str) -> pl.DataFrame:
     return frame.sort("ts", maintain_order=True).select(known)
 
 
-def _symbol(tape: Tape, symbol: str | None) -> tuple[pl.DataFrame, str]:
+def _select(tape: Tape, symbol: str | None) -> tuple[Tape, str]:
     """The rows of one symbol, and its name."""
     if "symbol" not in tape.frame.columns:
-        return tape.frame, symbol or "unnamed"
-    held = tape.frame["symbol"].drop_nulls().unique(maintain_order=True).to_list()
+        return tape, symbol or "unnamed"
+    named = tape.frame["symbol"].cast(pl.String)
+    held = named.unique(maintain_order=True).drop_nulls().to_list()
     chosen = symbol or (held[0] if len(held) == 1 else None)
     if chosen not in held:
-        raise FatalError(f"{tape.path}: holds {', '.join(map(str, held))}; choose one with --symbol, got {symbol!r}")
-    return tape.frame.filter(pl.col("symbol") == chosen), str(chosen)
+        got = f"; it holds no {symbol}" if symbol else ""
+        raise FatalError(f"{tape.path}: choose one with --symbol: {', '.join(held)}{got}")
+    return replace(tape, frame=tape.frame.filter(named == chosen)), chosen
 
 
 def read_trades(path: Path, symbol: str | None = None) -> pl.DataFrame:
@@ -163,21 +172,19 @@ def read_trades(path: Path, symbol: str | None = None) -> pl.DataFrame:
     Raises:
         FatalError: names line, column and what was expected.
     """
-    tape = _open(path)
+    tape, name = _select(_open(path), symbol)
     if "ts" not in tape.frame.columns and "ts_ms" in tape.frame.columns:
-        tape = Tape(path, tape.frame.rename({"ts_ms": "ts"}), tape.unit, tape.first)
+        tape = replace(tape, frame=tape.frame.rename({"ts_ms": "ts"}))
     tape.need("ts", "price", "qty")
     columns = [_times(tape), _numbers(tape, "price", 0.0), _numbers(tape, "qty", 0.0)]
     names = tape.frame.columns
     side = tape.frame["side"] if "side" in names else pl.Series("side", [None] * tape.frame.height, pl.String)
     side = side.cast(pl.String).replace("", None)
     sides = side.str.to_lowercase().replace_strict(_SIDES, default=None, return_dtype=pl.String)
-    if (sides.is_null() & side.is_not_null()).any():
-        raise tape.refuse(int((sides.is_null() & side.is_not_null()).arg_max() or 0), "side", "buy or sell, or nothing")
+    tape.refuse_any(sides.is_null() & side.is_not_null(), "side", "buy or sell, or nothing")
     line = pl.Series("trade_id", range(-1, -tape.frame.height - 1, -1), pl.Int64)
     ids = tape.frame["trade_id"].cast(pl.Int64, strict=False).fill_null(line) if "trade_id" in names else line
-    typed = tape.frame.with_columns(*columns, sides.alias("side"), ids.alias("trade_id"))
-    rows, name = _symbol(Tape(path, typed, tape.unit, tape.first), symbol)
+    rows = tape.frame.with_columns(*columns, sides.alias("side"), ids.alias("trade_id"))
     once = rows.unique("trade_id", keep="first", maintain_order=True)
     if len(once) < len(rows):
         log.warning("%s: %d rows repeat a trade_id and are left out", path, len(rows) - len(once))
@@ -190,16 +197,13 @@ def read_quotes(path: Path, symbol: str | None = None) -> pl.DataFrame:
     Raises:
         FatalError: names line, column and what was expected.
     """
-    tape = _open(path)
+    tape, name = _select(_open(path), symbol)
     tape.need("ts", "bid", "ask")
     columns = [_times(tape), _numbers(tape, "bid", 0.0), _numbers(tape, "ask", 0.0)]
     columns += [_numbers(tape, c, 0.0, optional=True) for c in ("bid_qty", "ask_qty") if c in tape.frame.columns]
-    typed = Tape(path, tape.frame.with_columns(*columns), tape.unit, tape.first)
-    crossed = typed.frame["bid"] > typed.frame["ask"]
-    if crossed.any():
-        raise typed.refuse(int(crossed.arg_max() or 0), "bid", "a bid not above the ask")
-    rows, name = _symbol(typed, symbol)
-    return _events(rows, "quote", name)
+    typed = tape.with_columns(*columns)
+    typed.refuse_any(typed.frame["bid"] > typed.frame["ask"], "bid", "a bid not above the ask")
+    return _events(typed.frame, "quote", name)
 
 
 def read_bars(path: Path, symbol: str | None = None) -> pl.DataFrame:
@@ -211,10 +215,10 @@ def read_bars(path: Path, symbol: str | None = None) -> pl.DataFrame:
         FatalError: names line, column and what was expected.
     """
     bare = path.suffix != ".parquet" and path.is_file() and not any(c.isalpha() for c in _first_line(path))
-    tape = _open(path, not bare, _KRAKEN_OHLCVT)
+    tape, name = _select(_open(path, not bare, _KRAKEN_OHLCVT), symbol)
     tape.need("ts", *_BAR_PRICES, "volume")
     columns = [_times(tape), *(_numbers(tape, c, 0.0) for c in _BAR_PRICES), _numbers(tape, "volume", 0.0)]
-    typed = Tape(path, tape.frame.with_columns(*columns), tape.unit, tape.first)
+    typed = tape.with_columns(*columns)
     rows = typed.frame
     # The open is not held against high and low: BitMEX opens a bar at the close before it.
     for column, wrong, expected in (
@@ -227,15 +231,18 @@ def read_bars(path: Path, symbol: str | None = None) -> pl.DataFrame:
         ("ts", rows["ts"].dt.truncate("1m") != rows["ts"], "the start of a minute"),
         ("ts", rows["ts"].is_duplicated(), "each minute once"),
     ):
-        if wrong.any():
-            raise typed.refuse(int(wrong.arg_max() or 0), column, expected)
-    chosen, name = _symbol(typed, symbol)
-    still = int((chosen["volume"] == 0).sum())
-    if still == len(chosen):
+        typed.refuse_any(wrong, column, expected)
+    rows = rows.sort("ts")
+    # The commonest step, not the median: a market that trades in few of its minutes leaves most of them out.
+    steps = rows["ts"].diff().drop_nulls().dt.total_seconds().mode()
+    if len(steps) and steps.min() != 60:
+        raise FatalError(f"{path}, column ts: want minute bars, successive rows are {steps.min()} s apart")
+    still = int((rows["volume"] == 0).sum())
+    if still == len(rows):
         raise FatalError(f"{path}, column volume: want a minute with a trade (volume above 0), got {still} without one")
     if still:
         log.info("%s: %d minutes without a trade count as missing", path, still)
-    return chosen.with_columns(symbol=pl.lit(name)).sort("ts")
+    return rows.drop(_NUMBER).with_columns(symbol=pl.lit(name))
 
 
 def _first_line(path: Path) -> str:

@@ -75,7 +75,7 @@ def test_a_crossed_quote_is_named(tmp_path: Path) -> None:
 
 def test_several_symbols_must_be_chosen_from(tmp_path: Path) -> None:
     text = "ts,symbol,bid,ask\n2026-01-01T00:00:00Z,A/B,1,2\n2026-01-01T00:00:01Z,C/D,3,4\n"
-    with pytest.raises(FatalError, match="--symbol"):
+    with pytest.raises(FatalError, match=r"choose one with --symbol: A/B, C/D$"):
         files.read_quotes(csv(tmp_path, text))
     assert files.read_quotes(csv(tmp_path, text), "C/D")["bid"].to_list() == [3.0]
 
@@ -98,6 +98,28 @@ def test_krakens_ohlcvt_has_no_header_and_counts_seconds(tmp_path: Path) -> None
 def test_a_bad_bar_is_named(tmp_path: Path, line: str, said: str) -> None:
     with pytest.raises(FatalError, match=said):
         files.read_bars(csv(tmp_path, f"1561939200,10,12,9,11,3.5,7\n{line}\n"))
+
+
+def test_bars_of_several_symbols_are_chosen_from_before_minutes_are_compared(tmp_path: Path) -> None:
+    lines = [f"{s},{1561939200 + 60 * i},10,12,9,11,3" for i in range(3) for s in ("A/B", "C/D")]
+    path = csv(tmp_path, "\n".join(["symbol,ts,open,high,low,close,volume", *lines, "C/D,1561939320,10,12,9,11,3\n"]))
+    assert files.read_bars(path, "A/B")["symbol"].to_list() == ["A/B"] * 3
+    with pytest.raises(FatalError, match=r"choose one with --symbol: A/B, C/D$"):
+        files.read_bars(path)
+    with pytest.raises(FatalError, match="line 7, column ts: want each minute once"):
+        files.read_bars(path, "C/D")
+
+
+@pytest.mark.parametrize("step", [300, 3600])
+def test_bars_of_another_length_are_refused(tmp_path: Path, step: int) -> None:
+    lines = "".join(f"{1561939200 + step * i},10,12,9,11,3.5,7\n" for i in range(10))
+    with pytest.raises(FatalError, match=f"column ts: want minute bars, successive rows are {step} s apart"):
+        files.read_bars(csv(tmp_path, lines))
+
+
+def test_minutes_may_be_missing(tmp_path: Path) -> None:
+    lines = "".join(f"{1561939200 + 60 * i},10,12,9,11,3.5,7\n" for i in (0, 1, 4, 9, 10, 15, 18))
+    assert len(files.read_bars(csv(tmp_path, lines))) == 7
 
 
 def test_a_bar_arrives_at_its_close(tmp_path: Path) -> None:
