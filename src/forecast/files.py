@@ -157,13 +157,32 @@ def _select(tape: Tape, symbol: str | None) -> tuple[Tape, str]:
     """The rows of one symbol, and its name."""
     if "symbol" not in tape.frame.columns:
         return tape, symbol or "unnamed"
-    named = tape.frame["symbol"].cast(pl.String)
-    held = named.unique(maintain_order=True).drop_nulls().to_list()
+    named = tape.frame["symbol"].cast(pl.String).replace("", None)
+    tape.refuse_any(named.is_null(), "symbol", "a symbol")
+    held = named.unique(maintain_order=True).to_list()
     chosen = symbol or (held[0] if len(held) == 1 else None)
     if chosen not in held:
         got = f"; it holds no {symbol}" if symbol else ""
         raise FatalError(f"{tape.path}: choose one with --symbol: {', '.join(held)}{got}")
-    return replace(tape, frame=tape.frame.filter(named == chosen)), chosen
+    return replace(tape, frame=tape.frame.filter(named == chosen)), str(chosen)
+
+
+def _ids(tape: Tape) -> pl.Series:
+    """Trade ids, also where a program wrote them as 17.0; a row without one is numbered downwards from -1."""
+    row = pl.Series("trade_id", range(-1, -tape.frame.height - 1, -1), pl.Int64)
+    if "trade_id" not in tape.frame.columns:
+        return row
+    held = tape.frame["trade_id"]
+    if held.dtype == pl.String:
+        held = held.str.strip_chars().str.replace(r"\.0+$", "").replace("", None)
+    elif held.dtype.is_float():
+        held = held.fill_nan(None)
+    ids = held.cast(pl.Int64, strict=False)
+    wrong = held.is_not_null() & ids.is_null()
+    if held.dtype.is_float():
+        wrong |= held.is_not_null() & (held != held.floor())
+    tape.refuse_any(wrong, "trade_id", "a whole number (leave the column out if its ids are none)")
+    return ids.fill_null(row)
 
 
 def read_trades(path: Path, symbol: str | None = None) -> pl.DataFrame:
@@ -182,9 +201,7 @@ def read_trades(path: Path, symbol: str | None = None) -> pl.DataFrame:
     side = side.cast(pl.String).replace("", None)
     sides = side.str.to_lowercase().replace_strict(_SIDES, default=None, return_dtype=pl.String)
     tape.refuse_any(sides.is_null() & side.is_not_null(), "side", "buy or sell, or nothing")
-    line = pl.Series("trade_id", range(-1, -tape.frame.height - 1, -1), pl.Int64)
-    ids = tape.frame["trade_id"].cast(pl.Int64, strict=False).fill_null(line) if "trade_id" in names else line
-    rows = tape.frame.with_columns(*columns, sides.alias("side"), ids.alias("trade_id"))
+    rows = tape.frame.with_columns(*columns, sides.alias("side"), _ids(tape))
     once = rows.unique("trade_id", keep="first", maintain_order=True)
     if len(once) < len(rows):
         log.warning("%s: %d rows repeat a trade_id and are left out", path, len(rows) - len(once))
@@ -234,9 +251,9 @@ def read_bars(path: Path, symbol: str | None = None) -> pl.DataFrame:
         typed.refuse_any(wrong, column, expected)
     rows = rows.sort("ts")
     # The commonest step, not the median: a market that trades in few of its minutes leaves most of them out.
-    steps = rows["ts"].diff().drop_nulls().dt.total_seconds().mode()
-    if len(steps) and steps.min() != 60:
-        raise FatalError(f"{path}, column ts: want minute bars, successive rows are {steps.min()} s apart")
+    steps = rows["ts"].diff().drop_nulls().dt.total_seconds().mode().sort().to_list()
+    if steps and steps[0] != 60:
+        raise FatalError(f"{path}, column ts: want minute bars, successive rows are {steps[0]} s apart")
     still = int((rows["volume"] == 0).sum())
     if still == len(rows):
         raise FatalError(f"{path}, column volume: want a minute with a trade (volume above 0), got {still} without one")

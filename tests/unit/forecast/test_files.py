@@ -3,6 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from forecast import files
@@ -33,6 +34,18 @@ def test_a_repeated_trade_counts_once_and_is_told(tmp_path: Path, caplog: pytest
     assert "1 rows repeat a trade_id" in caplog.text
 
 
+def test_an_id_is_the_same_however_it_is_written(tmp_path: Path) -> None:
+    line = "2026-01-01T00:00:00Z,1.5,2"
+    path = csv(tmp_path, f"ts,price,qty,trade_id\n{line},17\n{line},17.0\n{line},9007199254740993\n{line},\n")
+    assert files.read_trades(path)["trade_id"].to_list() == [17, 9007199254740993, -4]
+    frame = pl.DataFrame({"ts": [1561939200] * 3, "price": 1.5, "qty": 2.0, "trade_id": [17.0, 17.0, float("nan")]})
+    frame.write_parquet(tmp_path / "file.parquet")
+    assert files.read_trades(tmp_path / "file.parquet")["trade_id"].to_list() == [17, -3]
+    frame.with_columns(trade_id=pl.lit(17.5)).write_parquet(tmp_path / "file.parquet")
+    with pytest.raises(FatalError, match=r"row 1, column trade_id: want a whole number.*got 17.5"):
+        files.read_trades(tmp_path / "file.parquet")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -40,6 +53,12 @@ def test_a_repeated_trade_counts_once_and_is_told(tmp_path: Path, caplog: pytest
         ("ts,price,qty\n2026-01-01T00:00:00Z,-1,2\n", r"line 2, column price: want a number above 0"),
         ("ts,price,qty\nyesterday,1,2\n", r"line 2, column ts: want a UTC time.*'yesterday'"),
         ("ts,price,qty,side\n2026-01-01T00:00:00Z,1,2,up\n", r"line 2, column side: want buy or sell"),
+        ("ts,price,qty,trade_id\n2026-01-01T00:00:00Z,1,2,T17\n", r"line 2, column trade_id: want a whole.*'T17'"),
+        ("ts,price,qty,trade_id\n2026-01-01T00:00:00Z,1,2,17.5\n", r"line 2, column trade_id: want a whole.*'17.5'"),
+        (
+            "ts,price,qty,symbol\n1561939200,1,2,A/B\n1561939200,1,2,\n",
+            r"line 3, column symbol: want a symbol, got None",
+        ),
         ("ts,cost,qty\n2026-01-01T00:00:00Z,1,2\n", r"no column price.*ts, cost, qty"),
         ("ts,price,qty\n2026-01-01T00:00:00Z,1,2\n2026-01-01T00:00:00Z,1,2,3\n", r"line 3: want 3 columns, got 4"),
         ("ts,price,qty\n", r"no rows"),
