@@ -1,9 +1,13 @@
 """Reads a stranger's files of trades, quotes or minute bars; what is wrong is named by line and column."""
 
 import csv
+import gzip
 import logging
+import re
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -23,9 +27,15 @@ _ALIASES = {
     "timestamp": "ts",
     "ts_event": "ts",
 }
+# Kraken's downloads have no header.
+_KRAKEN_TRADES = ("ts", "price", "qty")
 _KRAKEN_OHLCVT = ("ts", "open", "high", "low", "close", "volume", "trades")
 _SIDES = {"b": "buy", "s": "sell", "buy": "buy", "sell": "sell"}
 _BAR_PRICES = ("open", "high", "low", "close")
+# What a file that is cut short or packed in another way raises.
+_BROKEN = (OSError, EOFError, zlib.error)
+# Before the first market there was nothing to record.
+_EARLIEST = datetime(2009, 1, 1, tzinfo=UTC)
 # Epoch times beyond this are milliseconds, microseconds, nanoseconds in turn.
 _EPOCH_LIMITS = ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6), (float("inf"), 1e9))
 
@@ -62,25 +72,61 @@ class Tape:
             raise FatalError(f"{self.path}: no column {missing[0]}; want {wanted}, it has {held}")
 
 
-def _open(path: Path, header: bool = True, names: tuple[str, ...] = ()) -> Tape:
+def _open(path: Path, names: tuple[str, ...] = ()) -> Tape:
+    """The rows of a file; ``names`` are the columns of a CSV file without a header."""
     if not path.is_file():
         raise FatalError(f"{path}: no such file; give a Parquet or CSV file")
     try:
         if path.suffix == ".parquet":
-            frame = pl.read_parquet(path)
+            tape = Tape(path, _named(pl.read_parquet(path)).with_row_index(_NUMBER, 1), "row")
         else:
-            frame = pl.read_csv(path, has_header=header, infer_schema=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
+            tape = _csv(path, names)
+    except (pl.exceptions.PolarsError, *_BROKEN) as error:
         raise FatalError(_unreadable(path) or f"{path}: not readable as {path.suffix or 'CSV'}: {error}") from error
-    if frame.is_empty():
+    if tape.frame.is_empty():
         raise FatalError(f"{path}: no rows; want at least one")
-    if path.suffix == ".parquet":
-        return Tape(path, _named(frame).with_row_index(_NUMBER, 1), "row")
+    return tape
+
+
+def _csv(path: Path, names: tuple[str, ...]) -> Tape:
+    blank, first = _first_line(path)
+    header = not _is_number(first)
+    if not header and not names:
+        raise FatalError(f"{path}, line {blank + 1}: want the columns' names, got {first!r}")
+    frame = pl.read_csv(path, has_header=header, infer_schema=False, skip_lines=blank)
     if not header:
         if frame.width != len(names):
-            raise FatalError(f"{path}, line 1: want {len(names)} columns ({', '.join(names)}), got {frame.width}")
+            wanted = f"{len(names)} columns ({', '.join(names)}), or their names in the first line"
+            raise FatalError(f"{path}, line {blank + 1}: want {wanted}, got {frame.width}")
         frame.columns = list(names)
-    return Tape(path, _named(frame).with_row_index(_NUMBER, 2 if header else 1), "line")
+    rows = _named(frame).with_row_index(_NUMBER, blank + 1 + header)
+    # A blank line is read as a row without any value.
+    return Tape(path, rows.filter(~pl.all_horizontal(pl.exclude(_NUMBER).is_null())), "line")
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    with gzip.open(path) if zipped else path.open("rb") as file:
+        yield from file
+
+
+def _first_line(path: Path) -> tuple[int, str]:
+    """How many blank lines a file begins with, and the line after them."""
+    for number, line in enumerate(_lines(path)):
+        text = line.decode(errors="replace").removeprefix("\ufeff").strip()
+        if text:
+            return number, text
+    return 0, ""
+
+
+def _is_number(line: str) -> bool:
+    """Whether a line begins with a number, as no header does."""
+    try:
+        float(re.split(r"[,;\s]", line)[0])
+    except ValueError:
+        return False
+    return True
 
 
 def _unreadable(path: Path) -> str | None:
@@ -88,14 +134,16 @@ def _unreadable(path: Path) -> str | None:
     if path.suffix == ".parquet":
         return None
     wanted = 0
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        try:
+    try:
+        for number, line in enumerate(_lines(path), 1):
             found = len(next(csv.reader([line.decode()]), []))
-        except UnicodeDecodeError:
-            return f"{path}, line {number}: want text (UTF-8), got {line[:20]!r}"
-        wanted = found if number == 1 else wanted
-        if found > wanted:
-            return f"{path}, line {number}: want {wanted} columns, got {found}"
+            wanted = wanted or found
+            if found > wanted:
+                return f"{path}, line {number}: want {wanted} columns, got {found}"
+    except UnicodeDecodeError:
+        return f"{path}, line {number}: want text (UTF-8), got {line[:20]!r}"
+    except _BROKEN:
+        return None
     return None
 
 
@@ -108,6 +156,8 @@ def _named(frame: pl.DataFrame) -> pl.DataFrame:
 def _numbers(tape: Tape, column: str, least: float, optional: bool = False) -> pl.Series:
     """A column as numbers above ``least`` (or at it, where it is 0 for quantities)."""
     series = tape.frame[column]
+    if not (series.dtype.is_numeric() or series.dtype in (pl.String, pl.Null)):
+        raise FatalError(f"{tape.path}, column {column}: want numbers, it holds {series.dtype}")
     numbers = series.cast(pl.Float64, strict=False)
     wrong = numbers.is_null() & (series.is_not_null() | (not optional))
     positive = column not in ("qty", "volume", "bid_qty", "ask_qty")
@@ -122,13 +172,16 @@ def _numbers(tape: Tape, column: str, least: float, optional: bool = False) -> p
 def _times(tape: Tape, column: str = "ts") -> pl.Series:
     """A column of times as UTC microseconds: timestamps, RFC 3339 text, or seconds (to nanoseconds) since 1970."""
     series = tape.frame[column]
-    if series.dtype.is_temporal():
+    if not (series.dtype.is_numeric() or series.dtype in (pl.Datetime, pl.String, pl.Null)):
+        raise FatalError(f"{tape.path}, column {column}: want times of day and date, it holds {series.dtype}")
+    if series.dtype == pl.Datetime:
         zoned = series.dt.replace_time_zone("UTC") if getattr(series.dtype, "time_zone", None) is None else series
         times = zoned.dt.convert_time_zone("UTC").cast(_TIME)
     else:
         numbers = series.cast(pl.Float64, strict=False)
         times = _from_epoch(numbers) if numbers.is_not_null().any() else _from_text(series)
-    tape.refuse_any(times.is_null(), column, "a UTC time such as 2026-01-05T22:54:49.230Z")
+    wrong = ~times.is_between(_EARLIEST, datetime.now(UTC) + timedelta(days=1)).fill_null(False)
+    tape.refuse_any(wrong, column, f"a UTC time such as 2026-01-05T22:54:49.230Z, from {_EARLIEST.year} to now")
     return times.alias("ts")
 
 
@@ -177,6 +230,8 @@ def _ids(tape: Tape) -> pl.Series:
         held = held.str.strip_chars().str.replace(r"\.0+$", "").replace("", None)
     elif held.dtype.is_float():
         held = held.fill_nan(None)
+    elif not (held.dtype.is_integer() or held.dtype == pl.Null):
+        raise FatalError(f"{tape.path}, column trade_id: want whole numbers, it holds {held.dtype}")
     ids = held.cast(pl.Int64, strict=False)
     wrong = held.is_not_null() & ids.is_null()
     if held.dtype.is_float():
@@ -188,10 +243,12 @@ def _ids(tape: Tape) -> pl.Series:
 def read_trades(path: Path, symbol: str | None = None) -> pl.DataFrame:
     """Trades as events: columns ts, price, qty, and where known symbol, trade_id, side.
 
+    Takes Parquet, CSV with a header, or Kraken's time and sales CSV (no header; seconds, price, volume).
+
     Raises:
         FatalError: names line, column and what was expected.
     """
-    tape, name = _select(_open(path), symbol)
+    tape, name = _select(_open(path, _KRAKEN_TRADES), symbol)
     if "ts" not in tape.frame.columns and "ts_ms" in tape.frame.columns:
         tape = replace(tape, frame=tape.frame.rename({"ts_ms": "ts"}))
     tape.need("ts", "price", "qty")
@@ -231,8 +288,7 @@ def read_bars(path: Path, symbol: str | None = None) -> pl.DataFrame:
     Raises:
         FatalError: names line, column and what was expected.
     """
-    bare = path.suffix != ".parquet" and path.is_file() and not any(c.isalpha() for c in _first_line(path))
-    tape, name = _select(_open(path, not bare, _KRAKEN_OHLCVT), symbol)
+    tape, name = _select(_open(path, _KRAKEN_OHLCVT), symbol)
     tape.need("ts", *_BAR_PRICES, "volume")
     columns = [_times(tape), *(_numbers(tape, c, 0.0) for c in _BAR_PRICES), _numbers(tape, "volume", 0.0)]
     typed = tape.with_columns(*columns)
@@ -260,11 +316,6 @@ def read_bars(path: Path, symbol: str | None = None) -> pl.DataFrame:
     if still:
         log.info("%s: %d minutes without a trade count as missing", path, still)
     return rows.drop(_NUMBER).with_columns(symbol=pl.lit(name))
-
-
-def _first_line(path: Path) -> str:
-    with path.open(errors="replace") as file:
-        return file.readline()
 
 
 def bar_events(bars: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
