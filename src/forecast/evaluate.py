@@ -138,7 +138,9 @@ def table(body: dict[str, Any]) -> str:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m forecast.evaluate", description=__doc__)
-    parser.add_argument("--trades", type=Path, help="trades: ts, price, qty [symbol, trade_id, side] (Parquet or CSV)")
+    parser.add_argument(
+        "--trades", type=Path, help="trades: ts, price, qty [symbol, trade_id, side] (Parquet or CSV); or Kraken's"
+    )
     parser.add_argument("--quotes", type=Path, help="best quotes: ts, bid, ask [symbol, bid_qty, ask_qty]")
     parser.add_argument("--bars", type=Path, help="minute bars: ts, open, high, low, close, volume; or Kraken's OHLCVT")
     parser.add_argument("--symbol", help="which symbol, where a file holds several")
@@ -147,7 +149,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--folds", type=_positive, default=Plan.folds, help="stretches that are judged (default %(default)s)"
     )
     chosen = parser.parse_args(arguments)
-    if bool(chosen.bars) == bool(chosen.trades or chosen.quotes):
+    if chosen.quotes and not chosen.trades:
+        parser.error("--quotes needs --trades")
+    if bool(chosen.bars) == bool(chosen.trades):
         parser.error("give either --trades (and --quotes), or --bars")
     return chosen
 
@@ -162,8 +166,14 @@ def load(chosen: argparse.Namespace) -> Dataset:
     """The dataset the command line asks for."""
     if chosen.bars:
         return from_bars(files.read_bars(chosen.bars, chosen.symbol))
-    trades = files.read_trades(chosen.trades, chosen.symbol) if chosen.trades else None
-    return from_ticks(trades, files.read_quotes(chosen.quotes, chosen.symbol) if chosen.quotes else None)
+    trades = files.read_trades(chosen.trades, chosen.symbol)
+    if not chosen.quotes:
+        return from_ticks(trades, None)
+    quotes = files.read_quotes(chosen.quotes, chosen.symbol)
+    ours, theirs = trades["symbol"][0], quotes["symbol"][0]
+    if ours != theirs:
+        raise LakeError(f"{chosen.trades} is of {ours}, {chosen.quotes} of {theirs}: choose one symbol with --symbol")
+    return from_ticks(trades, quotes)
 
 
 def prepare(report: Path) -> None:

@@ -1,9 +1,13 @@
 """Reads a stranger's files of trades, quotes or minute bars; what is wrong is named by line and column."""
 
 import csv
+import gzip
 import logging
-from dataclasses import dataclass
-from datetime import datetime
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +17,7 @@ from lakehouse.messages import EVENT_SCHEMA
 
 log = logging.getLogger("forecast.files")
 _TIME = pl.Datetime("us", "UTC")
+_NUMBER = "place in the file"
 _ALIASES = {
     "amount": "qty",
     "size": "qty",
@@ -22,55 +27,106 @@ _ALIASES = {
     "timestamp": "ts",
     "ts_event": "ts",
 }
+# Kraken's downloads have no header.
+_KRAKEN_TRADES = ("ts", "price", "qty")
 _KRAKEN_OHLCVT = ("ts", "open", "high", "low", "close", "volume", "trades")
 _SIDES = {"b": "buy", "s": "sell", "buy": "buy", "sell": "sell"}
 _BAR_PRICES = ("open", "high", "low", "close")
+# What a file that is cut short or packed in another way raises.
+_BROKEN = (OSError, EOFError, zlib.error)
+# Before the first market there was nothing to record.
+_EARLIEST = datetime(2009, 1, 1, tzinfo=UTC)
 # Epoch times beyond this are milliseconds, microseconds, nanoseconds in turn.
 _EPOCH_LIMITS = ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6), (float("inf"), 1e9))
 
 
 @dataclass(frozen=True)
 class Tape:
-    """What a file holds: a frame, and how to name its rows in errors."""
+    """What a file holds: a frame, of which `_NUMBER` says each row's place in the file, and what a place is called."""
 
     path: Path
     frame: pl.DataFrame
     unit: str
-    first: int
 
     def refuse(self, row: int, column: str, expected: str) -> FatalError:
         """An error that says which line, which column, what was expected and what is there."""
         value = self.frame[column][row]
         got = value.isoformat() if isinstance(value, datetime) else repr(value)
-        return FatalError(f"{self.path}, {self.unit} {row + self.first}, column {column}: want {expected}, got {got}")
+        place = f"{self.unit} {self.frame[_NUMBER][row]}"
+        return FatalError(f"{self.path}, {place}, column {column}: want {expected}, got {got}")
+
+    def refuse_any(self, wrong: pl.Series, column: str, expected: str) -> None:
+        """Refuses the first row that is wrong, if there is one."""
+        if wrong.any():
+            raise self.refuse(int(wrong.arg_max() or 0), column, expected)
+
+    def with_columns(self, *columns: pl.Series) -> "Tape":
+        """The same with these columns put in."""
+        return replace(self, frame=self.frame.with_columns(*columns))
 
     def need(self, *columns: str) -> None:
         """Refuses a file that lacks a column."""
         missing = [c for c in columns if c not in self.frame.columns]
         if missing:
-            held, wanted = ", ".join(self.frame.columns), ", ".join(columns)
+            held, wanted = ", ".join(c for c in self.frame.columns if c != _NUMBER), ", ".join(columns)
             raise FatalError(f"{self.path}: no column {missing[0]}; want {wanted}, it has {held}")
 
 
-def _open(path: Path, header: bool = True, names: tuple[str, ...] = ()) -> Tape:
+def _open(path: Path, names: tuple[str, ...] = ()) -> Tape:
+    """The rows of a file; ``names`` are the columns of a CSV file without a header."""
     if not path.is_file():
         raise FatalError(f"{path}: no such file; give a Parquet or CSV file")
     try:
         if path.suffix == ".parquet":
-            frame = pl.read_parquet(path)
+            tape = Tape(path, _named(pl.read_parquet(path)).with_row_index(_NUMBER, 1), "row")
         else:
-            frame = pl.read_csv(path, has_header=header, infer_schema=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
+            tape = _csv(path, names)
+    except (pl.exceptions.PolarsError, *_BROKEN) as error:
         raise FatalError(_unreadable(path) or f"{path}: not readable as {path.suffix or 'CSV'}: {error}") from error
-    if frame.is_empty():
+    if tape.frame.is_empty():
         raise FatalError(f"{path}: no rows; want at least one")
-    if path.suffix == ".parquet":
-        return Tape(path, _named(frame), "row", 1)
+    return tape
+
+
+def _csv(path: Path, names: tuple[str, ...]) -> Tape:
+    blank, first = _first_line(path)
+    header = not _is_number(first)
+    if not header and not names:
+        raise FatalError(f"{path}, line {blank + 1}: want the columns' names, got {first!r}")
+    frame = pl.read_csv(path, has_header=header, infer_schema=False, skip_lines=blank)
     if not header:
         if frame.width != len(names):
-            raise FatalError(f"{path}, line 1: want {len(names)} columns ({', '.join(names)}), got {frame.width}")
+            wanted = f"{len(names)} columns ({', '.join(names)}), or their names in the first line"
+            raise FatalError(f"{path}, line {blank + 1}: want {wanted}, got {frame.width}")
         frame.columns = list(names)
-    return Tape(path, _named(frame), "line", 2 if header else 1)
+    rows = _named(frame).with_row_index(_NUMBER, blank + 1 + header)
+    # A blank line is read as a row without any value.
+    return Tape(path, rows.filter(~pl.all_horizontal(pl.exclude(_NUMBER).is_null())), "line")
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    with gzip.open(path) if zipped else path.open("rb") as file:
+        yield from file
+
+
+def _first_line(path: Path) -> tuple[int, str]:
+    """How many blank lines a file begins with, and the line after them."""
+    for number, line in enumerate(_lines(path)):
+        text = line.decode(errors="replace").removeprefix("\ufeff").strip()
+        if text:
+            return number, text
+    return 0, ""
+
+
+def _is_number(line: str) -> bool:
+    """Whether a line begins with a number, as no header does."""
+    try:
+        float(re.split(r"[,;\s]", line)[0])
+    except ValueError:
+        return False
+    return True
 
 
 def _unreadable(path: Path) -> str | None:
@@ -78,14 +134,16 @@ def _unreadable(path: Path) -> str | None:
     if path.suffix == ".parquet":
         return None
     wanted = 0
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        try:
+    try:
+        for number, line in enumerate(_lines(path), 1):
             found = len(next(csv.reader([line.decode()]), []))
-        except UnicodeDecodeError:
-            return f"{path}, line {number}: want text (UTF-8), got {line[:20]!r}"
-        wanted = found if number == 1 else wanted
-        if found > wanted:
-            return f"{path}, line {number}: want {wanted} columns, got {found}"
+            wanted = wanted or found
+            if found > wanted:
+                return f"{path}, line {number}: want {wanted} columns, got {found}"
+    except UnicodeDecodeError:
+        return f"{path}, line {number}: want text (UTF-8), got {line[:20]!r}"
+    except _BROKEN:
+        return None
     return None
 
 
@@ -98,6 +156,8 @@ def _named(frame: pl.DataFrame) -> pl.DataFrame:
 def _numbers(tape: Tape, column: str, least: float, optional: bool = False) -> pl.Series:
     """A column as numbers above ``least`` (or at it, where it is 0 for quantities)."""
     series = tape.frame[column]
+    if not (series.dtype.is_numeric() or series.dtype in (pl.String, pl.Null)):
+        raise FatalError(f"{tape.path}, column {column}: want numbers, it holds {series.dtype}")
     numbers = series.cast(pl.Float64, strict=False)
     wrong = numbers.is_null() & (series.is_not_null() | (not optional))
     positive = column not in ("qty", "volume", "bid_qty", "ask_qty")
@@ -105,23 +165,23 @@ def _numbers(tape: Tape, column: str, least: float, optional: bool = False) -> p
         False
     )
     wrong |= numbers.is_nan().fill_null(False)
-    if wrong.any():
-        expected = f"a number {'above' if positive else 'of at least'} {least:g}"
-        raise tape.refuse(int(wrong.arg_max() or 0), column, expected)
+    tape.refuse_any(wrong, column, f"a number {'above' if positive else 'of at least'} {least:g}")
     return numbers
 
 
 def _times(tape: Tape, column: str = "ts") -> pl.Series:
     """A column of times as UTC microseconds: timestamps, RFC 3339 text, or seconds (to nanoseconds) since 1970."""
     series = tape.frame[column]
-    if series.dtype.is_temporal():
+    if not (series.dtype.is_numeric() or series.dtype in (pl.Datetime, pl.String, pl.Null)):
+        raise FatalError(f"{tape.path}, column {column}: want times of day and date, it holds {series.dtype}")
+    if series.dtype == pl.Datetime:
         zoned = series.dt.replace_time_zone("UTC") if getattr(series.dtype, "time_zone", None) is None else series
         times = zoned.dt.convert_time_zone("UTC").cast(_TIME)
     else:
         numbers = series.cast(pl.Float64, strict=False)
         times = _from_epoch(numbers) if numbers.is_not_null().any() else _from_text(series)
-    if times.is_null().any():
-        raise tape.refuse(int(times.is_null().arg_max() or 0), column, "a UTC time such as 2026-01-05T22:54:49.230Z")
+    wrong = ~times.is_between(_EARLIEST, datetime.now(UTC) + timedelta(days=1)).fill_null(False)
+    tape.refuse_any(wrong, column, f"a UTC time such as 2026-01-05T22:54:49.230Z, from {_EARLIEST.year} to now")
     return times.alias("ts")
 
 
@@ -146,38 +206,59 @@ def _events(frame: pl.DataFrame, kind: str, symbol: str) -> pl.DataFrame:
     return frame.sort("ts", maintain_order=True).select(known)
 
 
-def _symbol(tape: Tape, symbol: str | None) -> tuple[pl.DataFrame, str]:
+def _select(tape: Tape, symbol: str | None) -> tuple[Tape, str]:
     """The rows of one symbol, and its name."""
     if "symbol" not in tape.frame.columns:
-        return tape.frame, symbol or "unnamed"
-    held = tape.frame["symbol"].drop_nulls().unique(maintain_order=True).to_list()
+        return tape, symbol or "unnamed"
+    named = tape.frame["symbol"].cast(pl.String).replace("", None)
+    tape.refuse_any(named.is_null(), "symbol", "a symbol")
+    held = named.unique(maintain_order=True).to_list()
     chosen = symbol or (held[0] if len(held) == 1 else None)
     if chosen not in held:
-        raise FatalError(f"{tape.path}: holds {', '.join(map(str, held))}; choose one with --symbol, got {symbol!r}")
-    return tape.frame.filter(pl.col("symbol") == chosen), str(chosen)
+        got = f"; it holds no {symbol}" if symbol else ""
+        raise FatalError(f"{tape.path}: choose one with --symbol: {', '.join(held)}{got}")
+    return replace(tape, frame=tape.frame.filter(named == chosen)), str(chosen)
+
+
+def _ids(tape: Tape) -> pl.Series:
+    """Trade ids, also where a program wrote them as 17.0; a row without one is numbered downwards from -1."""
+    row = pl.Series("trade_id", range(-1, -tape.frame.height - 1, -1), pl.Int64)
+    if "trade_id" not in tape.frame.columns:
+        return row
+    held = tape.frame["trade_id"]
+    if held.dtype == pl.String:
+        held = held.str.strip_chars().str.replace(r"\.0+$", "").replace("", None)
+    elif held.dtype.is_float():
+        held = held.fill_nan(None)
+    elif not (held.dtype.is_integer() or held.dtype == pl.Null):
+        raise FatalError(f"{tape.path}, column trade_id: want whole numbers, it holds {held.dtype}")
+    ids = held.cast(pl.Int64, strict=False)
+    wrong = held.is_not_null() & ids.is_null()
+    if held.dtype.is_float():
+        wrong |= held.is_not_null() & (held != held.floor())
+    tape.refuse_any(wrong, "trade_id", "a whole number (leave the column out if its ids are none)")
+    return ids.fill_null(row)
 
 
 def read_trades(path: Path, symbol: str | None = None) -> pl.DataFrame:
     """Trades as events: columns ts, price, qty, and where known symbol, trade_id, side.
 
+    Takes Parquet, CSV with a header, or Kraken's time and sales CSV (no header; seconds, price, volume).
+
     Raises:
         FatalError: names line, column and what was expected.
     """
-    tape = _open(path)
+    tape, name = _select(_open(path, _KRAKEN_TRADES), symbol)
     if "ts" not in tape.frame.columns and "ts_ms" in tape.frame.columns:
-        tape = Tape(path, tape.frame.rename({"ts_ms": "ts"}), tape.unit, tape.first)
+        tape = replace(tape, frame=tape.frame.rename({"ts_ms": "ts"}))
     tape.need("ts", "price", "qty")
     columns = [_times(tape), _numbers(tape, "price", 0.0), _numbers(tape, "qty", 0.0)]
     names = tape.frame.columns
     side = tape.frame["side"] if "side" in names else pl.Series("side", [None] * tape.frame.height, pl.String)
     side = side.cast(pl.String).replace("", None)
     sides = side.str.to_lowercase().replace_strict(_SIDES, default=None, return_dtype=pl.String)
-    if (sides.is_null() & side.is_not_null()).any():
-        raise tape.refuse(int((sides.is_null() & side.is_not_null()).arg_max() or 0), "side", "buy or sell, or nothing")
-    line = pl.Series("trade_id", range(-1, -tape.frame.height - 1, -1), pl.Int64)
-    ids = tape.frame["trade_id"].cast(pl.Int64, strict=False).fill_null(line) if "trade_id" in names else line
-    typed = tape.frame.with_columns(*columns, sides.alias("side"), ids.alias("trade_id"))
-    rows, name = _symbol(Tape(path, typed, tape.unit, tape.first), symbol)
+    tape.refuse_any(sides.is_null() & side.is_not_null(), "side", "buy or sell, or nothing")
+    rows = tape.frame.with_columns(*columns, sides.alias("side"), _ids(tape))
     once = rows.unique("trade_id", keep="first", maintain_order=True)
     if len(once) < len(rows):
         log.warning("%s: %d rows repeat a trade_id and are left out", path, len(rows) - len(once))
@@ -190,16 +271,13 @@ def read_quotes(path: Path, symbol: str | None = None) -> pl.DataFrame:
     Raises:
         FatalError: names line, column and what was expected.
     """
-    tape = _open(path)
+    tape, name = _select(_open(path), symbol)
     tape.need("ts", "bid", "ask")
     columns = [_times(tape), _numbers(tape, "bid", 0.0), _numbers(tape, "ask", 0.0)]
     columns += [_numbers(tape, c, 0.0, optional=True) for c in ("bid_qty", "ask_qty") if c in tape.frame.columns]
-    typed = Tape(path, tape.frame.with_columns(*columns), tape.unit, tape.first)
-    crossed = typed.frame["bid"] > typed.frame["ask"]
-    if crossed.any():
-        raise typed.refuse(int(crossed.arg_max() or 0), "bid", "a bid not above the ask")
-    rows, name = _symbol(typed, symbol)
-    return _events(rows, "quote", name)
+    typed = tape.with_columns(*columns)
+    typed.refuse_any(typed.frame["bid"] > typed.frame["ask"], "bid", "a bid not above the ask")
+    return _events(typed.frame, "quote", name)
 
 
 def read_bars(path: Path, symbol: str | None = None) -> pl.DataFrame:
@@ -210,11 +288,10 @@ def read_bars(path: Path, symbol: str | None = None) -> pl.DataFrame:
     Raises:
         FatalError: names line, column and what was expected.
     """
-    bare = path.suffix != ".parquet" and path.is_file() and not any(c.isalpha() for c in _first_line(path))
-    tape = _open(path, not bare, _KRAKEN_OHLCVT)
+    tape, name = _select(_open(path, _KRAKEN_OHLCVT), symbol)
     tape.need("ts", *_BAR_PRICES, "volume")
     columns = [_times(tape), *(_numbers(tape, c, 0.0) for c in _BAR_PRICES), _numbers(tape, "volume", 0.0)]
-    typed = Tape(path, tape.frame.with_columns(*columns), tape.unit, tape.first)
+    typed = tape.with_columns(*columns)
     rows = typed.frame
     # The open is not held against high and low: BitMEX opens a bar at the close before it.
     for column, wrong, expected in (
@@ -227,20 +304,18 @@ def read_bars(path: Path, symbol: str | None = None) -> pl.DataFrame:
         ("ts", rows["ts"].dt.truncate("1m") != rows["ts"], "the start of a minute"),
         ("ts", rows["ts"].is_duplicated(), "each minute once"),
     ):
-        if wrong.any():
-            raise typed.refuse(int(wrong.arg_max() or 0), column, expected)
-    chosen, name = _symbol(typed, symbol)
-    still = int((chosen["volume"] == 0).sum())
-    if still == len(chosen):
+        typed.refuse_any(wrong, column, expected)
+    rows = rows.sort("ts")
+    # The commonest step, not the median: a market that trades in few of its minutes leaves most of them out.
+    steps = rows["ts"].diff().drop_nulls().dt.total_seconds().mode().sort().to_list()
+    if steps and steps[0] != 60:
+        raise FatalError(f"{path}, column ts: want minute bars, successive rows are {steps[0]} s apart")
+    still = int((rows["volume"] == 0).sum())
+    if still == len(rows):
         raise FatalError(f"{path}, column volume: want a minute with a trade (volume above 0), got {still} without one")
     if still:
         log.info("%s: %d minutes without a trade count as missing", path, still)
-    return chosen.with_columns(symbol=pl.lit(name)).sort("ts")
-
-
-def _first_line(path: Path) -> str:
-    with path.open(errors="replace") as file:
-        return file.readline()
+    return rows.drop(_NUMBER).with_columns(symbol=pl.lit(name))
 
 
 def bar_events(bars: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -143,6 +143,14 @@ def test_a_bad_file_ends_with_its_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert "line 2, column price" in capsys.readouterr().err
 
 
+def test_files_of_two_symbols_are_named_each_with_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trades, quotes = tmp_path / "t.csv", tmp_path / "q.csv"
+    trades.write_text("ts,symbol,price,qty\n2026-01-01T00:00:01Z,A/B,1,1\n")
+    quotes.write_text("ts,symbol,bid,ask\n2026-01-01T00:00:00Z,C/D,1,2\n")
+    assert evaluate.main(["--trades", str(trades), "--quotes", str(quotes)]) == 2
+    assert f"{trades} is of A/B, {quotes} of C/D" in capsys.readouterr().err
+
+
 def test_a_report_that_cannot_be_written_is_refused_before_the_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -157,7 +165,9 @@ def test_the_folder_of_a_report_is_made(tmp_path: Path) -> None:
     assert not list((tmp_path / "new" / "folder").iterdir())
 
 
-@pytest.mark.parametrize("arguments", [[], ["--trades", "a", "--bars", "b"], ["--bars", "b", "--folds", "0"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["--trades", "a", "--bars", "b"], ["--bars", "b", "--folds", "0"], ["--quotes", "q"]]
+)
 def test_a_wrong_command_line_is_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit):
         evaluate.parse(arguments)

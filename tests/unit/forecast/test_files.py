@@ -1,8 +1,10 @@
 """A stranger's files: what is taken, and that an error names line, column and what was expected."""
 
-from datetime import timedelta
+import gzip
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from forecast import files
@@ -33,6 +35,18 @@ def test_a_repeated_trade_counts_once_and_is_told(tmp_path: Path, caplog: pytest
     assert "1 rows repeat a trade_id" in caplog.text
 
 
+def test_an_id_is_the_same_however_it_is_written(tmp_path: Path) -> None:
+    line = "2026-01-01T00:00:00Z,1.5,2"
+    path = csv(tmp_path, f"ts,price,qty,trade_id\n{line},17\n{line},17.0\n{line},9007199254740993\n{line},\n")
+    assert files.read_trades(path)["trade_id"].to_list() == [17, 9007199254740993, -4]
+    frame = pl.DataFrame({"ts": [1561939200] * 3, "price": 1.5, "qty": 2.0, "trade_id": [17.0, 17.0, float("nan")]})
+    frame.write_parquet(tmp_path / "file.parquet")
+    assert files.read_trades(tmp_path / "file.parquet")["trade_id"].to_list() == [17, -3]
+    frame.with_columns(trade_id=pl.lit(17.5)).write_parquet(tmp_path / "file.parquet")
+    with pytest.raises(FatalError, match=r"row 1, column trade_id: want a whole number.*got 17.5"):
+        files.read_trades(tmp_path / "file.parquet")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -40,9 +54,21 @@ def test_a_repeated_trade_counts_once_and_is_told(tmp_path: Path, caplog: pytest
         ("ts,price,qty\n2026-01-01T00:00:00Z,-1,2\n", r"line 2, column price: want a number above 0"),
         ("ts,price,qty\nyesterday,1,2\n", r"line 2, column ts: want a UTC time.*'yesterday'"),
         ("ts,price,qty,side\n2026-01-01T00:00:00Z,1,2,up\n", r"line 2, column side: want buy or sell"),
+        ("ts,price,qty,trade_id\n2026-01-01T00:00:00Z,1,2,T17\n", r"line 2, column trade_id: want a whole.*'T17'"),
+        ("ts,price,qty,trade_id\n2026-01-01T00:00:00Z,1,2,17.5\n", r"line 2, column trade_id: want a whole.*'17.5'"),
+        (
+            "ts,price,qty,symbol\n1561939200,1,2,A/B\n1561939200,1,2,\n",
+            r"line 3, column symbol: want a symbol, got None",
+        ),
         ("ts,cost,qty\n2026-01-01T00:00:00Z,1,2\n", r"no column price.*ts, cost, qty"),
         ("ts,price,qty\n2026-01-01T00:00:00Z,1,2\n2026-01-01T00:00:00Z,1,2,3\n", r"line 3: want 3 columns, got 4"),
         ("ts,price,qty\n", r"no rows"),
+        ("ts,price,qty\n1561939200,1,2\n\n0,1,2\n", r"line 4, column ts: want a UTC time.*from 2009 to now, got '0'"),
+        (
+            "ts,price,qty\n2026-01-01T00:00:00Z,1,2\n2999-01-01T00:00:00Z,1,2\n",
+            r"line 3, column ts.*to now, got '2999",
+        ),
+        ("1561939200,1,2,3\n", r"line 1: want 3 columns \(ts, price, qty\), or their names in the first line, got 4"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, text: str, said: str) -> None:
@@ -75,7 +101,7 @@ def test_a_crossed_quote_is_named(tmp_path: Path) -> None:
 
 def test_several_symbols_must_be_chosen_from(tmp_path: Path) -> None:
     text = "ts,symbol,bid,ask\n2026-01-01T00:00:00Z,A/B,1,2\n2026-01-01T00:00:01Z,C/D,3,4\n"
-    with pytest.raises(FatalError, match="--symbol"):
+    with pytest.raises(FatalError, match=r"choose one with --symbol: A/B, C/D$"):
         files.read_quotes(csv(tmp_path, text))
     assert files.read_quotes(csv(tmp_path, text), "C/D")["bid"].to_list() == [3.0]
 
@@ -98,6 +124,69 @@ def test_krakens_ohlcvt_has_no_header_and_counts_seconds(tmp_path: Path) -> None
 def test_a_bad_bar_is_named(tmp_path: Path, line: str, said: str) -> None:
     with pytest.raises(FatalError, match=said):
         files.read_bars(csv(tmp_path, f"1561939200,10,12,9,11,3.5,7\n{line}\n"))
+
+
+def test_bars_of_several_symbols_are_chosen_from_before_minutes_are_compared(tmp_path: Path) -> None:
+    lines = [f"{s},{1561939200 + 60 * i},10,12,9,11,3" for i in range(3) for s in ("A/B", "C/D")]
+    path = csv(tmp_path, "\n".join(["symbol,ts,open,high,low,close,volume", *lines, "C/D,1561939320,10,12,9,11,3\n"]))
+    assert files.read_bars(path, "A/B")["symbol"].to_list() == ["A/B"] * 3
+    with pytest.raises(FatalError, match=r"choose one with --symbol: A/B, C/D$"):
+        files.read_bars(path)
+    with pytest.raises(FatalError, match="line 7, column ts: want each minute once"):
+        files.read_bars(path, "C/D")
+
+
+@pytest.mark.parametrize("step", [300, 3600])
+def test_bars_of_another_length_are_refused(tmp_path: Path, step: int) -> None:
+    lines = "".join(f"{1561939200 + step * i},10,12,9,11,3.5,7\n" for i in range(10))
+    with pytest.raises(FatalError, match=f"column ts: want minute bars, successive rows are {step} s apart"):
+        files.read_bars(csv(tmp_path, lines))
+
+
+def test_minutes_may_be_missing(tmp_path: Path) -> None:
+    lines = "".join(f"{1561939200 + 60 * i},10,12,9,11,3.5,7\n" for i in (0, 1, 4, 9, 10, 15, 18))
+    assert len(files.read_bars(csv(tmp_path, lines))) == 7
+
+
+@pytest.mark.parametrize("gap", ["", "\n", "\r\n"])
+def test_a_file_without_header_is_known_by_its_first_number(tmp_path: Path, gap: str) -> None:
+    text = gap + "1561939200,10,12,9,11,5e-05,7\n" + gap + "1561939260,11,11,10,10.5,1,2\n" + gap
+    zipped = tmp_path / "bars.csv.gz"
+    zipped.write_bytes(gzip.compress(text.encode()))
+    for path in (csv(tmp_path, text), csv(tmp_path, "\ufeff" + text), zipped):
+        assert files.read_bars(path)["volume"].to_list() == [5e-05, 1.0]
+
+
+def test_a_packed_file_that_is_cut_short_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bars.csv.gz"
+    path.write_bytes(gzip.compress(b"1561939200,10,12,9,11,5e-05,7\n" * 100)[:40])
+    with pytest.raises(FatalError, match="not readable"):
+        files.read_bars(path)
+
+
+def test_krakens_time_and_sales_have_no_header(tmp_path: Path) -> None:
+    trades = files.read_trades(csv(tmp_path, "1561939200.25,10,0.5\n1561939201,11,1\n"), "BTC/USD")
+    assert trades["price"].to_list() == [10.0, 11.0] and trades["qty"].to_list() == [0.5, 1.0]
+    with pytest.raises(FatalError, match="line 1: want the columns' names, got '1561939200,10,11'"):
+        files.read_quotes(csv(tmp_path, "1561939200,10,11\n"))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("ts", date(2026, 1, 5), "column ts: want times of day and date, it holds Date"),
+        ("ts", time(1, 2), "column ts: want times of day and date, it holds Time"),
+        ("price", [1.0], r"column price: want numbers, it holds List\(Float64\)"),
+        ("price", {"price": 1.0}, "column price: want numbers, it holds Struct"),
+        ("qty", True, "column qty: want numbers, it holds Boolean"),
+        ("trade_id", [17], r"column trade_id: want whole numbers, it holds List\(Int64\)"),
+    ],
+)
+def test_a_column_of_another_type_is_refused(tmp_path: Path, column: str, value: object, said: str) -> None:
+    row = {"ts": datetime(2026, 1, 5, tzinfo=UTC), "price": 1.0, "qty": 1.0, "trade_id": 17, column: value}
+    pl.DataFrame([row]).write_parquet(tmp_path / "file.parquet")
+    with pytest.raises(FatalError, match=said):
+        files.read_trades(tmp_path / "file.parquet")
 
 
 def test_a_bar_arrives_at_its_close(tmp_path: Path) -> None:
