@@ -35,14 +35,10 @@ UNTOLD_BY_BARS = tuple(
 )
 
 
-def from_ticks(trades: pl.DataFrame | None, quotes: pl.DataFrame | None, step_s: int = TICK_STEP_S) -> Dataset:
+def from_ticks(trades: pl.DataFrame, quotes: pl.DataFrame | None, step_s: int = TICK_STEP_S) -> Dataset:
     """Events of one symbol folded by the engine, one row per volatility step, with their truths."""
-    parts = [part for part in (trades, quotes) if part is not None]
-    events = pl.concat(parts).sort("ts", maintain_order=True)
-    symbol = str(events["symbol"][0])
-    if events["symbol"].n_unique() > 1:
-        raise LakeError(f"trades are of {symbol}, quotes are not: give files of one symbol, or choose with --symbol")
-    sparse = frozenset() if trades is None or _dense(trades) else frozenset({symbol})
+    events = (trades if quotes is None else pl.concat([trades, quotes])).sort("ts", maintain_order=True)
+    sparse = frozenset() if _dense(trades) else frozenset({str(trades["symbol"][0])})
     rows, path, spec = tick_rows(events, step_s, sparse)
     return dataset.build(rows, path, spec, step_s, stale_s=12.0 * step_s)
 
@@ -167,11 +163,8 @@ def load(chosen: argparse.Namespace) -> Dataset:
     if chosen.bars:
         return from_bars(files.read_bars(chosen.bars, chosen.symbol))
     trades = files.read_trades(chosen.trades, chosen.symbol)
-    if not chosen.quotes:
-        return from_ticks(trades, None)
-    quotes = files.read_quotes(chosen.quotes, chosen.symbol)
-    ours, theirs = trades["symbol"][0], quotes["symbol"][0]
-    if ours != theirs:
+    quotes = files.read_quotes(chosen.quotes, chosen.symbol) if chosen.quotes else None
+    if quotes is not None and (ours := trades["symbol"][0]) != (theirs := quotes["symbol"][0]):
         raise LakeError(f"{chosen.trades} is of {ours}, {chosen.quotes} of {theirs}: choose one symbol with --symbol")
     return from_ticks(trades, quotes)
 
