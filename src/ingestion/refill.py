@@ -127,7 +127,14 @@ class Refill:
     def _work(self, symbol: str, job: Job) -> None:
         page = self._page(symbol, job.since)
         hole = job.hole
-        sent = sum(self._sink.refill(trade, hole if job.audited else None) for trade in page.trades)
+        # A page holds a thousand trades: whatever else the ledger reported of them is filled with it.
+        asked = [hole, *self._reported[symbol]] if job.audited else self._reported[symbol]
+        sent = sum(self._sink.refill(trade, _around(trade.trade_id, asked)) for trade in page.trades)
+        if page.trades:
+            ids = [trade.trade_id for trade in page.trades]
+            within = range(min(ids), max(ids) + 1)
+            left = [h for h in self._reported[symbol] if not (h.first in within and h.last in within)]
+            self._reported[symbol] = left
         if sent:
             log.info("%s: refilled %d trades, hole %d..%d", symbol, sent, hole.first, hole.last)
         since = next_since(page, job.since, hole.last)
@@ -180,3 +187,7 @@ class Refill:
         for bad in page.bad:
             self._sink.dead_letter(bad.payload, bad.error.reason, "rest", str(bad.error), symbol)
         return page
+
+
+def _around(trade_id: int, holes: Sequence[Hole]) -> Hole | None:
+    return next((hole for hole in holes if hole.first <= trade_id <= hole.last), None)

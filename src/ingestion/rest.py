@@ -17,15 +17,17 @@ TIMEOUT_S = 20.0
 class Pace:
     """When each pair may be asked next: ``interval_s`` apart, longer while Kraken or the way to it is in trouble.
 
+    A throttle makes every later call slower, each answer makes the next a little faster again, down to ``interval_s``.
     Kraken limits `Trades` per address and pair, so pairs do not wait for each other; a throttle holds them all back.
     """
 
     FIRST_PAUSE_S, LONGEST_S = 5.0, 60.0
     LONGEST_REFUSED_S = 600.0
     SLOWEST_S = 3.0
+    SLOWER, FASTER = 1.5, 0.98
 
     def __init__(self, interval_s: float) -> None:
-        self._interval = interval_s
+        self._least = self._interval = interval_s
         self._next: dict[str, float] = {}
         self._all = 0.0
         self._pause = self.FIRST_PAUSE_S
@@ -42,6 +44,7 @@ class Pace:
     def answered(self, pair: str) -> None:
         """A call succeeded."""
         self._pause = self.FIRST_PAUSE_S
+        self._interval = max(self._interval * self.FASTER, self._least)
         self._refused.pop(pair, None)
 
     def refused(self, pair: str, now: float) -> None:
@@ -57,7 +60,7 @@ class Pace:
 
     def slow_down(self) -> None:
         """Kraken throttled us: long downloads want more time between calls than short ones."""
-        self._interval = min(self._interval * 1.5, max(self._interval, self.SLOWEST_S))
+        self._interval = min(self._interval * self.SLOWER, max(self._interval, self.SLOWEST_S))
 
 
 class KrakenRest:

@@ -149,6 +149,16 @@ def test_holes_that_the_ledger_reports_are_filled_below_what_this_process_knows_
     assert [e["trade_id"] for e in outbox.events] == [10, 11, 12]
 
 
+def test_one_page_fills_every_hole_of_the_ledger_it_covers() -> None:
+    kraken = Kraken(list(range(1, 60)))
+    refill, _, outbox, _ = refill_of(kraken, *range(50, 60))
+    refill.report({BTC: [Hole(n, n + 1, at(n - 1), at(n + 2), 0.0) for n in (10, 20, 30)]})
+    for _ in range(3):
+        refill.step(BTC, NEVER)
+    assert [e["trade_id"] for e in outbox.events] == [10, 11, 20, 21, 30, 31]
+    assert len(kraken.asked) == 1
+
+
 def test_holes_of_the_ledger_are_filled_though_there_is_always_a_newer_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ingestion.refill.GRACE_S", 0.0)
     kraken = Kraken(list(range(1, 60)))
@@ -280,6 +290,10 @@ def test_each_throttle_makes_the_pace_slower_up_to_a_point() -> None:
         pace.slow_down()
         pace.asked("A", 10.0)
         assert pace.wait_s("A", 10.0) == interval
+    for _ in range(100):
+        pace.answered("A")
+    pace.asked("A", 20.0)
+    assert pace.wait_s("A", 20.0) == 1.0, "answers bring it back"
     hasty = Pace(5.0)
     hasty.slow_down()
     hasty.asked("A", 0.0)
