@@ -72,18 +72,18 @@ def run(
 
 
 def _wait_whole(storm: Storm, end: datetime, patience_s: float) -> float:
-    """Seconds until bronze has every trade up to ``end``, or until patience is gone."""
+    """Seconds until bronze has every trade up to ``end`` and the feed has come there, or until patience is gone."""
     began = time.monotonic()
     while time.monotonic() - began < patience_s:
         storm.tend()
         try:
-            missing = truth.missing_ids(storm.settings, end)
+            missing, behind = truth.missing_ids(storm.settings, end), truth.feed_behind(storm.settings, end)
         except LakeError as error:
             log.info("waiting: %s", error)
-            missing = -1
-        if missing == 0:
+            missing, behind = -1, True
+        if missing == 0 and not behind:
             break
-        log.info("waiting: %d trades missing", missing)
+        log.info("waiting: %d trades missing%s", missing, ", quotes too" if behind else "")
         time.sleep(2)
     return time.monotonic() - began
 

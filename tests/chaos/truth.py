@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -104,6 +104,14 @@ def missing_ids(settings: Settings, end: datetime) -> int:
         missing += wanted.join(held, on="trade_id", how="anti").height
     questdb.close()
     return missing
+
+
+def feed_behind(settings: Settings, end: datetime) -> bool:
+    """Whether some symbol's newest quote is older than ``end``: a late feed still brings what came before."""
+    questdb = QuestDB(settings)
+    newest = dict(questdb.rows("SELECT symbol, max(ts) FROM bronze_quotes"))
+    questdb.close()
+    return any(symbol not in newest or newest[symbol].replace(tzinfo=UTC) < end for symbol in settings.symbols)
 
 
 def judge(settings: Settings, kills: Sequence[Kill], end: datetime) -> Verdict:
