@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# How long an example takes says more about the machine than about the code.
-settings.register_profile("tradelake", deadline=None)
+# How long an example takes says more about the machine than about the code. The same examples each time, so that a
+# change is blamed for what it broke; `--hypothesis-profile=default` looks for others.
+settings.register_profile("tradelake", deadline=None, derandomize=True)
 settings.load_profile("tradelake")
 
 

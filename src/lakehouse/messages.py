@@ -77,7 +77,8 @@ def decode(values: Sequence[bytes], epoch: int, seqs: Sequence[int] | npt.NDArra
         PoisonError: some value does not parse; the caller bisects to find which.
     """
     try:
-        frame = pl.read_ndjson(b"\n".join(values), schema=WIRE_SCHEMA)
+        # Polars would unpack what begins like a gzip, zlib or zstd file; with a space before it nothing does.
+        frame = pl.read_ndjson(b" " + b"\n".join(values), schema=WIRE_SCHEMA)
         if frame.height != len(values):
             raise PoisonError("unparsable", f"{len(values)} values gave {frame.height} rows")
         return frame.with_columns(

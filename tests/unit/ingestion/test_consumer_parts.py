@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from confluent_kafka import KafkaError, KafkaException
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingestion import deadletter, positions, rebuild
@@ -49,6 +49,9 @@ def test_poison_is_set_aside_and_the_rest_keeps_its_order(good: list[bool], pois
 
 
 @given(st.binary(max_size=80))
+@example(b"\x1f\x8b")
+@example(b"\x78\x9c")
+@example(b"\x28\xb5\x2f\xfd")
 def test_no_bytes_crash_the_reader(value: bytes) -> None:
     part, dead = read(EVENTS_TOPIC, 1, Raws.of(0, 7, [value, trade(1)]), 5.0)
     assert part.events["trade_id"].to_list() == [1]
