@@ -1,6 +1,6 @@
 """When Grafana alarms, and which runbook helps."""
 
-from grafana.model import Alert, prom, sql
+from grafana.model import BACKUP_AGE_H, Alert, prom, sql
 
 RUNBOOKS = "docs/runbooks"
 
@@ -69,10 +69,7 @@ ALERTS = (
     Alert(
         "tradelake-backup",
         "Backup older than 26 hours",
-        # Until the first backup hours count from the start of the process that tells of it: a new lake is no alarm.
-        prom(
-            '(time() - (backup_last_verified_timestamp_seconds > 0 or process_start_time_seconds{job="score"})) / 3600'
-        ),
+        prom(BACKUP_AGE_H),
         "gt",
         26,
         "10m",

@@ -61,6 +61,10 @@ class Alert:
     no_data: Literal["OK", "Alerting", "NoData"] = "OK"
 
 
+# Until the first backup hours count from the start of the process that tells of it: a new lake is no alarm.
+BACKUP_AGE_H = (
+    '(time() - (backup_last_verified_timestamp_seconds > 0 or process_start_time_seconds{job="score"})) / 3600'
+)
 # name: (label, query, several at once)
 VARIABLES = {
     "symbol": ("Symbol", "SELECT DISTINCT symbol FROM gold_ohlc_1m ORDER BY symbol", False),

@@ -1,6 +1,6 @@
 """Dashboards over the services: the pipeline and its operation."""
 
-from grafana.model import Board, Panel, prom, quantiles, sql
+from grafana.model import BACKUP_AGE_H, Board, Panel, prom, quantiles, sql
 
 PIPELINE = Board(
     "pipeline",
@@ -62,13 +62,7 @@ OPERATIONS = Board(
         Panel(
             "Hours since the last verified backup",
             "Alarm above 26.",
-            (
-                prom(
-                    "(time() - (backup_last_verified_timestamp_seconds > 0 "
-                    'or process_start_time_seconds{job="score"})) / 3600',
-                    "hours",
-                ),
-            ),
+            (prom(BACKUP_AGE_H, "hours"),),
             "stat",
             "h",
             8,
