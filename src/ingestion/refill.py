@@ -128,13 +128,13 @@ class Refill:
         page = self._page(symbol, job.since)
         hole = job.hole
         # A page holds a thousand trades: whatever else the ledger reported of them is filled with it.
-        asked = [hole, *self._reported[symbol]] if job.audited else self._reported[symbol]
+        ids = [trade.trade_id for trade in page.trades]
+        low, high = min(ids, default=0), max(ids, default=-1)
+        reported = self._reported[symbol]
+        asked = [hole] if job.audited else []
+        asked += [h for h in reported if h.first <= high and h.last >= low]
         sent = sum(self._sink.refill(trade, _around(trade.trade_id, asked)) for trade in page.trades)
-        if page.trades:
-            ids = [trade.trade_id for trade in page.trades]
-            within = range(min(ids), max(ids) + 1)
-            left = [h for h in self._reported[symbol] if not (h.first in within and h.last in within)]
-            self._reported[symbol] = left
+        self._reported[symbol] = [h for h in reported if h.first < low or h.last > high]
         if sent:
             log.info("%s: refilled %d trades, hole %d..%d", symbol, sent, hole.first, hole.last)
         since = next_since(page, job.since, hole.last)
