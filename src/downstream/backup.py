@@ -17,7 +17,7 @@ import polars as pl
 from downstream.ahead import one_ahead
 from downstream.lakefiles import Manifest, Part, canonical, describe, encode, fingerprint_sql, rows_in
 from downstream.tables import LAKE_TABLES
-from downstream.vault import backed_up, check, load, read_manifest
+from downstream.vault import backed_up, check, intact, load, read_manifest
 from lakehouse import command
 from lakehouse.errors import FatalError, NothingToDoError
 from lakehouse.findings import Finding, note
@@ -146,17 +146,8 @@ def stale_parts(objects: Objects, found: dict[Part, str]) -> list[Part]:
     return [
         part
         for part, held in manifests.items()
-        if held is None or held.fingerprint != found[part] or (part.day == newest and not _intact(objects, part, held))
+        if held is None or held.fingerprint != found[part] or (part.day == newest and not intact(objects, part, held))
     ]
-
-
-def _intact(objects: Objects, part: Part, manifest: Manifest) -> bool:
-    try:
-        check(objects, part, manifest)
-    except FatalError as error:
-        log.warning("%s: doing so", error)
-        return False
-    return True
 
 
 def batches(found: dict[Part, str], stale: list[Part], table: Table) -> Iterator[Batch]:

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from downstream.backup import held_tables, parts
 from downstream.lakefiles import Part
 from downstream.tables import BY_NAME
-from downstream.vault import load, read_manifest
+from downstream.vault import intact, read_manifest
 from lakehouse import command
 from lakehouse.errors import FatalError, NothingToDoError
 from lakehouse.retention import REFRESH_S, note
@@ -85,14 +85,7 @@ def verified_days(questdb: QuestDB, objects: Objects, table: Table, cut: date) -
 
 def _verified(objects: Objects, part: Part, fingerprint: str) -> bool:
     manifest = read_manifest(objects, part)
-    if manifest is None or manifest.fingerprint != fingerprint:
-        return False
-    try:
-        load(objects, part, manifest)
-    except FatalError as error:
-        log.error("%s", error)
-        return False
-    return True
+    return manifest is not None and manifest.fingerprint == fingerprint and intact(objects, part, manifest)
 
 
 def _leave(

@@ -1,6 +1,7 @@
 """What is backed up: the parts of the lake in the object store, each proved by its manifest."""
 
 import hashlib
+import logging
 from collections.abc import Iterator
 from datetime import date
 
@@ -9,6 +10,8 @@ import polars as pl
 from downstream.lakefiles import Manifest, Part, decode, part_of
 from lakehouse.errors import FatalError
 from lakehouse.stores.objects import Objects
+
+log = logging.getLogger(__name__)
 
 
 def backed_up(objects: Objects, day: date | None = None) -> Iterator[Part]:
@@ -49,3 +52,17 @@ def check(objects: Objects, part: Part, manifest: Manifest) -> None:
     if newest is None or newest.version != manifest.version:
         raise FatalError(f"{part.data_key} is gone or not of the version its manifest names: back {part.day} up again")
     load(objects, part, manifest)
+
+
+def intact(objects: Objects, part: Part, manifest: Manifest) -> bool:
+    """Whether `check` finds nothing wrong; what it finds goes to the log.
+
+    Raises:
+        RetryableError: the store is away.
+    """
+    try:
+        check(objects, part, manifest)
+    except FatalError as error:
+        log.warning("%s", error)
+        return False
+    return True
