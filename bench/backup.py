@@ -19,16 +19,16 @@ import numpy as np
 import polars as pl
 
 from downstream import backup, restore
-from downstream.lakefiles import canonical, describe, encode
-from downstream.vault import backed_up, read_manifest
+from downstream.archive.archive import backed_up, read_manifest
+from downstream.archive.manifest import canonical, describe, encode
 from lakehouse.schema import BRONZE_TRADES
 from lakehouse.settings import Settings
 from lakehouse.stores.objects import Objects
 from lakehouse.stores.questdb import QuestDB
-from stack import buckets
-from stack.full import prepare_minio
 from stack.layout import layout
-from stack.local import running, scratch_settings
+from stack.servers import buckets
+from stack.servers.optional_servers import prepare_minio
+from tests.support.servers import running, scratch_settings
 
 DAY = date(2026, 1, 5)
 SHARES = {"BTC/USD": 0.5, "ETH/USD": 0.3, "SOL/USD": 0.2}

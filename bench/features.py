@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 import psutil
 
-from features.engine import EngineConfig, State, fold
+from features.engine import EngineConfig, EngineState, fold
 from lakehouse.messages import EVENT_SCHEMA
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "trades_bitflyer_btcjpy_2018-01-20_26.parquet"
@@ -67,7 +67,7 @@ def seconds(action: Callable[[], object], repeats: int = 3) -> dict[str, float]:
 def folded(events: pl.DataFrame, interval_ms: int = 1000) -> Callable[[], object]:
     """A fold of everything from an empty state."""
     config = EngineConfig(interval_ms, sparse=frozenset({"BTC/JPY"}))
-    return lambda: fold(State.empty(config), events)
+    return lambda: fold(EngineState.empty(config), events)
 
 
 def plain_numpy(events: pl.DataFrame) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
@@ -91,7 +91,7 @@ def plain_numpy(events: pl.DataFrame) -> np.ndarray[tuple[int, ...], np.dtype[np
 
 def live() -> dict[str, float]:
     """Milliseconds per small batch once an hour of trades is held, rows at every second."""
-    state, _ = fold(State.empty(EngineConfig()), dense(0, 3600 * RATE))
+    state, _ = fold(EngineState.empty(EngineConfig()), dense(0, 3600 * RATE))
     out: dict[str, float] = {}
     for size in (1, 20):
         start, costs = 3600 * RATE, []
@@ -109,7 +109,7 @@ def live() -> dict[str, float]:
 
 def memory(events: int) -> dict[str, float]:
     """Resident megabytes after each fifth of the events, in batches of 20,000, rows thrown away."""
-    state, process = State.empty(EngineConfig()), psutil.Process()
+    state, process = EngineState.empty(EngineConfig()), psutil.Process()
     sizes = []
     for start in range(0, events, 20_000):
         state, _ = fold(state, dense(start, 20_000))

@@ -22,7 +22,7 @@ from lakehouse.settings import EVENTS_TOPIC, Settings
 from lakehouse.stores import kafka
 from lakehouse.stores.questdb import QuestDB
 from stack.envfile import child_environment
-from stack.local import SERVERS, LocalServers, free_ports, running, scratch_settings
+from tests.support.servers import SERVERS, LocalServers, free_ports, running, scratch_settings
 
 BARE_TABLE = (
     "CREATE TABLE bare_trades (ts TIMESTAMP, symbol SYMBOL, trade_id LONG, price DOUBLE, qty DOUBLE, side SYMBOL, "
@@ -40,7 +40,7 @@ SYMBOLS = (
     "DOT/USD",
     "AVAX/USD",
 )
-LONGEST_S = 600.0
+MAX_S = 600.0
 
 
 def bare(settings: Settings, program: Path) -> float:
@@ -48,7 +48,7 @@ def bare(settings: Settings, program: Path) -> float:
     auth = f"username={settings.questdb_user};password={settings.questdb_password.get_secret_value()};"
     address = f"http::addr={settings.questdb_host}:{settings.questdb_http_port};{auth}"
     command = [sys.executable, str(program), EVENTS_TOPIC, "--kafka", kafka.bootstrap(settings), "--questdb", address]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=LONGEST_S)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=MAX_S)
     return float(json.loads(done.stdout.splitlines()[-1])["bare_per_s"])
 
 
@@ -58,7 +58,7 @@ def full(
     sample: Callable[[int, psutil.Process], None] | None = None,
     members: int = 1,
 ) -> float:
-    """Events per second of `ingestion.consumer`, from its first commit to its last (so without its start).
+    """Events per second of `ingestion.consumer.loop`, from its first commit to its last (so without its start).
 
     Args:
         sample: told the events done and the first member's process, again and again.
@@ -70,7 +70,7 @@ def full(
     servers.start("consumer")
     process = psutil.Process(servers.pid("consumer"))
     began, first, done = 0.0, 0, 0
-    deadline = time.monotonic() + LONGEST_S
+    deadline = time.monotonic() + MAX_S
     while done < events:
         done = _committed(watcher, servers.settings.kafka_partitions)
         if done and not first:
@@ -92,7 +92,7 @@ def _member(settings: Settings) -> subprocess.Popen[bytes]:
     """One more consumer, on a metrics port of its own."""
     mine = settings.model_copy(update={"consumer_metrics_port": free_ports(1)[0]})
     return subprocess.Popen(
-        [sys.executable, "-m", "ingestion.consumer"],
+        [sys.executable, "-m", "ingestion.consume"],
         env=os.environ | child_environment(mine),
         stderr=subprocess.DEVNULL,
     )

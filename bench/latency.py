@@ -26,7 +26,7 @@ from lakehouse.records import Quote
 from lakehouse.settings import EVENTS_TOPIC, Settings
 from lakehouse.stores.kafka import producer
 from lakehouse.stores.redis import Redis
-from stack.local import running, scratch_settings
+from tests.support.servers import running, scratch_settings
 
 # Processes import and compile on first use; what is measured is what goes on for days.
 WARM_UP_S = 15.0

@@ -28,19 +28,19 @@ import xgboost
 from flask import Flask, Response, request
 
 from features.spec import NAMES
-from forecast import inputs
-from forecast.api import Services, create_app
-from forecast.baselines import Rows, Rule
-from forecast.learned import Learned
-from forecast.linear import Linear
-from forecast.models import Forecaster
+from forecast.model import inputs
+from forecast.model.baselines import FeatureRows, Rule
+from forecast.model.correction import Correction
+from forecast.model.forecaster import Forecaster
+from forecast.model.linear import Linear
+from forecast.model.targets import Target
 from forecast.serve import SWITCH_S
+from forecast.serving.app import Services, create_app
 from forecast.serving.bodies import Parser
-from forecast.serving.served import Models, probe_rows
-from forecast.serving.watch import Watcher, simple_rule
-from forecast.targets import Target
+from forecast.serving.models_in_service import ModelsInService, probe_rows
+from forecast.serving.registry_watcher import RegistryWatcher, simple_rule
 from lakehouse.settings import HORIZONS_S, load_settings
-from stack.local import free_ports
+from tests.support.servers import free_ports
 
 SPEC = "0123456789ab"
 TREES = 300
@@ -52,7 +52,7 @@ def train() -> Forecaster:
     """A volatility model as training makes them, on synthetic rows."""
     rng = np.random.default_rng(5)
     matrix = probe_rows(NAMES, 4000) * rng.lognormal(0, 0.3, (4000, len(NAMES)))
-    table = inputs.table(Rows(matrix, NAMES))
+    table = inputs.table(FeatureRows(matrix, NAMES))
     wanted = np.nan_to_num(table[:, 1:9]).sum(axis=1) / 10 + rng.normal(0, 0.5, len(table))
     boosters = []
     for seed in range(len(HORIZONS_S)):
@@ -60,7 +60,7 @@ def train() -> Forecaster:
         boosters.append(xgboost.train(parameters, xgboost.DMatrix(table, wanted), TREES))
     width = table.shape[1]
     line = Linear(tuple(range(width)), np.zeros(width), np.ones(width), 0.0, np.full(width, 0.001))
-    learned = Learned(
+    learned = Correction(
         "vol", "xgboost", inputs.NAMES, (line,) * 5, tuple(boosters), tuple((0.5, 0.5) for _ in HORIZONS_S)
     )
     rule = simple_rule("vol", NAMES, SPEC)
@@ -92,8 +92,8 @@ class Folder:
 def serve_ours(port: int, folder: Path, swapping: "multiprocessing.synchronize.Event") -> None:
     """Our application; while ``swapping`` is set a new version comes into service as fast as it can be loaded."""
     with tempfile.TemporaryDirectory() as scratch:
-        models, registry = Models(), Folder(folder)
-        watcher = Watcher(lambda: registry, lambda _: None, models, Path(scratch), NAMES, SPEC)
+        models, registry = ModelsInService(), Folder(folder)
+        watcher = RegistryWatcher(lambda: registry, lambda _: None, models, Path(scratch), NAMES, SPEC)
         watcher.start()
         watcher.poll()
         settings = load_settings(_env_file=None, source="simulator", var_dir=scratch)

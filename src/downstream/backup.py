@@ -14,10 +14,10 @@ from itertools import groupby
 import orjson
 import polars as pl
 
-from downstream.ahead import one_ahead
-from downstream.lakefiles import Manifest, Part, canonical, describe, encode, fingerprint_sql, rows_in
-from downstream.tables import LAKE_TABLES
-from downstream.vault import backed_up, check, intact, load, read_manifest
+from downstream.archive.archive import backed_up, check, intact, load, read_manifest
+from downstream.archive.manifest import DayFile, Manifest, canonical, describe, encode, fingerprint_sql, rows_in
+from downstream.archive.prefetch import one_ahead
+from downstream.archive.tables import LAKE_TABLES
 from lakehouse import command
 from lakehouse.errors import FatalError, NothingToDoError
 from lakehouse.findings import Finding, note
@@ -36,15 +36,15 @@ MARKER = "_lake.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class ExportUnit:
     """Parts of one table's day that are exported at once; ``whole``: all that the day has."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[DayFile, ...]
     whole: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class BackupReport:
     """What a backup did.
 
     Attributes:
@@ -69,7 +69,7 @@ def run(
     day: date | None = None,
     tables: Iterable[Table] = LAKE_TABLES,
     today: date | None = None,
-) -> Report:
+) -> BackupReport:
     """Backs up every whole day whose rows differ from its backup (all that were missed, too), or only ``day``.
 
     The files of the newest of these days are read back even if nothing changed, and written anew if they are damaged.
@@ -83,7 +83,7 @@ def run(
         raise FatalError(f"{day} is not over: only whole UTC days are backed up")
     claim(objects, source)
     written: list[Manifest] = []
-    seen: list[Part] = []
+    seen: list[DayFile] = []
     for table in held_tables(questdb, tables):
         found = dict(parts(questdb, table, today, day))
         written += export(questdb, objects, table, batches(found, stale_parts(objects, found), table))
@@ -91,10 +91,10 @@ def run(
     last_day = max((part.day.isoformat() for part in seen), default="")
     _check_others(objects, seen)
     rows, size = sum(m.rows for m in written), sum(m.size for m in written)
-    return Report(len(written), rows, size, len(seen) - len(written), last_day)
+    return BackupReport(len(written), rows, size, len(seen) - len(written), last_day)
 
 
-def _check_others(objects: Objects, seen: list[Part]) -> None:
+def _check_others(objects: Objects, seen: list[DayFile]) -> None:
     """Reads back what the newest day's backup holds and the lake does not: it could not be written anew."""
     newest = max((part.day for part in seen), default=None)
     for part in set(backed_up(objects, newest)) - set(seen) if newest else ():
@@ -126,7 +126,7 @@ def held_tables(questdb: QuestDB, tables: Iterable[Table]) -> Iterator[Table]:
         yield replace(table, columns=(*ours, *others))
 
 
-def parts(questdb: QuestDB, table: Table, today: date, day: date | None = None) -> Iterator[tuple[Part, str]]:
+def parts(questdb: QuestDB, table: Table, today: date, day: date | None = None) -> Iterator[tuple[DayFile, str]]:
     """Every part of a table before ``today`` (or only ``day``'s), with the fingerprint of its rows now."""
     questdb.wait_applied([table.name])
     span = f"ts < '{today}'" if day is None else f"ts IN '{day}'"
@@ -135,10 +135,10 @@ def parts(questdb: QuestDB, table: Table, today: date, day: date | None = None) 
         f"SELECT timestamp_floor('d', ts) day, {'symbol' if named else 'NULL'}, {fingerprint_sql(table)} "
         f"FROM {table.name} WHERE {span} GROUP BY day{', symbol' if named else ''} ORDER BY day"
     ):
-        yield Part(table.name, table.layer, found.date(), name), ":".join(str(f or 0) for f in figures)
+        yield DayFile(table.name, table.layer, found.date(), name), ":".join(str(f or 0) for f in figures)
 
 
-def stale_parts(objects: Objects, found: dict[Part, str]) -> list[Part]:
+def stale_parts(objects: Objects, found: dict[DayFile, str]) -> list[DayFile]:
     """The parts whose backup is missing, half-written or of other rows; on the newest day also damaged files."""
     with ThreadPoolExecutor(8) as pool:
         manifests = dict(zip(found, pool.map(lambda part: read_manifest(objects, part), found), strict=True))
@@ -150,21 +150,21 @@ def stale_parts(objects: Objects, found: dict[Part, str]) -> list[Part]:
     ]
 
 
-def batches(found: dict[Part, str], stale: list[Part], table: Table) -> Iterator[Batch]:
+def batches(found: dict[DayFile, str], stale: list[DayFile], table: Table) -> Iterator[ExportUnit]:
     """The stale parts in groups that are exported at once: of one day, and of no more than `BATCH_CELLS`; pure."""
     cells = {part: rows_in(fingerprint) * len(table.columns) for part, fingerprint in found.items()}
     days = Counter(part.day for part in found)
     for day, of_day in groupby(sorted(stale, key=lambda part: part.day), lambda part: part.day):
-        chosen: list[Part] = []
+        chosen: list[DayFile] = []
         for part in of_day:
             if chosen and sum(cells[p] for p in (*chosen, part)) > BATCH_CELLS:
-                yield Batch(tuple(chosen), whole=False)
+                yield ExportUnit(tuple(chosen), whole=False)
                 chosen = []
             chosen.append(part)
-        yield Batch(tuple(chosen), whole=len(chosen) == days[day])
+        yield ExportUnit(tuple(chosen), whole=len(chosen) == days[day])
 
 
-def export(questdb: QuestDB, objects: Objects, table: Table, groups: Iterable[Batch]) -> list[Manifest]:
+def export(questdb: QuestDB, objects: Objects, table: Table, groups: Iterable[ExportUnit]) -> list[Manifest]:
     """Writes parts, reads each back, and only then writes its manifest; the next group is exported meanwhile.
 
     Raises:
@@ -178,18 +178,18 @@ def export(questdb: QuestDB, objects: Objects, table: Table, groups: Iterable[Ba
     return written
 
 
-def _fetch(questdb: QuestDB, table: Table, group: Batch) -> tuple[Batch, pl.DataFrame]:
+def _fetch(questdb: QuestDB, table: Table, group: ExportUnit) -> tuple[ExportUnit, pl.DataFrame]:
     """A group's rows. Of a whole day the server exports at full speed; choosing symbols costs it several times that."""
     names = ", ".join(f'"{name}"' for name in table.names)
     chosen = "" if group.whole else f" AND ({' OR '.join(_where(part) for part in group.parts)})"
     return group, questdb.frame(f"SELECT {names} FROM {table.name} WHERE ts IN '{group.parts[0].day}'{chosen}")
 
 
-def _where(part: Part) -> str:
+def _where(part: DayFile) -> str:
     return "symbol IS NULL" if part.symbol is None else f"symbol = {text(part.symbol)}"
 
 
-def _store(objects: Objects, table: Table, rows: pl.DataFrame, part: Part) -> Manifest:
+def _store(objects: Objects, table: Table, rows: pl.DataFrame, part: DayFile) -> Manifest:
     mine = rows.filter(pl.col("symbol").eq_missing(part.symbol)) if "symbol" in table.names else rows
     ordered = canonical(mine, table)
     _lose_nothing(objects, part, ordered)
@@ -206,7 +206,7 @@ def _store(objects: Objects, table: Table, rows: pl.DataFrame, part: Part) -> Ma
     return manifest
 
 
-def _lose_nothing(objects: Objects, part: Part, rows: pl.DataFrame) -> None:
+def _lose_nothing(objects: Objects, part: DayFile, rows: pl.DataFrame) -> None:
     """Lets a backup be replaced only by rows that hold all of its own, by the table's keys."""
     manifest = read_manifest(objects, part)
     if manifest is None:
@@ -230,7 +230,7 @@ def record(questdb: QuestDB, now: datetime, files: int, what: str) -> None:
     note(questdb, now, [Finding("backup_verified", now.timestamp(), files, detail=what)])
 
 
-def back_up(settings: Settings, day: date | None = None) -> Report:
+def back_up(settings: Settings, day: date | None = None) -> BackupReport:
     """One backup with its own clients, noted in ``gold_quality``: what the command and the DAG call.
 
     Raises:

@@ -10,13 +10,13 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import polars as pl
 
+from downstream.archive.archive import backed_up, read_manifest
+from downstream.archive.manifest import DayFile, canonical, encode
+from downstream.archive.tables import LAKE_TABLES
 from downstream.backup import held_tables, parts, record
-from downstream.lakefiles import Part, canonical, encode
 from downstream.restore import restore
-from downstream.tables import LAKE_TABLES
-from downstream.vault import backed_up, read_manifest
 from features.compare import close, differing
-from features.engine import State, fold
+from features.engine import EngineState, fold
 from features.spec import LEAD_IN, EngineConfig, spec_hash
 from lakehouse import command
 from lakehouse.errors import FatalError, NothingToDoError
@@ -36,7 +36,7 @@ CANDLES = next(view for view in GOLD_VIEWS if view.name == "gold_ohlc_1m")
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class DrillReport:
     """What a drill found to be equal: files and rows restored, candles and silver rows recomputed from them."""
 
     day: str
@@ -46,7 +46,7 @@ class Report:
     silver_rows: int
 
 
-def drill(questdb: QuestDB, objects: Objects, config: EngineConfig, day: date) -> Report:
+def drill(questdb: QuestDB, objects: Objects, config: EngineConfig, day: date) -> DrillReport:
     """Restores ``day`` beside the live tables, compares files, candles and an hour of silver, and cleans up.
 
     Raises:
@@ -58,7 +58,7 @@ def drill(questdb: QuestDB, objects: Objects, config: EngineConfig, day: date) -
         _compare_files(questdb, objects, day)
         candles = _compare_candles(questdb, day)
         silver = _compare_silver(questdb, objects, config, day)
-        return Report(day.isoformat(), done.files, done.rows, candles, silver)
+        return DrillReport(day.isoformat(), done.files, done.rows, candles, silver)
     finally:
         _clean(questdb)
 
@@ -138,7 +138,7 @@ def _recomputed(
     questdb: QuestDB, config: EngineConfig, symbol: str, start: datetime, end: datetime, day: date
 ) -> pl.DataFrame:
     """The rows of a span within ``day``, folded from the restored events in log order."""
-    state, found = State.empty(config), []
+    state, found = EngineState.empty(config), []
     midnight = datetime.combine(day, time(), UTC)
     for piece in bronze.live_between(questdb, symbol, start - LEAD_IN, midnight + timedelta(days=1), PREFIX):
         state, rows = fold(state, piece)
@@ -158,7 +158,7 @@ def _restore_lead_in(questdb: QuestDB, objects: Objects, since: datetime, day: d
         questdb.execute(f"CREATE TABLE IF NOT EXISTS {PREFIX}{table} (LIKE {table})")
 
 
-def _of(part: Part) -> str:
+def _of(part: DayFile) -> str:
     return "symbol IS NULL" if part.symbol is None else f"symbol = {bronze.text(part.symbol)}"
 
 
@@ -168,7 +168,7 @@ def _clean(questdb: QuestDB) -> None:
             questdb.execute(f"DROP TABLE IF EXISTS {name}")
 
 
-def run_drill(settings: Settings, day: date | None = None) -> Report:
+def run_drill(settings: Settings, day: date | None = None) -> DrillReport:
     """One drill with its own clients, noted in ``gold_quality``: what the command and the DAG call."""
     with closing(QuestDB(settings)) as questdb, closing(Objects(settings)) as objects:
         config = EngineConfig.of(settings, bronze.sparse_symbols(questdb))

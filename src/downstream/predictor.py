@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 from prometheus_client import Counter, Gauge, Histogram
 
-from downstream import gold
-from downstream.mailbox import Mailbox
+from downstream import forecast_rows
+from downstream.conflating_queue import ConflatingQueue
 from lakehouse import process
 from lakehouse.errors import PoisonError, RetryableError
 from lakehouse.records import Forecast
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 PATHS = {"bid": "/predict_bid", "vol": "/predict_vol"}
 TIMEOUT_S = 10.0
 BATCH_ROWS = 64
-MOST_WAITING = 512
+MAX_WAITING = 512
 
 STORED = Counter("forecasts_stored_total", "Forecasts acknowledged by QuestDB.", ["target"])
 SKIPPED = Counter("forecast_rows_skipped_total", "Feature rows left out because newer ones of the symbol waited.")
@@ -58,13 +58,13 @@ class Api:
         for connection in self._connections.values():
             connection.close()
 
-    def predict(self, rows: Sequence[gold.Row]) -> Mapping[str, Mapping[str, Any]]:
+    def predict(self, rows: Sequence[forecast_rows.FeatureRowJson]) -> Mapping[str, Mapping[str, Any]]:
         """Both targets at once for all rows; per target the API's answer.
 
         Raises:
             RetryableError: the API is away or not ready. PoisonError: it refuses some row.
         """
-        body = orjson.dumps(gold.request_body(rows))
+        body = orjson.dumps(forecast_rows.request_body(rows))
         try:
             for target, connection in self._connections.items():
                 connection.request("POST", PATHS[target], body, {"Content-Type": "application/json"})
@@ -90,30 +90,32 @@ def _read(connection: HTTPConnection) -> tuple[int, bytes]:
 
 
 class Predictor:
-    """Takes rows from the mailbox in batches: forecast, store, publish. Each step is repeated until it succeeds."""
+    """Takes rows from the queue in batches: forecast, store, publish. Each step is repeated until it succeeds."""
 
-    def __init__(self, api: Api, database: QuestDB, redis: Redis, mailbox: Mailbox, stop: threading.Event) -> None:
+    def __init__(
+        self, api: Api, database: QuestDB, redis: Redis, queue: ConflatingQueue, stop: threading.Event
+    ) -> None:
         self._api = api
         self._database = database
         self._redis = redis
-        self._mailbox = mailbox
+        self._queue = queue
         self._stop = stop
 
     def run(self) -> None:
         """Works until stopped; the batch in hand is finished first, unless a server is away."""
         while not self._stop.is_set():
-            if rows := self._mailbox.take(BATCH_ROWS, timeout_s=0.5):
+            if rows := self._queue.take(BATCH_ROWS, timeout_s=0.5):
                 try:
                     self.handle(rows)
                 except RetryableError:
                     log.warning("stopped with %d rows in hand not forecast", len(rows))
 
-    def handle(self, rows: Sequence[gold.Row]) -> None:
+    def handle(self, rows: Sequence[forecast_rows.FeatureRowJson]) -> None:
         """One batch; a batch that is refused is halved until the row at fault is found, counted and left out."""
         try:
             with STEP.labels("predict").time():
                 answers = process.retrying(lambda: self._api.predict(rows), self._stop, "forecasting", longest_s=2.0)
-                found = gold.forecasts(rows, answers, datetime.now(UTC))
+                found = forecast_rows.forecasts(rows, answers, datetime.now(UTC))
         except PoisonError as error:
             if len(rows) > 1:
                 middle = len(rows) // 2
@@ -125,8 +127,8 @@ class Predictor:
             return
         self._store(rows, found)
 
-    def _store(self, rows: Sequence[gold.Row], found: Sequence[Forecast]) -> None:
-        frame = gold.frame(found)
+    def _store(self, rows: Sequence[forecast_rows.FeatureRowJson], found: Sequence[Forecast]) -> None:
+        frame = forecast_rows.frame(found)
         with STEP.labels("store").time():
             process.retrying(lambda: self._database.write(GOLD_FORECASTS, frame), self._stop, "storing", longest_s=2.0)
         stored = datetime.now(UTC)
@@ -135,7 +137,7 @@ class Predictor:
         for target in PATHS:
             STORED.labels(target).inc(sum(f.target == target for f in found))
         with STEP.labels("publish").time():
-            self._publish(gold.messages(rows, found))
+            self._publish(forecast_rows.messages(rows, found))
 
     def _publish(self, messages: list[dict[str, Any]]) -> None:
         try:
@@ -145,8 +147,8 @@ class Predictor:
             log.warning("forecasts stored but not published: %s", error)
 
 
-def follow(redis: Redis, symbols: tuple[str, ...], mailbox: Mailbox, stop: threading.Event) -> None:
-    """Puts each feature row into the mailbox; after a break it reads the keys again before the channels."""
+def follow(redis: Redis, symbols: tuple[str, ...], queue: ConflatingQueue, stop: threading.Event) -> None:
+    """Puts each feature row into the queue; after a break it reads the keys again before the channels."""
     while not stop.is_set():
         try:
             process.retrying(redis.ping, stop, "following features", longest_s=2.0)
@@ -154,7 +156,7 @@ def follow(redis: Redis, symbols: tuple[str, ...], mailbox: Mailbox, stop: threa
                 if stop.is_set():
                     return
                 if row is not None:
-                    SKIPPED.inc(mailbox.put(row))
+                    SKIPPED.inc(queue.put(row))
                     age = datetime.now(UTC) - datetime.fromisoformat(row["received_at"])
                     FRESHNESS.labels(row["symbol"]).set(age.total_seconds())
         except RetryableError as error:
@@ -166,14 +168,14 @@ def main(settings: Settings, stop: threading.Event) -> None:
     api, database = Api(settings), QuestDB(settings)
     # One connection listens, the other one publishes.
     listening, publishing = Redis(settings), Redis(settings)
-    mailbox = Mailbox(MOST_WAITING)
+    queue = ConflatingQueue(MAX_WAITING)
     try:
         process.retrying(lambda: database.migrate([GOLD_FORECASTS], ()), stop, "migrating")
         follower = threading.Thread(
-            target=follow, args=(listening, settings.symbols, mailbox, stop), name="follow", daemon=True
+            target=follow, args=(listening, settings.symbols, queue, stop), name="follow", daemon=True
         )
         follower.start()
-        Predictor(api, database, publishing, mailbox, stop).run()
+        Predictor(api, database, publishing, queue, stop).run()
         follower.join(timeout=3.0)
     finally:
         for client in (api, database, listening, publishing):

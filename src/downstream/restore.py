@@ -12,11 +12,11 @@ from functools import partial
 
 import polars as pl
 
-from downstream.ahead import one_ahead
+from downstream.archive.archive import backed_up, load, read_manifest
+from downstream.archive.manifest import DayFile, Manifest, rows_in
+from downstream.archive.prefetch import one_ahead
+from downstream.archive.tables import BY_NAME, LAKE_TABLES
 from downstream.backup import parts
-from downstream.lakefiles import Manifest, Part, rows_in
-from downstream.tables import BY_NAME, LAKE_TABLES
-from downstream.vault import backed_up, load, read_manifest
 from lakehouse import command
 from lakehouse.errors import FatalError, RetryableError
 from lakehouse.retention import dropped_days, note
@@ -33,7 +33,7 @@ VIEWS_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class RestoreReport:
     """What a restore did: files, rows, and the days they are of (ISO, inclusive)."""
 
     files: int
@@ -48,7 +48,7 @@ def restore(
     day: date | None = None,
     prefix: str = "",
     tables: Container[str] | None = None,
-) -> Report:
+) -> RestoreReport:
     """Writes the parts of ``day`` (None: all of them) into their tables, or into tables named ``prefix`` + name.
 
     Rows that are there already stay as they are: deduplication makes a second run harmless.
@@ -68,17 +68,17 @@ def restore(
     for part, manifest, frame in one_ahead(partial(_fetch, objects), chosen):
         write(questdb, part, manifest, frame, prefix)
         rows += manifest.rows
-    return Report(len(chosen), rows, *(f(p.day for p in chosen).isoformat() for f in (min, max)))
+    return RestoreReport(len(chosen), rows, *(f(p.day for p in chosen).isoformat() for f in (min, max)))
 
 
-def _fetch(objects: Objects, part: Part) -> tuple[Part, Manifest, pl.DataFrame]:
+def _fetch(objects: Objects, part: DayFile) -> tuple[DayFile, Manifest, pl.DataFrame]:
     manifest = read_manifest(objects, part)
     if manifest is None:
         raise RetryableError(f"{part.manifest_key} vanished while it was read: run the restore again")
     return part, manifest, load(objects, part, manifest)
 
 
-def target(part: Part, manifest: Manifest, prefix: str) -> Table:
+def target(part: DayFile, manifest: Manifest, prefix: str) -> Table:
     """The table that takes a part: as it is defined now, with any column the backup has besides."""
     held = manifest.table(part)
     now = BY_NAME.get(part.table)
@@ -88,7 +88,7 @@ def target(part: Part, manifest: Manifest, prefix: str) -> Table:
     return replace(now, name=prefix + part.table, columns=(*now.columns, *more))
 
 
-def write(questdb: QuestDB, part: Part, manifest: Manifest, frame: pl.DataFrame, prefix: str) -> None:
+def write(questdb: QuestDB, part: DayFile, manifest: Manifest, frame: pl.DataFrame, prefix: str) -> None:
     """Writes a part's rows, then compares what the table now holds of that day and symbol with the manifest.
 
     Raises:
@@ -133,7 +133,7 @@ def rebuild_views(questdb: QuestDB, interval_ms: int, timeout_s: float = VIEWS_S
         time.sleep(0.1)
 
 
-def restore_lake(settings: Settings, day: date | None = None, prefix: str = "") -> Report:
+def restore_lake(settings: Settings, day: date | None = None, prefix: str = "") -> RestoreReport:
     """One restore with its own clients; into live tables, it also makes the views and lifts the refusal of the days.
 
     Raises:

@@ -8,10 +8,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
+from downstream.archive.archive import intact, read_manifest
+from downstream.archive.manifest import DayFile
+from downstream.archive.tables import BY_NAME
 from downstream.backup import held_tables, parts
-from downstream.lakefiles import Part
-from downstream.tables import BY_NAME
-from downstream.vault import intact, read_manifest
 from lakehouse import command
 from lakehouse.errors import FatalError, NothingToDoError
 from lakehouse.retention import REFRESH_S, note
@@ -27,12 +27,12 @@ LEAVING = tuple(
     for name in ("bronze_trades", "bronze_quotes", "silver_features", "gold_forecasts", "gold_forecast_scores")
 )
 # Yesterday is replayed and the longest window reaches a day back from there.
-LEAST_DAYS = 3
+MIN_DAYS = 3
 APPLY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class RetentionReport:
     """Days that left, per table, and the days that stayed because their backup is not verified."""
 
     left: dict[str, list[str]]
@@ -45,7 +45,7 @@ def apply(
     days: int,
     now: datetime,
     settle: Callable[[], None] = lambda: time.sleep(REFRESH_S * 1.5),
-) -> Report:
+) -> RetentionReport:
     """Drops the days older than ``days`` up to the first whose backup is missing, changed or unreadable.
 
     QuestDB's TTL is set only while it is needed and taken away again, so that days can never leave by themselves
@@ -58,8 +58,8 @@ def apply(
     Raises:
         RetryableError: a store is away. FatalError: too few days, or a TTL that somebody set by hand.
     """
-    if 0 < days < LEAST_DAYS:
-        raise FatalError(f"RETENTION_DAYS={days}: the least is {LEAST_DAYS} (a day is replayed with a day before it)")
+    if 0 < days < MIN_DAYS:
+        raise FatalError(f"RETENTION_DAYS={days}: the least is {MIN_DAYS} (a day is replayed with a day before it)")
     left: dict[str, list[str]] = {}
     held: dict[str, list[str]] = {}
     for table in held_tables(questdb, LEAVING):
@@ -71,7 +71,7 @@ def apply(
         held[table.name] = [day.isoformat() for day in unverified]
         if ready:
             left[table.name] = [day.isoformat() for day in _leave(questdb, table, ready, unverified, cut, now, settle)]
-    return Report(left, {name: stuck for name, stuck in held.items() if stuck})
+    return RetentionReport(left, {name: stuck for name, stuck in held.items() if stuck})
 
 
 def verified_days(questdb: QuestDB, objects: Objects, table: Table, cut: date) -> tuple[list[date], list[date]]:
@@ -83,7 +83,7 @@ def verified_days(questdb: QuestDB, objects: Objects, table: Table, cut: date) -
     return [day for day in good if not unverified or day < min(unverified)], unverified
 
 
-def _verified(objects: Objects, part: Part, fingerprint: str) -> bool:
+def _verified(objects: Objects, part: DayFile, fingerprint: str) -> bool:
     manifest = read_manifest(objects, part)
     return manifest is not None and manifest.fingerprint == fingerprint and intact(objects, part, manifest)
 
@@ -128,7 +128,7 @@ def _no_ttl(questdb: QuestDB, table: Table) -> None:
     questdb.wait_applied([table.name], APPLY_S)
 
 
-def retain(settings: Settings) -> Report:
+def retain(settings: Settings) -> RetentionReport:
     """Applies RETENTION_DAYS with its own clients: what the command and the DAG call.
 
     Raises:

@@ -6,13 +6,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from features.book import Book, Floats, new_book, with_room
-from features.kernel import IS_QUOTE, IS_TICKER_GAP, IS_TRADE, IS_TRADE_GAP, Batch, Rules, count_rows, run
+from features.kernel import IS_QUOTE, IS_TICKER_GAP, IS_TRADE, IS_TRADE_GAP, EventArrays, Rules, count_rows, run
 from features.spec import NAMES, ROW_COLUMNS, EngineConfig
+from features.symbol_state import Floats, SymbolState, new_book, with_room
 from lakehouse.messages import EVENT_SCHEMA
 from lakehouse.schema import QUOTE_COLUMNS
 
-__all__ = ["EngineConfig", "State", "fold"]
+__all__ = ["EngineConfig", "EngineState", "fold"]
 
 _CHUNK = 65_536  # events per call of the kernel: bounds the room made for trades before any is forgotten
 _QUOTES = [c.name for c in QUOTE_COLUMNS]
@@ -22,14 +22,14 @@ _KINDS = {"trade": IS_TRADE, "quote": IS_QUOTE, "gap": IS_TICKER_GAP}
 
 
 @dataclass(slots=True)
-class State:
+class EngineState:
     """What the engine remembers, per symbol; `fold` changes it in place."""
 
     config: EngineConfig
-    books: dict[str, Book] = field(default_factory=dict)
+    books: dict[str, SymbolState] = field(default_factory=dict)
 
     @classmethod
-    def empty(cls, config: EngineConfig) -> "State":
+    def empty(cls, config: EngineConfig) -> "EngineState":
         """A state that knows of no event yet."""
         return cls(config)
 
@@ -38,7 +38,7 @@ class State:
         self.books.pop(symbol, None)
 
 
-def fold(state: State, events: pl.DataFrame) -> tuple[State, pl.DataFrame]:
+def fold(state: EngineState, events: pl.DataFrame) -> tuple[EngineState, pl.DataFrame]:
     """Takes events into the state and gives the rows they caused.
 
     Args:
@@ -56,7 +56,7 @@ def fold(state: State, events: pl.DataFrame) -> tuple[State, pl.DataFrame]:
     return state, _joined(parts).sort("row").drop("row")
 
 
-def _fold_symbol(state: State, events: pl.DataFrame) -> pl.DataFrame:
+def _fold_symbol(state: EngineState, events: pl.DataFrame) -> pl.DataFrame:
     symbol = str(events.item(0, "symbol"))
     config = state.config
     rules = Rules(
@@ -85,7 +85,7 @@ def _joined(parts: list[pl.DataFrame]) -> pl.DataFrame:
     return found[0] if len(found) == 1 else pl.concat(found)
 
 
-def _batch(events: pl.DataFrame) -> Batch:
+def _batch(events: pl.DataFrame) -> EventArrays:
     """The events as the arrays the kernel wants."""
     kind = pl.col("type").replace_strict(_KINDS, return_dtype=pl.Int8)
     gap = (pl.col("type") == "gap") & (pl.col("stream") == "trade")
@@ -99,7 +99,7 @@ def _batch(events: pl.DataFrame) -> Batch:
         sign=sign.fill_null(0),
     )
     quotes = events.filter(pl.col("type") == "quote").select(pl.col(_QUOTES).fill_null(float("nan")))
-    return Batch(
+    return EventArrays(
         **{name: np.ascontiguousarray(arrays[name].to_numpy()) for name in arrays.columns},
         quotes=np.ascontiguousarray(quotes.to_numpy()).reshape(-1, len(_QUOTES)),
     )

@@ -6,13 +6,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from features.book import DAY, MINUTE, NEVER, SECOND, Book, Floats
-from features.grid import advance_grid, put_price
-from features.holes import is_complete, put_id
+from features.id_holes import is_complete, put_id
 from features.jit import inlined, jit
 from features.spec import NAMES, STALE_S
-from features.tiles import advance_tiles, put_trade
+from features.symbol_state import DAY, MINUTE, NEVER, SECOND, Floats, SymbolState
+from features.trade_buckets import advance_tiles, put_trade
 from features.variance import close_variance, measure, price_since, write_variance
+from features.vol_grid import advance_grid, put_price
 from features.volatility import QUOTE, TRADE
 from features.windows import close_trades, write_long, write_windows
 
@@ -21,7 +21,7 @@ IS_TRADE, IS_QUOTE, IS_TICKER_GAP, IS_TRADE_GAP = 0, 1, 2, 3
 _QUOTE_AT, _MID, _NOW = NAMES.index("bid"), NAMES.index("mid"), NAMES.index("last")
 
 
-class Batch(NamedTuple):
+class EventArrays(NamedTuple):
     """One symbol's events as arrays: kind and time of each; trade fields where it is a trade; quotes by themselves."""
 
     kind: NDArray[np.int8]
@@ -43,7 +43,7 @@ class Rules(NamedTuple):
 
 
 @jit
-def count_rows(book: Book, batch: Batch, rules: Rules) -> int:
+def count_rows(book: SymbolState, batch: EventArrays, rules: Rules) -> int:
     """How many rows `run` will emit."""
     newest, interval, rows = book.clock[0].newest, book.clock[0].interval, 0
     for i in range(len(batch.ts)):
@@ -58,8 +58,8 @@ def count_rows(book: Book, batch: Batch, rules: Rules) -> int:
 
 @jit
 def run(
-    book: Book,
-    batch: Batch,
+    book: SymbolState,
+    batch: EventArrays,
     rules: Rules,
     index: NDArray[np.int64],
     complete: NDArray[np.bool_],
@@ -91,7 +91,7 @@ def run(
 
 
 @inlined
-def _advance(book: Book, ts: int, rules: Rules) -> None:
+def _advance(book: SymbolState, ts: int, rules: Rules) -> None:
     clock = book.clock[0]
     if clock.newest == NEVER:
         clock.second, clock.minute, clock.point = ts // SECOND, ts // MINUTE, ts // rules.step
@@ -106,7 +106,7 @@ def _advance(book: Book, ts: int, rules: Rules) -> None:
 
 
 @inlined
-def _trade(book: Book, batch: Batch, i: int, rules: Rules) -> None:
+def _trade(book: SymbolState, batch: EventArrays, i: int, rules: Rules) -> None:
     clock = book.clock[0]
     ts, price, trade_id = batch.ts[i], batch.price[i], batch.trade_id[i]
     dense = rules.dense and trade_id > 0
@@ -124,7 +124,7 @@ def _trade(book: Book, batch: Batch, i: int, rules: Rules) -> None:
 
 
 @inlined
-def _quote(book: Book, ts: int, quote: Floats, step: int) -> None:
+def _quote(book: SymbolState, ts: int, quote: Floats, step: int) -> None:
     """Takes a quote in; the first one after a gap tells what holds from the gap on, even if stamped earlier."""
     clock = book.clock[0]
     if clock.newest - ts > _STALE:
@@ -144,7 +144,7 @@ def _quote(book: Book, ts: int, quote: Floats, step: int) -> None:
 
 
 @inlined
-def _lose(book: Book, kind: int, step: int) -> None:
+def _lose(book: SymbolState, kind: int, step: int) -> None:
     """A gap takes effect where the market's time stands: its own stamp is the producer's clock, not the exchange's."""
     clock = book.clock[0]
     if clock.newest == NEVER:
@@ -159,7 +159,7 @@ def _lose(book: Book, kind: int, step: int) -> None:
 
 
 @inlined
-def _emit(book: Book, t: int, step: int, out: Floats) -> None:
+def _emit(book: SymbolState, t: int, step: int, out: Floats) -> None:
     clock = book.clock[0]
     out[:] = np.nan
     since = price_since(book, t)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from features.book import DAY, DAY_MINUTES, MINUTE, NEVER, RING, SECOND, Book, Floats
 from features.jit import inlined
 from features.spec import HALF_LIVES_MIN, LONG_WINDOWS, NAMES, STALE_S, WINDOW_STATS, WINDOWS
+from features.symbol_state import DAY, DAY_MINUTES, MINUTE, NEVER, RING, SECOND, Floats, SymbolState
 
 _MASK = RING - 1
 _STALE = STALE_S * SECOND
@@ -15,13 +15,13 @@ _RV, _EMA = NAMES.index("rv_10s"), NAMES.index("ema_10s")
 _RV_LONG, _LONG_STRIDE = NAMES.index("rv_4h"), NAMES.index("rv_24h") - NAMES.index("rv_4h")
 _EWMA, _TOD = NAMES.index(f"ewma_rv_{HALF_LIVES_MIN[0]}m"), NAMES.index("rv_tod")
 _W, _L, _H = len(_SPANS), len(_LONG), len(HALF_LIVES_MIN)
-# Where things stand in `Book.closed` (after the trade sums) and in `Book.vol`.
+# Where things stand in `SymbolState.closed` (after the trade sums) and in `SymbolState.vol`.
 _CLOSED_RV, _CLOSED_NUM, _CLOSED_DEN = 4 * _L, 5 * _L, 5 * _L + _H
 _VOL_EMA, _VOL_LONG, _VOL_EWMA, _VOL_TOD = _W, 2 * _W, 2 * _W + _L, 2 * _W + _L + _H
 
 
 @inlined
-def price_since(book: Book, t: int) -> int:
+def price_since(book: SymbolState, t: int) -> int:
     """Since when a price is known without a pause: the older of the two streams' beginnings; -NEVER if neither is."""
     clock = book.clock[0]
     trade = clock.trade_since if t - clock.trade_ts <= _STALE else -NEVER
@@ -36,7 +36,7 @@ def _known(first: int, minute: int, per: int) -> int:
 
 
 @inlined
-def _minute_rv(book: Book, minute: int, first: int, per: int) -> float:
+def _minute_rv(book: SymbolState, minute: int, first: int, per: int) -> float:
     """Squared returns of a minute from the grid point ``first`` on."""
     if _known(first, minute, per) == per:
         return float(book.minute_rv[minute & _MASK])
@@ -47,7 +47,7 @@ def _minute_rv(book: Book, minute: int, first: int, per: int) -> float:
 
 
 @inlined
-def close_variance(book: Book, minute: int, since: int, step: int) -> None:
+def close_variance(book: SymbolState, minute: int, since: int, step: int) -> None:
     """Sums variance over the closed minutes of the long windows and of each half-life."""
     closed = book.closed
     closed[_CLOSED_RV:] = 0.0
@@ -70,7 +70,7 @@ def close_variance(book: Book, minute: int, since: int, step: int) -> None:
 
 
 @inlined
-def measure(book: Book, since: int, step: int) -> None:
+def measure(book: SymbolState, since: int, step: int) -> None:
     """Computes every feature of the grid as of its newest point into ``book.vol``."""
     book.vol[:] = np.nan
     _measure_windows(book, since, step)
@@ -99,7 +99,7 @@ def measure(book: Book, since: int, step: int) -> None:
 
 
 @inlined
-def _measure_windows(book: Book, since: int, step: int) -> None:
+def _measure_windows(book: SymbolState, since: int, step: int) -> None:
     """Realised variance and EMA of the price over each window that is a whole number of steps."""
     grid, head, mask = book.grid, book.clock[0].point, len(book.grid) - 1
     total, age = 0.0, 0
@@ -122,7 +122,7 @@ def _measure_windows(book: Book, since: int, step: int) -> None:
 
 
 @inlined
-def write_variance(book: Book, out: Floats) -> None:
+def write_variance(book: SymbolState, out: Floats) -> None:
     """Copies what `measure` found to its places in the row."""
     vol = book.vol
     for w in range(_W):

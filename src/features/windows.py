@@ -10,9 +10,9 @@ import math
 
 import numpy as np
 
-from features.book import MINUTE, NEVER, RING, SECOND, Book, Floats, Record
 from features.jit import inlined
 from features.spec import LONG_WINDOWS, NAMES, STALE_S, WINDOW_STATS, WINDOWS
+from features.symbol_state import MINUTE, NEVER, RING, SECOND, Floats, Record, SymbolState
 
 _MASK = RING - 1
 _STALE = STALE_S * SECOND
@@ -30,7 +30,7 @@ _NOTHING = (0.0, 0.0, 0.0, np.inf, -np.inf, 0.0, 0.0, 0.0, 0.0)
 
 
 @inlined
-def write_windows(book: Book, t: int, step: int, out: Floats) -> None:
+def write_windows(book: SymbolState, t: int, step: int, out: Floats) -> None:
     """Fills the trade statistics of each window of `WINDOWS`; those that reach back too far stay NaN."""
     clock = book.clock[0]
     if t - clock.trade_ts > _STALE:
@@ -72,7 +72,7 @@ def _with_tile(sums: Sums, tile: Record, center: float) -> Sums:
 
 
 @inlined
-def _with_raw(sums: Sums, book: Book, head: int, edge: int, center: float) -> Sums:
+def _with_raw(sums: Sums, book: SymbolState, head: int, edge: int, center: float) -> Sums:
     """Adds the trades of one second that lie behind the edge."""
     raw = book.raw
     n, s1, s2, low, high, volume, notional, buy, sell = sums
@@ -90,7 +90,7 @@ def _with_raw(sums: Sums, book: Book, head: int, edge: int, center: float) -> Su
 
 
 @inlined
-def price_at(book: Book, time: int, step: int) -> float:
+def price_at(book: SymbolState, time: int, step: int) -> float:
     """Price of the last trade at or before ``time``, which lies within the ring of seconds."""
     second = time // SECOND
     head = book.seconds[second & _MASK].head
@@ -126,7 +126,7 @@ def _write(sums: Sums, last: float, before: float, out: Floats) -> None:
 
 
 @inlined
-def close_trades(book: Book, minute: int) -> None:
+def close_trades(book: SymbolState, minute: int) -> None:
     """Sums trades over the closed minutes of each long window, for rows of the running ``minute``."""
     closed = book.closed
     n = volume = buy = sell = 0.0
@@ -143,7 +143,7 @@ def close_trades(book: Book, minute: int) -> None:
 
 
 @inlined
-def write_long(book: Book, t: int, step: int, out: Floats) -> None:
+def write_long(book: SymbolState, t: int, step: int, out: Floats) -> None:
     """Fills the trade statistics of `LONG_WINDOWS`: the closed minutes of `close_trades` and the running one."""
     clock = book.clock[0]
     minute = t // MINUTE

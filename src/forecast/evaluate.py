@@ -15,11 +15,13 @@ import polars as pl
 
 from features import engine
 from features.spec import NAMES, spec_hash
-from forecast import backtest, dataset, files
-from forecast.dataset import Dataset
-from forecast.fitting import Tuning
-from forecast.targets import TARGETS, Array, PricePath
-from forecast.walkforward import Plan
+from forecast import files
+from forecast.data import dataset
+from forecast.data.dataset import Dataset
+from forecast.model.targets import TARGETS, Array, PricePath
+from forecast.training import backtest
+from forecast.training.fitting import Tuning
+from forecast.training.walkforward import Schedule
 from lakehouse.errors import LakeError
 
 log = logging.getLogger("forecast.evaluate")
@@ -49,7 +51,7 @@ def tick_rows(
     """The engine's rows over events in time order, with a bid where no quote is known; the prices; the spec's hash."""
     config = engine.EngineConfig(step_s * 1000, step_s, SILENCE_S, sparse)
     numbered = events.with_columns(epoch=pl.lit(0, pl.Int64), seq=pl.int_range(pl.len(), dtype=pl.Int64))
-    _, rows = engine.fold(engine.State.empty(config), numbered)
+    _, rows = engine.fold(engine.EngineState.empty(config), numbered)
     path = dataset.price_path(numbered)
     return dataset.with_bid(rows, bids_at(rows, numbered, path)), path, spec_hash(config)
 
@@ -71,7 +73,7 @@ def from_bars(bars: pl.DataFrame, step_s: int = BAR_STEP_S) -> Dataset:
     symbol = str(bars["symbol"][0])
     config = engine.EngineConfig(60_000, step_s, SILENCE_S, frozenset({symbol}))
     numbered = events.with_columns(epoch=pl.lit(0, pl.Int64), seq=pl.int_range(pl.len(), dtype=pl.Int64))
-    _, rows = engine.fold(engine.State.empty(config), numbered)
+    _, rows = engine.fold(engine.EngineState.empty(config), numbered)
     # After a missing minute the high, just before the close, opens the interval: only rows as of a close count.
     rows = rows.filter(pl.col("ts") == pl.col("ts").dt.truncate("1m"))
     rows = rows.with_columns(pl.lit(float("nan")).alias(name) for name in UNTOLD_BY_BARS)
@@ -81,7 +83,7 @@ def from_bars(bars: pl.DataFrame, step_s: int = BAR_STEP_S) -> Dataset:
     return dataset.build(rows, path, spec_hash(config), step_s, silence_s=5.0 * step_s)
 
 
-def evaluate(data: Dataset, plan: Plan, tuning: Tuning) -> dict[str, Any]:
+def evaluate(data: Dataset, plan: Schedule, tuning: Tuning) -> dict[str, Any]:
     """Both targets walked forward and judged; the result is what ``--report`` writes.
 
     Raises:
@@ -142,7 +144,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--symbol", help="which symbol, where a file holds several")
     parser.add_argument("--report", type=Path, help="write every figure as JSON to this file")
     parser.add_argument(
-        "--folds", type=_positive, default=Plan.folds, help="stretches that are judged (default %(default)s)"
+        "--folds", type=_positive, default=Schedule.folds, help="stretches that are judged (default %(default)s)"
     )
     chosen = parser.parse_args(arguments)
     if chosen.quotes and not chosen.trades:
@@ -194,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             prepare(chosen.report)
         data = load(chosen)
         log.info("rows: %s (%.1f s)", dict(data.counts), time.monotonic() - started)
-        body = evaluate(data, Plan(folds=chosen.folds), Tuning())
+        body = evaluate(data, Schedule(folds=chosen.folds), Tuning())
     except LakeError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 
 from features.spec import EngineConfig, spec_hash
-from forecast import drift, lake
-from forecast.dataset import Dataset
-from forecast.registry import Registry
-from forecast.targets import TARGETS, Target
+from forecast.data import lake_reader
+from forecast.data.dataset import Dataset
+from forecast.model.targets import TARGETS, Target
+from forecast.monitoring import drift
+from forecast.registry.client import RegistryClient
 from lakehouse import command
 from lakehouse.errors import FatalError
 from lakehouse.findings import Finding, note
@@ -22,9 +23,9 @@ from lakehouse.stores.questdb import QuestDB
 
 log = logging.getLogger(__name__)
 # An hour with fewer judged forecasts per target says nothing about its model.
-LEAST_JUDGED = 100
+MIN_JUDGED = 100
 DRIFT_SPAN = timedelta(hours=24)
-LEAST_ROWS = 500
+MIN_ROWS = 500
 HOLES_SPAN_DAYS = 7
 FEED_TABLES = ("bronze_trades", "silver_features")
 # A market whose newest trade is older stands still, or we do.
@@ -57,7 +58,7 @@ def skill_findings(sums: pl.DataFrame) -> list[Finding]:
 def stays_below_zero(sums: pl.DataFrame, target: Target, version: str, hours: int, now: datetime) -> dict[str, float]:
     """Skill per hour of a version over the last ``hours`` whole hours, if it is below zero in every one; else nothing.
 
-    An hour with fewer than `LEAST_JUDGED` forecasts counts as no evidence: nothing is concluded; pure.
+    An hour with fewer than `MIN_JUDGED` forecasts counts as no evidence: nothing is concluded; pure.
     """
     last = now.replace(minute=0, second=0, microsecond=0)
     mine = (
@@ -65,7 +66,7 @@ def stays_below_zero(sums: pl.DataFrame, target: Target, version: str, hours: in
         .filter(pl.col("hour").is_between(last - timedelta(hours=hours), last, closed="left"))
         .group_by("hour")
         .agg(pl.col("n").sum(), pl.col("loss").sum(), pl.col("baseline_loss").sum())
-        .filter((pl.col("n") >= LEAST_JUDGED) & (pl.col("baseline_loss") > 0))
+        .filter((pl.col("n") >= MIN_JUDGED) & (pl.col("baseline_loss") > 0))
         .sort("hour")
     )
     skills = {f"{row['hour']:%Y-%m-%dT%HZ}": 1 - row["loss"] / row["baseline_loss"] for row in mine.to_dicts()}
@@ -86,7 +87,7 @@ def drift_findings(shapes: Mapping[Target, drift.Shape], recent: Dataset) -> lis
     ]
 
 
-def training_shapes(registry: Registry) -> dict[Target, drift.Shape]:
+def training_shapes(registry: RegistryClient) -> dict[Target, drift.Shape]:
     """What the champions' training rows looked like; a simple rule was trained on none, so it is left out."""
     found: dict[Target, drift.Shape] = {}
     for target in TARGETS:
@@ -100,15 +101,15 @@ def training_shapes(registry: Registry) -> dict[Target, drift.Shape]:
 
 
 def recent_drift(
-    questdb: QuestDB, registry: Registry, settings: Settings, symbols: Sequence[str], now: datetime
+    questdb: QuestDB, registry: RegistryClient, settings: Settings, symbols: Sequence[str], now: datetime
 ) -> list[Finding]:
     """The last day of every symbol, read as training reads it, against what the champions were trained on."""
     shapes = training_shapes(registry)
     spec = spec_hash(EngineConfig.of(settings))
     found = []
     for symbol in symbols if shapes else ():
-        recent = lake.read(questdb, symbol, now - DRIFT_SPAN, now, spec, settings.vol_step_s)
-        if len(recent) < LEAST_ROWS:
+        recent = lake_reader.read(questdb, symbol, now - DRIFT_SPAN, now, spec, settings.vol_step_s)
+        if len(recent) < MIN_ROWS:
             log.info("%s: %d rows are too few to tell drift", symbol, len(recent))
         else:
             found += drift_findings(shapes, recent)
@@ -132,7 +133,7 @@ def feed_findings(questdb: QuestDB, symbol: str, now: datetime) -> list[Finding]
     return [*found, Finding("holes", float(max(0, missing)), minutes, symbol)]
 
 
-def roll_back(registry: Registry, sums: pl.DataFrame, hours: int, now: datetime) -> list[Finding]:
+def roll_back(registry: RegistryClient, sums: pl.DataFrame, hours: int, now: datetime) -> list[Finding]:
     """Moves the alias back for each target whose champion's skill stays below zero, and says so."""
     found = []
     for target in TARGETS:
@@ -157,7 +158,7 @@ def check(settings: Settings, symbols: Sequence[str], now: datetime) -> list[Fin
     Raises:
         RetryableError: QuestDB or MLflow is away. FatalError: the lake has nothing to check.
     """
-    registry = Registry(settings)
+    registry = RegistryClient(settings)
     with closing(QuestDB(settings)) as questdb:
         sums = judged(questdb, now - timedelta(hours=settings.quality_span_hours + 1))
         found = skill_findings(sums)

@@ -13,13 +13,14 @@ from pathlib import Path
 import polars as pl
 
 from features.compare import close, differing
-from features.engine import State, fold
+from features.engine import EngineState, fold
 from features.spec import LEAD_IN, NAMES, EngineConfig, spec_hash
-from forecast import calibrate, models
-from forecast.registry import Registry
-from forecast.serving.served import Served, accept
-from forecast.serving.watch import simple_rule
-from forecast.targets import TARGETS, Target
+from forecast.model import forecaster
+from forecast.model.targets import TARGETS, Target
+from forecast.monitoring import recalibration
+from forecast.registry.client import RegistryClient
+from forecast.serving.models_in_service import ServedModel, accept
+from forecast.serving.registry_watcher import simple_rule
 from lakehouse import command
 from lakehouse.errors import FatalError, NothingToDoError
 from lakehouse.findings import Finding, note
@@ -30,11 +31,11 @@ from lakehouse.stores.questdb import QuestDB
 
 log = logging.getLogger(__name__)
 VALUES = ("value", "lower", "upper", "lower_95", "upper_95", "baseline")
-Fetch = Callable[[str, str], Served]
+Fetch = Callable[[str, str], ServedModel]
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ReplayReport:
     """Rows of a symbol's day that were compared, and those that differ beyond relative 1e-9."""
 
     symbol: str
@@ -45,7 +46,7 @@ class Report:
     forecasts_differ: int
 
 
-def replay(questdb: QuestDB, config: EngineConfig, fetch: Fetch, symbol: str, day: date) -> Report:
+def replay(questdb: QuestDB, config: EngineConfig, fetch: Fetch, symbol: str, day: date) -> ReplayReport:
     """Recomputes what was served for ``symbol`` on ``day``: silver from bronze, forecasts from silver.
 
     Args:
@@ -63,12 +64,12 @@ def replay(questdb: QuestDB, config: EngineConfig, fetch: Fetch, symbol: str, da
     differ = differing(live, recomputed(questdb, config, symbol, start, end)) if live.height else 0
     served = questdb.frame(f"SELECT * FROM {GOLD_FORECASTS.name} WHERE {mine}")
     wrong = forecasts_that_differ(served, live, fetch)
-    return Report(symbol, day.isoformat(), live.height, differ, served.height, wrong)
+    return ReplayReport(symbol, day.isoformat(), live.height, differ, served.height, wrong)
 
 
 def recomputed(questdb: QuestDB, config: EngineConfig, symbol: str, start: datetime, end: datetime) -> pl.DataFrame:
     """The live rows of a span as the engine makes them today, from bronze in log order, lead-in included."""
-    state, found = State.empty(config), []
+    state, found = EngineState.empty(config), []
     for piece in bronze.live_behind(questdb, symbol, start - LEAD_IN, end):
         state, rows = fold(state, piece)
         found.append(rows.filter(pl.col("ts").is_between(start, end, closed="left")))
@@ -93,7 +94,7 @@ def forecasts_that_differ(served: pl.DataFrame, silver: pl.DataFrame, fetch: Fet
     return wrong
 
 
-def _forecasts(served: Served, silver: pl.DataFrame, recorded: pl.DataFrame) -> pl.DataFrame:
+def _forecasts(served: ServedModel, silver: pl.DataFrame, recorded: pl.DataFrame) -> pl.DataFrame:
     rows = silver.join(recorded.select("epoch", "seq").unique(), on=("epoch", "seq"), how="semi").sort("epoch", "seq")
     made = served.forecast(rows.select(NAMES).cast(pl.Float64).fill_null(float("nan")).to_numpy())
     return pl.concat(
@@ -108,23 +109,23 @@ def _forecasts(served: Served, silver: pl.DataFrame, recorded: pl.DataFrame) -> 
 
 def fetcher(settings: Settings, questdb: QuestDB, spec: str, folder: Path) -> Fetch:
     """Fetches recorded versions from the registry, each once; version 0 is the rule that serves without a registry."""
-    registry = Registry(settings)
+    registry = RegistryClient(settings)
 
     @cache
-    def fetch_version(version: str) -> Served:
+    def fetch_version(version: str) -> ServedModel:
         name, _, number = version.partition("/")
         target = _target(name)
         if number == "0":
             return accept(0, simple_rule(target, NAMES, spec), target, NAMES, spec)
         registry.fetch(target, int(number), folder / version)
-        return accept(int(number), models.load(folder / version), target, NAMES, spec)
+        return accept(int(number), forecaster.load(folder / version), target, NAMES, spec)
 
-    def fetch(version: str, calibration: str) -> Served:
+    def fetch(version: str, calibration: str) -> ServedModel:
         served = fetch_version(version)
         if served.calibration_id == calibration:
             return served
         # A state that is nowhere leaves the model's own, whose other name shows as a difference.
-        return replace(served, calibration=calibrate.named(questdb, version, calibration) or served.calibration)
+        return replace(served, calibration=recalibration.named(questdb, version, calibration) or served.calibration)
 
     return fetch
 
@@ -136,7 +137,7 @@ def _target(name: str) -> Target:
     raise FatalError(f"gold_forecasts holds forecasts of a model {name}: only {' and '.join(TARGETS)} can be replayed")
 
 
-def replay_day(settings: Settings, symbols: Sequence[str], day: date) -> list[Report]:
+def replay_day(settings: Settings, symbols: Sequence[str], day: date) -> list[ReplayReport]:
     """Replays every symbol's day and notes the counts in ``gold_quality``."""
     with closing(QuestDB(settings)) as questdb, tempfile.TemporaryDirectory(prefix="tradelake-replay-") as folder:
         config = EngineConfig.of(settings, bronze.sparse_symbols(questdb))
@@ -146,13 +147,13 @@ def replay_day(settings: Settings, symbols: Sequence[str], day: date) -> list[Re
         return reports
 
 
-def _finding(report: Report) -> Finding:
+def _finding(report: ReplayReport) -> Finding:
     log.info("%s", report)
     differ, count = report.silver_differ + report.forecasts_differ, report.silver + report.forecasts
     return Finding("replay_differing", differ, count, report.symbol, detail=report.day)
 
 
-def proven(settings: Settings, day: date) -> list[Report]:
+def proven(settings: Settings, day: date) -> list[ReplayReport]:
     """`replay_day` of every symbol, held to its promise: what the command and the DAG call.
 
     Raises:

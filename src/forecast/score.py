@@ -9,10 +9,10 @@ from functools import partial
 import polars as pl
 from prometheus_client import Counter, Gauge
 
-from forecast.calibrate import Calibrator, ask_api
-from forecast.judge import scores
-from forecast.prices import read_path
-from forecast.told import tell_findings
+from forecast.data.prices import read_path
+from forecast.monitoring.exporter import tell_findings
+from forecast.monitoring.recalibration import Calibrator, ask_api
+from forecast.monitoring.scoring import scores
 from lakehouse import process
 from lakehouse.errors import RetryableError
 from lakehouse.schema import GOLD_CALIBRATIONS, GOLD_FORECAST_SCORES, GOLD_FORECASTS, GOLD_QUALITY
@@ -23,7 +23,7 @@ from lakehouse.stores.questdb import QuestDB
 log = logging.getLogger(__name__)
 TABLES = (GOLD_FORECASTS, GOLD_FORECAST_SCORES, GOLD_CALIBRATIONS, GOLD_QUALITY)
 EVERY_S = 10.0
-MOST_FORECASTS = 50_000
+MAX_FORECASTS = 50_000
 # What is visible in one table may not yet be in the other: so much newer must the newest event be than the due time.
 SETTLE = timedelta(seconds=2)
 # The path begins early enough that the price in force at the first forecast is on it.
@@ -72,7 +72,7 @@ class Scorer:
                 self._done[symbol, horizon] = (seen, True)
             NEWEST.labels(symbol).set(newest.timestamp())
             judged += found.height
-            if due.height < MOST_FORECASTS:
+            if due.height < MAX_FORECASTS:
                 return judged
 
     def _due(self, symbol: str) -> pl.DataFrame:
@@ -86,7 +86,7 @@ class Scorer:
             compare = ">" if done else ">="
             spans.append(f"(horizon_s = {horizon} AND ts {compare} {instant(since)} AND ts <= {instant(until)})")
         where = f"symbol = {text(symbol)} AND ({' OR '.join(spans)})"
-        sql = f"SELECT * FROM {GOLD_FORECASTS.name} WHERE {where} ORDER BY ts LIMIT {MOST_FORECASTS}"
+        sql = f"SELECT * FROM {GOLD_FORECASTS.name} WHERE {where} ORDER BY ts LIMIT {MAX_FORECASTS}"
         return self._database.frame(sql)
 
     def _since(self, symbol: str, horizon: int) -> tuple[datetime, bool]:

@@ -10,18 +10,18 @@ import waitress
 from waitress.server import BaseWSGIServer
 
 from features.spec import NAMES, EngineConfig, spec_hash
-from forecast import calibrate
-from forecast.api import Services, create_app
-from forecast.conformal import Calibration
-from forecast.page import described
-from forecast.page.board import Board
-from forecast.page.feeds import Feeds
+from forecast.model.intervals import Calibration
+from forecast.monitoring import recalibration
+from forecast.page import page_openapi
+from forecast.page.latest_values import LatestValues
 from forecast.page.queries import Queries
-from forecast.page.routes import MOST_STREAMS, blueprint
+from forecast.page.routes import MAX_STREAMS, blueprint
+from forecast.page.updaters import Updaters
 from forecast.serving import airflow
+from forecast.serving.app import Services, create_app
 from forecast.serving.bodies import Parser
-from forecast.serving.served import Models
-from forecast.serving.watch import Registry, Watcher
+from forecast.serving.models_in_service import ModelsInService
+from forecast.serving.registry_watcher import ModelSource, RegistryWatcher
 from lakehouse import process
 from lakehouse.errors import RetryableError
 from lakehouse.settings import Settings
@@ -40,12 +40,12 @@ PREDICT_THREADS = 2 * (os.cpu_count() or 2)
 SWITCH_S = 0.0005
 
 
-def build(settings: Settings, redis: Redis, database: QuestDB) -> tuple[Services, Watcher, Feeds]:
+def build(settings: Settings, redis: Redis, database: QuestDB) -> tuple[Services, RegistryWatcher, Updaters]:
     """The parts of the application, wired; nothing is loaded, polled or followed yet."""
     spec = spec_hash(EngineConfig.of(settings))
-    models = Models()
-    board, queries = Board(), Queries(database)
-    watcher = Watcher(
+    models = ModelsInService()
+    board, queries = LatestValues(), Queries(database)
+    watcher = RegistryWatcher(
         lambda: _registry(settings),
         lambda version: _newest_state(database, version),
         models,
@@ -63,20 +63,20 @@ def build(settings: Settings, redis: Redis, database: QuestDB) -> tuple[Services
         reload=watcher.retry_refused,
         retrain=lambda: airflow.trigger(settings, RETRAIN_DAG),
         pages=(blueprint(settings, board, queries),),
-        page_paths=described.paths(settings.symbols),
+        page_paths=page_openapi.paths(settings.symbols),
     )
-    return services, watcher, Feeds(settings, board, queries, models)
+    return services, watcher, Updaters(settings, board, queries, models)
 
 
-def _registry(settings: Settings) -> Registry:
+def _registry(settings: Settings) -> ModelSource:
     # MLflow takes seconds to import: what the last run kept serves meanwhile.
-    from forecast import registry
+    from forecast.registry import client
 
-    return registry.Registry(settings)
+    return client.RegistryClient(settings)
 
 
 def _newest_state(database: QuestDB, version: str) -> Calibration | None:
-    found = calibrate.newest(database, version)
+    found = recalibration.newest(database, version)
     return found[1] if found else None
 
 
@@ -93,7 +93,7 @@ def serve(settings: Settings, services: Services) -> BaseWSGIServer:
         create_app(services),
         host=settings.bind_host,
         port=settings.api_port,
-        threads=PREDICT_THREADS + MOST_STREAMS,
+        threads=PREDICT_THREADS + MAX_STREAMS,
         ident="tradelake",
         channel_timeout=60,
         max_request_body_size=64 * 2**20,

@@ -20,14 +20,18 @@ import polars as pl
 
 from features.engine import EngineConfig
 from features.spec import spec_hash
-from forecast import backtest, challenger, dataset, distributed, drift, evaluate, lake, leak, models, report, tune
-from forecast.backtest import Backtest
-from forecast.challenger import Recent
-from forecast.dataset import Dataset
-from forecast.fitting import Tuning
-from forecast.registry import Registry
-from forecast.targets import TARGETS, Target
-from forecast.walkforward import Plan
+from forecast import evaluate
+from forecast.data import dataset, lake_reader
+from forecast.data.dataset import Dataset
+from forecast.model import forecaster
+from forecast.model.targets import TARGETS, Target
+from forecast.monitoring import drift
+from forecast.registry.client import RegistryClient
+from forecast.training import backtest, challenger, distributed, leak_gate, report, tuning
+from forecast.training.backtest import Backtest
+from forecast.training.challenger import Recent
+from forecast.training.fitting import Tuning
+from forecast.training.walkforward import Schedule
 from lakehouse.command import NOTHING_TO_DO
 from lakehouse.errors import LakeError
 from lakehouse.process import set_up_logging
@@ -54,7 +58,7 @@ def prepare(settings: Settings, questdb: QuestDB, folder: Path, symbols: Sequenc
     config = EngineConfig.of(settings, bronze.sparse_symbols(questdb))
     end = datetime.now(UTC)
     spec = spec_hash(config)
-    parts = [lake.read(questdb, s, end - timedelta(days=days), end, spec, config.vol_step_s) for s in symbols]
+    parts = [lake_reader.read(questdb, s, end - timedelta(days=days), end, spec, config.vol_step_s) for s in symbols]
     data = dataset.pool(parts)
     counts = {symbol: dict(part.counts) for symbol, part in zip(symbols, parts, strict=True)}
     log.info("rows by symbol: %s", counts)
@@ -64,7 +68,7 @@ def prepare(settings: Settings, questdb: QuestDB, folder: Path, symbols: Sequenc
         )
     folder.mkdir(parents=True, exist_ok=True)
     data.save(folder / DATASET)
-    lake.newest_events(questdb, symbols[0]).write_parquet(folder / "events.parquet")
+    lake_reader.newest_events(questdb, symbols[0]).write_parquet(folder / "events.parquet")
     (folder / "config.json").write_text(json.dumps(asdict(config) | {"sparse": sorted(config.sparse)}))
     return {"rows": len(data), "dataset": data.hash(), "spec": spec, "counts": counts}
 
@@ -79,18 +83,18 @@ def leaks(folder: Path) -> dict[str, Any]:
     events = pl.read_parquet(held) if held.exists() else None
     config = json.loads((folder / "config.json").read_text()) if held.exists() else None
     engine = EngineConfig(**(config | {"sparse": frozenset(config["sparse"])})) if config else None
-    found = leak.check(dataset.load(folder / DATASET), Plan(), events, engine)
+    found = leak_gate.check(dataset.load(folder / DATASET), Schedule(), events, engine)
     log.info("leak gate passed: %s", found)
     return found
 
 
 def search(folder: Path, budget: str) -> dict[str, Any]:
     """Tunes each target within the budget (``20`` trials, ``90s``, ``0`` none) and keeps what was found."""
-    trials, seconds = tune.parse_budget(budget)
+    trials, seconds = tuning.parse_budget(budget)
     data = dataset.load(folder / DATASET)
     found: dict[str, Any] = {}
     for target in TARGETS:
-        chosen = Tuning() if not (trials or seconds) else tune.search(data, target, Tuning(), trials, seconds)
+        chosen = Tuning() if not (trials or seconds) else tuning.search(data, target, Tuning(), trials, seconds)
         (folder / f"tuning_{target}.json").write_text(json.dumps(asdict(chosen)))
         found[target] = asdict(chosen)
     return found
@@ -102,7 +106,7 @@ def assess(folder: Path) -> dict[str, Any]:
     results: dict[Target, Backtest] = {}
     for target in TARGETS:
         tuning = read_tuning(folder, target)
-        results[target] = backtest.run(data, target, Plan(), tuning, log.info)
+        results[target] = backtest.run(data, target, Schedule(), tuning, log.info)
         challenger.make(data, results[target], tuning).save(folder / target)
         challenger.recent(results[target]).save(folder / f"recent_{target}.npz")
     body = evaluate.describe(data) | {target: backtest.report(data, result) for target, result in results.items()}
@@ -118,7 +122,7 @@ def read_tuning(folder: Path, target: Target) -> Tuning:
     return Tuning(**json.loads(held.read_text())) if held.exists() else Tuning()
 
 
-def decide(folder: Path, registry: Registry, promote: bool) -> dict[str, Any]:
+def decide(folder: Path, registry: RegistryClient, promote: bool) -> dict[str, Any]:
     """Registers both challengers and promotes each that beats its champion and the best rule; logs every decision.
 
     Doing it again after MLflow went away in between takes up what was left: no version is made or judged twice.
@@ -137,17 +141,19 @@ def decide(folder: Path, registry: Registry, promote: bool) -> dict[str, Any]:
     return decisions
 
 
-def decide_target(folder: Path, registry: Registry, promote: bool, target: Target, data: Dataset) -> dict[str, Any]:
+def decide_target(
+    folder: Path, registry: RegistryClient, promote: bool, target: Target, data: Dataset
+) -> dict[str, Any]:
     """`decide` for one target."""
     body = json.loads((folder / "report" / "report.json").read_text())
     figures = {f"ratio_{h}": float(f["ratio"]) for h, f in body[target].items()}
-    candidate = models.load(folder / target)
+    candidate = forecaster.load(folder / target)
     version = registry.register(candidate, asdict(read_tuning(folder, target)), figures, folder / "report")
     registry.challenge(target, version)
     with tempfile.TemporaryDirectory(prefix="tradelake-champion-") as scratch:
         registry.fetch(target, registry.opponent(target, version) or version, Path(scratch))
         newest = Recent.load(folder / f"recent_{target}.npz", target)
-        verdict = challenger.judge(data, newest, models.load(Path(scratch)))
+        verdict = challenger.judge(data, newest, forecaster.load(Path(scratch)))
     if verdict.promote and promote:
         registry.promote(target, version, verdict.reason, verdict.figures)
     else:
@@ -165,7 +171,7 @@ def run_step(step: str, folder: Path, chosen: argparse.Namespace, settings: Sett
         finally:
             questdb.close()
     if step == "decide":
-        return decide(folder, Registry(settings), chosen.promote)
+        return decide(folder, RegistryClient(settings), chosen.promote)
     if step == "tune":
         return search(folder, chosen.tuning_budget)
     return leaks(folder) if step == "leaks" else assess(folder)

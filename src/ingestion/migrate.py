@@ -5,16 +5,15 @@ import threading
 
 from confluent_kafka.admin import AdminClient
 
-from features.spec import COLUMNS
+from features.table import SILVER
 from lakehouse import process
-from lakehouse.schema import TABLES, silver_features
+from lakehouse.schema import TABLES
 from lakehouse.settings import Settings
 from lakehouse.stores import kafka
 from lakehouse.stores.questdb import QuestDB
 from lakehouse.views import views
 
 log = logging.getLogger(__name__)
-SILVER = silver_features(COLUMNS)
 
 
 def migrate(settings: Settings, questdb: QuestDB, admin: AdminClient) -> list[str]:

@@ -7,12 +7,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from ingestion.audit import open_holes
 from ingestion.backfill.__main__ import main as backfill
-from ingestion.gaps import Hole
-from ingestion.rebuild import merged
-from ingestion.restore import engine_config
-from ingestion.stale import MINUTE, renew
+from ingestion.completeness.id_gaps import Hole
+from ingestion.completeness.ledger_gaps import open_holes
+from ingestion.silver.engine_config import engine_config
+from ingestion.silver.rebuild import merged
+from ingestion.silver.stale_rows import MINUTE, renew
 from lakehouse import command
 from lakehouse.errors import FatalError, NothingToDoError, RetryableError
 from lakehouse.settings import Settings
@@ -24,7 +24,7 @@ SETTLE = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class RepairReport:
     """Per symbol: ids that were missing before and still are, and silver rows made anew."""
 
     symbol: str
@@ -33,7 +33,7 @@ class Report:
     rebuilt_rows: int
 
 
-def repair(settings: Settings, symbols: Sequence[str], now: datetime) -> list[Report]:
+def repair(settings: Settings, symbols: Sequence[str], now: datetime) -> list[RepairReport]:
     """Refills holes older than `SETTLE` through the history topic, then rebuilds rows that were served without them.
 
     Raises:
@@ -46,7 +46,7 @@ def repair(settings: Settings, symbols: Sequence[str], now: datetime) -> list[Re
         return [_repair_symbol(settings, questdb, symbol, now) for symbol in symbols]
 
 
-def _repair_symbol(settings: Settings, questdb: QuestDB, symbol: str, now: datetime) -> Report:
+def _repair_symbol(settings: Settings, questdb: QuestDB, symbol: str, now: datetime) -> RepairReport:
     config = engine_config(settings, questdb)
     dense = symbol not in config.sparse
     holes = [hole for hole in open_holes(questdb, symbol) if hole.before < now - SETTLE] if dense else []
@@ -57,14 +57,14 @@ def _repair_symbol(settings: Settings, questdb: QuestDB, symbol: str, now: datet
             raise RetryableError(f"{symbol}: the trades of {start} to {end} could not be fetched; see above")
     rows = renew(questdb, config, symbol, now)
     left = [hole for hole in open_holes(questdb, symbol) if hole.before < now - SETTLE] if holes else []
-    return Report(symbol, _ids(holes), _ids(left), rows)
+    return RepairReport(symbol, _ids(holes), _ids(left), rows)
 
 
 def _ids(holes: Sequence[Hole]) -> int:
     return sum(hole.size for hole in holes)
 
 
-def repaired(settings: Settings) -> list[Report]:
+def repaired(settings: Settings) -> list[RepairReport]:
     """`repair` of every symbol: what the command and the DAG call.
 
     Raises:

@@ -9,14 +9,15 @@ import sys
 from lakehouse.errors import FatalError, LakeError
 from lakehouse.settings import Settings, load_settings
 from lakehouse.stores.questdb import QuestDB
-from stack import envfile, show
-from stack.down import down
+from stack import envfile
+from stack.commands import formatting
+from stack.commands.down import down
+from stack.commands.status_report import gather
+from stack.commands.up import up
 from stack.layout import Layout, layout
-from stack.process import Process
-from stack.report import gather
-from stack.supervisor import Supervisor
-from stack.table import processes
-from stack.up import up
+from stack.supervision.process import Process
+from stack.supervision.process_table import processes
+from stack.supervision.supervisor import Supervisor
 
 
 def main() -> None:
@@ -78,14 +79,14 @@ def _down(_: argparse.Namespace) -> int:
 def _status(arguments: argparse.Namespace) -> int:
     settings, paths, table = _lake()
     if arguments.secrets:
-        print(show.secrets(settings))
+        print(formatting.secrets(settings))
         return 0
     supervisor = Supervisor(paths)
     if not supervisor.is_running():
         raise FatalError("the lake is not running: scripts/up.sh starts it")
     states = supervisor.states()
     report = gather(settings, [process for process in table if process.name in states], states)
-    print(json.dumps(report.as_json(), indent=2) if arguments.json else show.status(report))
+    print(json.dumps(report.as_json(), indent=2) if arguments.json else formatting.status(report))
     return 0 if report.healthy else 1
 
 
@@ -107,7 +108,9 @@ def _sql(arguments: argparse.Namespace) -> int:
         names, rows = database.table(arguments.query)
     finally:
         database.close()
-    print(show.columns([names, *([show.cell(value) for value in row] for row in rows)]) if names else "done")
+    print(
+        formatting.columns([names, *([formatting.cell(value) for value in row] for row in rows)]) if names else "done"
+    )
     return 0
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from lakehouse.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-LONGEST_SOCKET_PATH = 100
+MAX_SOCKET_PATH = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ import httpx
 
 from lakehouse.errors import FatalError
 
-Source = Literal["kraken", "simulator"]
+MarketSource = Literal["kraken", "simulator"]
 PATIENCE_S = 3.0
 
 
 def choose(
     asked: str, configured: str | None, recorded: str | None, running: bool, kraken_rest_url: str
-) -> tuple[Source, str]:
+) -> tuple[MarketSource, str]:
     """Decides the market and says why.
 
     Args:

@@ -16,9 +16,9 @@ from lakehouse.errors import LakeError
 from lakehouse.process import set_up_logging
 from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC, Settings
 from lakehouse.stores import kafka
-from stack.local import SERVERS, running, scratch_settings
 from tests.chaos import truth
 from tests.chaos.storm import Storm, write_faults
+from tests.support.servers import SERVERS, running, scratch_settings
 
 log = logging.getLogger(__name__)
 SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD")

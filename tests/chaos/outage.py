@@ -13,18 +13,18 @@ from pathlib import Path
 
 import httpx
 
-from ingestion.restore import engine_config
-from ingestion.stale import renew
+from ingestion.silver.engine_config import engine_config
+from ingestion.silver.stale_rows import renew
 from lakehouse.errors import LakeError
 from lakehouse.ledger import summaries
 from lakehouse.process import set_up_logging
 from lakehouse.settings import Settings
 from lakehouse.stores import bronze
 from lakehouse.stores.questdb import QuestDB
-from stack.local import SERVERS, running, scratch_settings
 from tests.chaos import truth
 from tests.chaos.__main__ import SYMBOLS
 from tests.chaos.storm import Storm
+from tests.support.servers import SERVERS, running, scratch_settings
 
 BEFORE_S = 90.0
 

@@ -14,7 +14,7 @@ from ingestion.migrate import migrate
 from lakehouse.settings import Settings
 from lakehouse.stores import kafka
 from lakehouse.stores.questdb import QuestDB
-from stack.local import LocalServers
+from tests.support.servers import LocalServers
 
 log = logging.getLogger(__name__)
 VICTIMS = ("producer", "consumer", "questdb", "kafka", "redis")

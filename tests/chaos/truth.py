@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 from confluent_kafka import TopicPartition
 
-from features.engine import State, fold
+from features.engine import EngineState, fold
 from features.spec import NAMES
-from ingestion.batch import read
-from ingestion.delivery import by_topic
-from ingestion.restore import engine_config
+from ingestion.kafka_log.batches import read
+from ingestion.kafka_log.delivery import by_topic
+from ingestion.silver.engine_config import engine_config
 from ingestion.simulator.market import Market
 from lakehouse.errors import LakeError
 from lakehouse.messages import EVENT_SCHEMA
@@ -216,7 +216,7 @@ def _silver(verdict: Verdict, settings: Settings, questdb: QuestDB, held: dict[s
     config = engine_config(settings, questdb)
     for symbol, events in held.items():
         rows = questdb.frame(f"SELECT * FROM silver_features WHERE symbol = {bronze.text(symbol)} AND origin = 'live'")
-        expected = fold(State.empty(config), events.sort("epoch", "seq"))[1]
+        expected = fold(EngineState.empty(config), events.sort("epoch", "seq"))[1]
         keys = ["epoch", "seq"]
         verdict.silver_doubled += rows.height - rows.select(keys).n_unique()
         verdict.silver_lost += expected.join(rows, on=keys, how="anti").height

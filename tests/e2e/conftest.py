@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from stack.envfile import child_environment, secret_names
-from stack.local import scratch_settings
 from tests.e2e.lakes import Lake
+from tests.support.servers import scratch_settings
 
 
 @pytest.fixture(scope="session")

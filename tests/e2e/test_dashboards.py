@@ -21,8 +21,8 @@ from lakehouse.findings import Finding, note
 from lakehouse.settings import EVENTS_TOPIC, Settings
 from lakehouse.stores import kafka
 from lakehouse.stores.questdb import QuestDB
-from stack.local import free_ports
 from tests.e2e.lakes import ROOT, Lake
+from tests.support.servers import free_ports
 
 pytestmark = pytest.mark.timeout(900)
 TITLED = [

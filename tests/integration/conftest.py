@@ -9,15 +9,15 @@ import redis
 from confluent_kafka.admin import AdminClient
 from mlflow import MlflowClient
 
-from forecast.registry import Registry
+from forecast.registry.client import RegistryClient
 from lakehouse.settings import Settings
 from lakehouse.stores.kafka import admin
 from lakehouse.stores.objects import Objects
 from lakehouse.stores.questdb import QuestDB
-from stack import buckets
-from stack.full import prepare_minio
 from stack.layout import layout
-from stack.local import SERVERS, LocalServers, running, scratch_settings
+from stack.servers import buckets
+from stack.servers.optional_servers import prepare_minio
+from tests.support.servers import SERVERS, LocalServers, running, scratch_settings
 
 
 @pytest.fixture(scope="session")
@@ -50,12 +50,12 @@ def mlflow_lake(lake: Settings, servers: LocalServers) -> Settings:
 
 
 @pytest.fixture
-def registry(mlflow_lake: Settings) -> Registry:
+def registry(mlflow_lake: Settings) -> RegistryClient:
     """An emptied registry whose champions are the simple rules."""
     client = MlflowClient(mlflow_lake.mlflow_uri)
     for model in client.search_registered_models():
         client.delete_registered_model(model.name)
-    registry = Registry(mlflow_lake)
+    registry = RegistryClient(mlflow_lake)
     registry.ensure_baselines()
     return registry
 

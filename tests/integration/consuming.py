@@ -10,11 +10,12 @@ import numpy as np
 import polars as pl
 from confluent_kafka import TopicPartition
 
-from features.engine import State, fold
+from features.engine import EngineState, fold
 from features.spec import NAMES
-from ingestion import consumer
-from ingestion.migrate import SILVER, migrate
-from ingestion.restore import engine_config
+from features.table import SILVER
+from ingestion import consume
+from ingestion.migrate import migrate
+from ingestion.silver.engine_config import engine_config
 from lakehouse.errors import LakeError
 from lakehouse.messages import SCHEMA_HEADER, decode, encode
 from lakehouse.records import Event, Gap, Quote, Side, Trade
@@ -69,7 +70,7 @@ def consuming(settings: Settings) -> Iterator[list[LakeError]]:
 
     def run() -> None:
         try:
-            consumer.main(settings, stop)
+            consume.main(settings, stop)
         except LakeError as error:
             errors.append(error)
 
@@ -123,7 +124,7 @@ def log_of(settings: Settings, topic: str = EVENTS_TOPIC) -> pl.DataFrame:
 def offline(settings: Settings, events: pl.DataFrame) -> pl.DataFrame:
     """The silver rows that one fold of these events gives, each trade once."""
     questdb = QuestDB(settings)
-    state = State.empty(engine_config(settings, questdb))
+    state = EngineState.empty(engine_config(settings, questdb))
     questdb.close()
     trades = pl.col("type") == "trade"
     once = events.filter(~trades | pl.struct("type", "symbol", "trade_id").is_first_distinct())

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import polars as pl
 
-from downstream.tables import LAKE_TABLES
+from downstream.archive.tables import LAKE_TABLES
 from lakehouse.schema import BRONZE_QUOTES, BRONZE_TRADES, GOLD_FORECASTS, META_EPOCHS, META_RETENTION
 from lakehouse.settings import Settings
 from lakehouse.stores.questdb import QuestDB

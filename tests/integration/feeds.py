@@ -13,7 +13,7 @@ from confluent_kafka import TopicPartition
 
 from lakehouse.settings import EVENTS_TOPIC, Settings
 from lakehouse.stores import kafka
-from stack.local import LocalServers, free_ports
+from tests.support.servers import LocalServers, free_ports
 
 SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD")
 

@@ -13,9 +13,9 @@ import pytest
 from lakehouse.settings import Settings
 from lakehouse.stores.objects import Objects
 from lakehouse.stores.questdb import QuestDB
-from stack.airflow import environment
 from stack.envfile import child_environment
 from stack.layout import layout
+from stack.servers.airflow import environment
 from tests.integration.days import fill
 from tests.leaks import leaks, secrets_of, told
 
@@ -24,7 +24,7 @@ DAY = date(2026, 1, 5)
 
 @pytest.fixture
 def airflow(stored_lake: Settings) -> dict[str, str]:
-    """The environment of an Airflow with a database of its own, as `stack.airflow` sets it up, on SQLite."""
+    """The environment of an Airflow with a database of its own, as `stack.servers.airflow` sets it up, on SQLite."""
     paths = layout(stored_lake)
     home = paths.state / "airflow"
     home.mkdir(parents=True, exist_ok=True)

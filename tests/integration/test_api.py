@@ -15,9 +15,9 @@ from features.spec import NAMES
 from forecast.serve import QUERY_S, READY_S
 from lakehouse.settings import HORIZONS_S, Settings
 from lakehouse.stores.redis import Redis
-from stack.local import LocalServers
 from tests.integration.consuming import migrated
 from tests.integration.lakes import eventually, feature_row
+from tests.support.servers import LocalServers
 
 
 @pytest.fixture(scope="module")

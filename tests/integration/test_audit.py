@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from ingestion.audit import open_holes
-from ingestion.gaps import Hole
+from ingestion.completeness.id_gaps import Hole
+from ingestion.completeness.ledger_gaps import open_holes
 from ingestion.migrate import migrate
 from lakehouse.schema import BRONZE_TRADES
 from lakehouse.settings import Settings

@@ -12,20 +12,20 @@ import pytest
 from minio import Minio
 
 from downstream import backup
-from downstream.backup import Batch, Report
-from downstream.lakefiles import Manifest, Part
-from downstream.vault import backed_up, check, load, read_manifest
+from downstream.archive.archive import backed_up, check, load, read_manifest
+from downstream.archive.manifest import DayFile, Manifest
+from downstream.backup import BackupReport, ExportUnit
 from lakehouse.errors import FatalError, RetryableError
 from lakehouse.schema import BRONZE_TRADES
 from lakehouse.settings import Settings
 from lakehouse.stores.objects import Objects
 from lakehouse.stores.questdb import QuestDB
-from stack import buckets
-from stack.local import LocalServers
+from stack.servers import buckets
 from tests.integration.days import contents, fill, trades
+from tests.support.servers import LocalServers
 
 DAYS = [date(2026, 1, 5), date(2026, 1, 6)]
-BTC = Part("bronze_trades", "bronze", DAYS[0], "BTC/USD")
+BTC = DayFile("bronze_trades", "bronze", DAYS[0], "BTC/USD")
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def questdb(stored_lake: Settings) -> Iterator[QuestDB]:
     database.close()
 
 
-def _run(questdb: QuestDB, objects: Objects, **more: Any) -> Report:
+def _run(questdb: QuestDB, objects: Objects, **more: Any) -> BackupReport:
     return backup.run(questdb, objects, "simulator", **more)
 
 
@@ -108,7 +108,7 @@ def test_equal_rows_give_equal_bytes(questdb: QuestDB, objects: Objects) -> None
     for part in (part for part in first if part.table == "bronze_trades"):
         before = first[part]
         assert before is not None
-        (again,) = backup.export(questdb, objects, BRONZE_TRADES, [Batch((part,), whole=False)])
+        (again,) = backup.export(questdb, objects, BRONZE_TRADES, [ExportUnit((part,), whole=False)])
         assert again.sha256 == before.sha256
 
 
@@ -143,19 +143,19 @@ def test_fewer_rows_than_the_backup_never_replace_it(questdb: QuestDB, objects: 
         _run(questdb, objects)
 
 
-def _bad_version(objects: Objects, stored_lake: Settings, part: Part, manifest: Manifest) -> None:
+def _bad_version(objects: Objects, stored_lake: Settings, part: DayFile, manifest: Manifest) -> None:
     objects.put(part.data_key, b"bits that somebody else wrote")
 
 
-def _version_rotted(objects: Objects, stored_lake: Settings, part: Part, manifest: Manifest) -> None:
+def _version_rotted(objects: Objects, stored_lake: Settings, part: DayFile, manifest: Manifest) -> None:
     objects.put(part.manifest_key, replace(manifest, sha256="0" * 64).dump())
 
 
-def _deleted(objects: Objects, stored_lake: Settings, part: Part, manifest: Manifest) -> None:
+def _deleted(objects: Objects, stored_lake: Settings, part: DayFile, manifest: Manifest) -> None:
     _root(stored_lake).remove_object(stored_lake.s3_bucket, part.data_key)
 
 
-def _version_deleted(objects: Objects, stored_lake: Settings, part: Part, manifest: Manifest) -> None:
+def _version_deleted(objects: Objects, stored_lake: Settings, part: DayFile, manifest: Manifest) -> None:
     _root(stored_lake).remove_object(stored_lake.s3_bucket, part.data_key, version_id=manifest.version)
 
 

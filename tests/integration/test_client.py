@@ -14,9 +14,9 @@ import pytest
 
 from downstream import client
 from downstream.client import Client
-from features.spec import COLUMNS
+from features.table import SILVER
 from lakehouse.errors import FatalError
-from lakehouse.schema import BRONZE_TRADES, TABLES, silver_features
+from lakehouse.schema import BRONZE_TRADES, TABLES
 from lakehouse.settings import Settings
 from lakehouse.stores.questdb import QuestDB
 from lakehouse.views import views
@@ -31,7 +31,7 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 def filled(fresh_lake: Settings) -> Settings:
     """A lake with twenty minutes of trades."""
     database = QuestDB(fresh_lake)
-    database.migrate([*TABLES, silver_features(COLUMNS)], views(fresh_lake.feature_interval_ms))
+    database.migrate([*TABLES, SILVER], views(fresh_lake.feature_interval_ms))
     ts = [NOW - timedelta(seconds=s) for s in range(1200, 0, -1)]
     columns = {"ts": ts, "received_at": ts, "symbol": "BTC/USD", "trade_id": range(1200), "price": 100.0, "qty": 1.0}
     frame = pl.DataFrame(columns | {"source": "sim", "origin": "live", "epoch": 1, "seq": range(1200)})

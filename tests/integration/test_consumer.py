@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 
 from features.spec import NAMES
-from ingestion import deadletter
+from ingestion.dead_letters import letters
 from lakehouse.errors import FatalError
 from lakehouse.messages import decode, encode
 from lakehouse.records import Event, Trade
@@ -20,7 +20,6 @@ from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC, Settings
 from lakehouse.stores import kafka
 from lakehouse.stores.kafka import partition_of
 from lakehouse.stores.redis import Redis
-from stack.local import LocalServers
 from tests.integration.consuming import (
     START,
     assert_same_rows,
@@ -34,6 +33,7 @@ from tests.integration.consuming import (
     wait_done,
 )
 from tests.integration.lakes import eventually
+from tests.support.servers import LocalServers
 
 # As our own producer places and packs messages.
 PACKED = {"compression.type": "lz4", "partitioner": "murmur2_random"}
@@ -123,19 +123,19 @@ def test_poison_goes_aside_with_its_origin_and_the_rest_goes_on(settings: Settin
     assert not errors
     assert_same_rows(table(settings, "silver_features"), offline(settings, _events(good)))
     client = kafka.consumer(settings, group="letters")
-    letters = deadletter.read(client)
+    found = letters.read(client)
     client.close()
     partition = partition_of("BTC/USD", settings.kafka_partitions)
-    assert sorted((x.reason, x.origin) for x in letters) == [
+    assert sorted((x.reason, x.origin) for x in found) == [
         ("future", f"{EVENTS_TOPIC}/{partition}@22"),
         ("missing_field", f"{EVENTS_TOPIC}/{partition}@21"),
         ("unparsable", f"{EVENTS_TOPIC}/{partition}@20"),
     ]
-    assert b"not json" in {x.payload for x in letters}
+    assert b"not json" in {x.payload for x in found}
 
 
 def test_poison_as_large_as_kafka_takes_it_goes_aside_whole(settings: Settings) -> None:
-    poison = [os.urandom(1_040_000), b"x" * 5_000_000, b"y" * (kafka.LARGEST_BYTES + 1)]
+    poison = [os.urandom(1_040_000), b"x" * 5_000_000, b"y" * (kafka.MAX_BYTES + 1)]
     larger = Producer({"bootstrap.servers": kafka.bootstrap(settings), "message.max.bytes": 20_000_000} | PACKED)
     good = market("BTC/USD", 40)
     send(settings, good[:20])
@@ -148,11 +148,11 @@ def test_poison_as_large_as_kafka_takes_it_goes_aside_whole(settings: Settings) 
     assert not errors
     assert table(settings, "bronze_trades").height == sum(isinstance(event, Trade) for event in good)
     client = kafka.consumer(settings, group="letters")
-    letters = deadletter.read(client)
+    found = letters.read(client)
     client.close()
-    assert [x.payload == value for x, value in zip(letters, poison, strict=True)] == [True, True, False]
-    assert poison[2].startswith(letters[2].payload)
-    assert [x.origin.rpartition("@")[2] for x in letters] == ["20", "21", "22"]
+    assert [x.payload == value for x, value in zip(found, poison, strict=True)] == [True, True, False]
+    assert poison[2].startswith(found[2].payload)
+    assert [x.origin.rpartition("@")[2] for x in found] == ["20", "21", "22"]
 
 
 def _events(good: Sequence[Event]) -> pl.DataFrame:

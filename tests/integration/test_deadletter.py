@@ -12,19 +12,19 @@ import pytest
 from confluent_kafka.admin import ConfigResource, ResourceType
 from confluent_kafka.cimpl import NewTopic
 
-from ingestion import letterbox
-from ingestion.batch import Dead
-from ingestion.letterbox import Letterbox
-from ingestion.outbox import Outbox
+from ingestion.kafka_log import dead_letter_writer
+from ingestion.kafka_log.batches import DeadLetter
+from ingestion.kafka_log.dead_letter_writer import DeadLetterWriter
+from ingestion.kafka_log.publisher import Publisher
 from lakehouse.errors import RetryableError
 from lakehouse.messages import encode
 from lakehouse.records import Trade
 from lakehouse.settings import DEADLETTER_TOPIC, EVENTS_TOPIC, HISTORY_TOPIC, Settings
 from lakehouse.stores import kafka
 from stack.envfile import child_environment
-from stack.local import LocalServers
 from tests.integration.feeds import read_topic
 from tests.integration.lakes import eventually
+from tests.support.servers import LocalServers
 
 BTC = "BTC/USD"
 Run = Callable[..., tuple[int, list[str]]]
@@ -41,7 +41,7 @@ def run(fresh_lake: Settings) -> Run:
     kafka.ensure_topics(kafka.admin(fresh_lake), fresh_lake.kafka_partitions)
 
     def command(*arguments: str) -> tuple[int, list[str]]:
-        line = [sys.executable, "-m", "ingestion.deadletter", *arguments]
+        line = [sys.executable, "-m", "ingestion.dead_letters.letters", *arguments]
         done = subprocess.run(
             line,
             env=os.environ | child_environment(fresh_lake),
@@ -57,12 +57,12 @@ def run(fresh_lake: Settings) -> Run:
 
 def test_letters_are_listed_mended_and_sent_again_once(fresh_lake: Settings, run: Run) -> None:
     client = kafka.producer(fresh_lake)
-    outbox = Outbox(client, threading.Event())
-    outbox.dead_letter(encode(trade(1, ahead_s=60.0)), "future", "ws", "too far ahead", symbol=BTC)
-    outbox.dead_letter(b'{"channel":"trade","da', "unparsable", "ws")
-    outbox.dead_letter(b"1381095255,x,0.1", "bad_price", "file:btc.csv:7", topic=HISTORY_TOPIC, symbol=BTC)
-    assert outbox.flush(10.0) == 0
-    Letterbox(client).send([Dead("missing_field", "no ts", EVENTS_TOPIC, 3, 77, b'{"type":"trade"}')])
+    publisher = Publisher(client, threading.Event())
+    publisher.dead_letter(encode(trade(1, ahead_s=60.0)), "future", "ws", "too far ahead", symbol=BTC)
+    publisher.dead_letter(b'{"channel":"trade","da', "unparsable", "ws")
+    publisher.dead_letter(b"1381095255,x,0.1", "bad_price", "file:btc.csv:7", topic=HISTORY_TOPIC, symbol=BTC)
+    assert publisher.flush(10.0) == 0
+    DeadLetterWriter(client).send([DeadLetter("missing_field", "no ts", EVENTS_TOPIC, 3, 77, b'{"type":"trade"}')])
 
     status, lines = run("list")
     assert status == 0
@@ -92,11 +92,11 @@ def test_letters_are_listed_mended_and_sent_again_once(fresh_lake: Settings, run
 
 def test_a_frame_of_any_size_is_set_aside(fresh_lake: Settings) -> None:
     kafka.ensure_topics(kafka.admin(fresh_lake), fresh_lake.kafka_partitions)
-    outbox = Outbox(kafka.producer(fresh_lake), threading.Event())
-    whole, larger = os.urandom(3_000_000), b"x" * (kafka.LARGEST_BYTES + 5)
-    outbox.dead_letter(whole, "unparsable", "ws")
-    outbox.dead_letter(larger, "unparsable", "ws", symbol=BTC)
-    assert outbox.flush(30.0) == 0
+    publisher = Publisher(kafka.producer(fresh_lake), threading.Event())
+    whole, larger = os.urandom(3_000_000), b"x" * (kafka.MAX_BYTES + 5)
+    publisher.dead_letter(whole, "unparsable", "ws")
+    publisher.dead_letter(larger, "unparsable", "ws", symbol=BTC)
+    assert publisher.flush(30.0) == 0
     kept, cut = read_topic(fresh_lake, DEADLETTER_TOPIC)
     assert kept[0] == whole
     assert "truncated" not in kept[1]
@@ -115,23 +115,23 @@ def test_the_topic_of_an_older_lake_takes_large_letters_too(fresh_lake: Settings
     def most() -> str:
         return str(client.describe_configs([topic])[topic].result()["max.message.bytes"].value)
 
-    eventually(lambda: most() == str(kafka.LARGEST_BYTES))
+    eventually(lambda: most() == str(kafka.MAX_BYTES))
 
 
 def test_letters_come_once_however_often_kafka_is_away(
     fresh_lake: Settings, servers: LocalServers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kafka.ensure_topics(kafka.admin(fresh_lake), fresh_lake.kafka_partitions)
-    box = Letterbox(kafka.producer(fresh_lake))
-    letters = [Dead("unparsable", "no JSON", EVENTS_TOPIC, 3, offset, b"{") for offset in range(5)]
+    box = DeadLetterWriter(kafka.producer(fresh_lake))
+    letters = [DeadLetter("unparsable", "no JSON", EVENTS_TOPIC, 3, offset, b"{") for offset in range(5)]
     box.send(letters[:1])
     servers.kill("kafka")
-    monkeypatch.setattr(letterbox, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(dead_letter_writer, "TIMEOUT_S", 0.5)
     for _ in range(3):
         with pytest.raises(RetryableError):
             box.send(letters[1:])
     servers.start("kafka")
-    monkeypatch.setattr(letterbox, "TIMEOUT_S", 30.0)
+    monkeypatch.setattr(dead_letter_writer, "TIMEOUT_S", 30.0)
     box.send(letters[1:])
     origins = [headers["origin"] for _, headers in read_topic(fresh_lake, DEADLETTER_TOPIC)]
     assert origins == [f"{EVENTS_TOPIC}/3@{offset}".encode() for offset in range(5)]

@@ -12,18 +12,20 @@ import pytest
 from mlflow import MlflowClient
 
 from features.spec import NAMES
-from forecast import drift, models, train
-from forecast.baselines import Rule, default_rules
-from forecast.challenger import Recent
-from forecast.dataset import Dataset
-from forecast.recording import DIGEST, EXPERIMENT
-from forecast.registry import Registry
-from forecast.targets import MICROS, TARGETS, Array, Target
+from forecast import train
+from forecast.data.dataset import Dataset
+from forecast.model import forecaster
+from forecast.model.baselines import Rule, default_rules
+from forecast.model.targets import MICROS, TARGETS, Array, Target
+from forecast.monitoring import drift
+from forecast.registry.client import RegistryClient
+from forecast.registry.recording import DIGEST, EXPERIMENT
+from forecast.training.challenger import Recent
 from lakehouse.errors import RetryableError
 from lakehouse.settings import HORIZONS_S, Settings
-from stack.local import LocalServers
 from tests.integration.consuming import migrated
 from tests.integration.lakes import eventually, spec_of
+from tests.support.servers import LocalServers
 
 ROWS = 3000
 NOON = 1_772_366_400 * MICROS
@@ -37,7 +39,7 @@ def _off(target: Target, truth: Array, how: dict[str, float], seed: int) -> Arra
 
 
 @pytest.fixture
-def evaluated(registry: Registry, mlflow_lake: Settings, tmp_path: Path) -> Path:
+def evaluated(registry: RegistryClient, mlflow_lake: Settings, tmp_path: Path) -> Path:
     """The folder that the steps before leave: challengers that were clearly better than rule and champion."""
     matrix = np.full((ROWS, len(NAMES)), 1e-7)
     matrix[:, [NAMES.index(name) for name in PRICES]] = 100.0
@@ -62,7 +64,7 @@ def evaluated(registry: Registry, mlflow_lake: Settings, tmp_path: Path) -> Path
 
 
 @pytest.fixture
-def api(registry: Registry, mlflow_lake: Settings, servers: LocalServers) -> Iterator[httpx.Client]:
+def api(registry: RegistryClient, mlflow_lake: Settings, servers: LocalServers) -> Iterator[httpx.Client]:
     """The API as a process, once it serves the registry's champions."""
     migrated(mlflow_lake)
     servers.start("api")
@@ -77,7 +79,9 @@ def _served(api: httpx.Client) -> dict[str, int]:
     return {target: int(found[target]["serving"]["version"]) for target in TARGETS}
 
 
-def test_a_promotion_reaches_the_running_api_by_itself(registry: Registry, evaluated: Path, api: httpx.Client) -> None:
+def test_a_promotion_reaches_the_running_api_by_itself(
+    registry: RegistryClient, evaluated: Path, api: httpx.Client
+) -> None:
     before = _served(api)
     decisions = train.decide(evaluated, registry, promote=True)
     for target in TARGETS:
@@ -88,7 +92,7 @@ def test_a_promotion_reaches_the_running_api_by_itself(registry: Registry, evalu
     assert answer["version"] == str(decisions["vol"]["version"])
 
 
-def test_without_leave_to_promote_the_champion_stays(registry: Registry, evaluated: Path) -> None:
+def test_without_leave_to_promote_the_champion_stays(registry: RegistryClient, evaluated: Path) -> None:
     before = {target: registry.champion(target) for target in TARGETS}
     train.decide(evaluated, registry, promote=False)
     assert {target: registry.champion(target) for target in TARGETS} == before
@@ -109,7 +113,7 @@ def test_without_leave_to_promote_the_champion_stays(registry: Registry, evaluat
     ],
 )
 def test_mlflow_killed_in_between_is_repaired_by_the_next_attempt(
-    registry: Registry,
+    registry: RegistryClient,
     evaluated: Path,
     mlflow_lake: Settings,
     servers: LocalServers,
@@ -134,7 +138,7 @@ def test_mlflow_killed_in_between_is_repaired_by_the_next_attempt(
     for target in TARGETS:
         # Whatever serves now is whole.
         registry.fetch(target, registry.champion(target) or 0, tmp_path / f"served_{target}")
-        assert models.load(tmp_path / f"served_{target}").target == target
+        assert forecaster.load(tmp_path / f"served_{target}").target == target
 
     decisions = train.decide(evaluated, registry, promote=True)
     client = MlflowClient(mlflow_lake.mlflow_uri)

@@ -7,19 +7,19 @@ import polars as pl
 import pytest
 
 from downstream import backup
-from features.engine import State, fold
-from features.spec import COLUMNS, EngineConfig, spec_hash
-from forecast import distributed
-from forecast.fitting import Tuning
+from features.engine import EngineState, fold
+from features.spec import EngineConfig, spec_hash
+from features.table import SILVER
+from forecast.training import distributed
+from forecast.training.fitting import Tuning
 from lakehouse.errors import FatalError
 from lakehouse.messages import EVENT_SCHEMA
-from lakehouse.schema import BRONZE_TRADES, silver_features
+from lakehouse.schema import BRONZE_TRADES
 from lakehouse.settings import HORIZONS_S, Settings
 from lakehouse.stores.objects import Objects
 from lakehouse.stores.questdb import QuestDB
 from stack.envfile import child_environment
 
-SILVER = silver_features(COLUMNS)
 DAYS = (date(2026, 1, 5), date(2026, 1, 6))
 SYMBOL = ("BTC/USD",)
 PER_DAY = 12_000
@@ -55,7 +55,7 @@ def parquet_lake(stored_lake: Settings) -> str:
     questdb, objects = QuestDB(stored_lake), Objects(stored_lake)
     questdb.migrate([BRONZE_TRADES, SILVER], ())
     config = EngineConfig.of(stored_lake)
-    state = State.empty(config)
+    state = EngineState.empty(config)
     for number, day in enumerate(DAYS):
         events = _day(number, day)
         state, rows = fold(state, events)

@@ -7,12 +7,13 @@ import polars as pl
 import pytest
 
 from downstream import backup, drill
+from downstream.archive.tables import LAKE_TABLES
 from downstream.restore import rebuild_views
-from downstream.tables import LAKE_TABLES
-from features.engine import State, fold
-from features.spec import COLUMNS, EngineConfig, spec_hash
+from features.engine import EngineState, fold
+from features.spec import EngineConfig, spec_hash
+from features.table import SILVER
 from lakehouse.errors import FatalError, NothingToDoError
-from lakehouse.schema import BRONZE_QUOTES, BRONZE_TRADES, META_RETENTION, silver_features
+from lakehouse.schema import BRONZE_QUOTES, BRONZE_TRADES, META_RETENTION
 from lakehouse.settings import Settings
 from lakehouse.stores import bronze
 from lakehouse.stores.objects import Objects
@@ -20,7 +21,6 @@ from lakehouse.stores.questdb import QuestDB
 from lakehouse.views import views
 from tests.integration.days import SYMBOLS, quotes, trades
 
-SILVER = silver_features(COLUMNS)
 # Windows reach back over midnight, and a drill's day ends before the newest one.
 DAY = datetime.now(UTC).date() - timedelta(days=2)
 DAYS = [DAY - timedelta(days=1), DAY, DAY + timedelta(days=1)]
@@ -52,7 +52,7 @@ def questdb(stored_lake: Settings) -> Iterator[QuestDB]:
         for table, chosen in ((BRONZE_TRADES, events.filter(traded)), (BRONZE_QUOTES, events.filter(~traded))):
             database.write(table, chosen.select(name for name in table.names if name in events.columns))
         database.wait_applied([BRONZE_TRADES.name, BRONZE_QUOTES.name])
-        state = State.empty(config)
+        state = EngineState.empty(config)
         for piece in bronze.live_between(database, symbol, start, start + timedelta(days=3)):
             state, rows = fold(state, piece)
             head = {"origin": pl.lit("live"), "spec": pl.lit(spec_hash(config)), "run": pl.lit(0, pl.Int64)}

@@ -7,14 +7,14 @@ from datetime import timedelta
 
 import pytest
 
-from ingestion import feed as feed_module
-from ingestion import metrics
-from ingestion.feed import Feed
-from ingestion.gaps import IdFilter
+from ingestion.completeness.id_gaps import IdFilter
+from ingestion.kraken.ws_client import Backoff
+from ingestion.producer import live_feed as feed_module
+from ingestion.producer import metrics
+from ingestion.producer.deduplicator import Deduplicator
+from ingestion.producer.live_feed import LiveFeed
 from ingestion.simulator.faults import Fault
 from ingestion.simulator.market import Market
-from ingestion.sink import Sink
-from ingestion.websocket import Backoff
 from tests.integration.lakes import eventually
 from tests.integration.test_simulator import GENESIS, SYMBOLS, exchange
 from tests.unit.ingestion.recorder import Recorder
@@ -32,22 +32,22 @@ class Impatient(Backoff):
 @contextmanager
 def following(port: int) -> Iterator[Recorder]:
     """A feed of all symbols in a thread; what it sends."""
-    outbox, stop = Recorder(), threading.Event()
-    sink = Sink(outbox, {symbol: IdFilter() for symbol in SYMBOLS}, timedelta(seconds=5))
-    feed = Feed(f"ws://127.0.0.1:{port}/v2", SYMBOLS, "ws", sink, outbox, Impatient())
+    publisher, stop = Recorder(), threading.Event()
+    sink = Deduplicator(publisher, {symbol: IdFilter() for symbol in SYMBOLS}, timedelta(seconds=5))
+    feed = LiveFeed(f"ws://127.0.0.1:{port}/v2", SYMBOLS, "ws", sink, publisher, Impatient())
     thread = threading.Thread(target=feed.run, args=(stop,))
     thread.start()
     try:
-        yield outbox
+        yield publisher
     finally:
         stop.set()
         thread.join(10)
         assert not thread.is_alive()
 
 
-def seen(outbox: Recorder, symbol: str, kind: str, reason: str | None = None) -> int:
+def seen(publisher: Recorder, symbol: str, kind: str, reason: str | None = None) -> int:
     """How many events of a kind there are."""
-    return sum((e["type"], e["symbol"], e.get("reason")) == (kind, symbol, reason) for e in list(outbox.events))
+    return sum((e["type"], e["symbol"], e.get("reason")) == (kind, symbol, reason) for e in list(publisher.events))
 
 
 def lost(reason: str) -> float:
@@ -75,45 +75,48 @@ ENDS = (
 def test_each_end_of_a_connection_is_named_and_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed_module, "FROZEN_S", 2.0)
     before = {reason: lost(reason) for reason, _ in ENDS}
-    with exchange(*(fault for _, fault in ENDS), ledger=MARKET) as running, following(running.port) as outbox:
+    with exchange(*(fault for _, fault in ENDS), ledger=MARKET) as running, following(running.port) as publisher:
         elapsed = 0.0
         for reason, fault in ENDS:
             eventually(lambda: all(state(s, "ticker") == state(s, "trade") == 3 for s in SYMBOLS))
             running.clock.jump(fault.start - elapsed)
             elapsed = fault.start
-            eventually(lambda reason=reason: all(seen(outbox, s, "gap", f"{reason}: over") for s in SYMBOLS))  # type: ignore[misc]
+            eventually(lambda reason=reason: all(seen(publisher, s, "gap", f"{reason}: over") for s in SYMBOLS))  # type: ignore[misc]
             assert lost(reason) == before[reason] + 1
         for symbol in SYMBOLS:
-            marks = [e["reason"] for e in outbox.events if e["type"] == "gap" and e["symbol"] == symbol]
+            marks = [e["reason"] for e in publisher.events if e["type"] == "gap" and e["symbol"] == symbol]
             assert marks == [mark for reason, _ in ENDS for mark in (reason, f"{reason}: over")]
 
 
 def test_refused_handshakes_are_tried_again_until_one_is_taken() -> None:
     before = lost("handshake_503")
-    with exchange(Fault("refuse_handshake", stop=20), ledger=MARKET) as running, following(running.port) as outbox:
+    with exchange(Fault("refuse_handshake", stop=20), ledger=MARKET) as running, following(running.port) as publisher:
         eventually(lambda: lost("handshake_503") > before + 1)
-        assert outbox.events == []
+        assert publisher.events == []
         running.clock.jump(21)
-        eventually(lambda: all(seen(outbox, symbol, "quote") for symbol in SYMBOLS))
+        eventually(lambda: all(seen(publisher, symbol, "quote") for symbol in SYMBOLS))
 
 
 def test_a_refused_symbol_harms_no_other() -> None:
     with (
         exchange(Fault("refuse_subscription", symbol="SOL/USD"), ledger=MARKET) as running,
-        following(running.port) as outbox,
+        following(running.port) as publisher,
     ):
         eventually(lambda: state("SOL/USD", "trade") == state("SOL/USD", "ticker") == -1)
-        quotes = seen(outbox, "BTC/USD", "quote")
-        eventually(lambda: seen(outbox, "BTC/USD", "quote") > quotes + 20)
+        quotes = seen(publisher, "BTC/USD", "quote")
+        eventually(lambda: seen(publisher, "BTC/USD", "quote") > quotes + 20)
         assert state("BTC/USD", "trade") == 3
-        assert {e["symbol"] for e in outbox.events} == {"BTC/USD", "ETH/USD"}
+        assert {e["symbol"] for e in publisher.events} == {"BTC/USD", "ETH/USD"}
 
 
 def test_maintenance_is_told_and_blinds_until_it_is_over() -> None:
-    with exchange(Fault("maintenance", start=20, stop=40), ledger=MARKET) as running, following(running.port) as outbox:
-        eventually(lambda: all(seen(outbox, symbol, "quote") for symbol in SYMBOLS))
+    with (
+        exchange(Fault("maintenance", start=20, stop=40), ledger=MARKET) as running,
+        following(running.port) as publisher,
+    ):
+        eventually(lambda: all(seen(publisher, symbol, "quote") for symbol in SYMBOLS))
         running.clock.jump(20)
         eventually(lambda: metrics.STATUS.labels("maintenance")._value.get() == 1)
         running.clock.jump(20)
-        eventually(lambda: all(seen(outbox, s, "gap", "maintenance: over") for s in SYMBOLS))
+        eventually(lambda: all(seen(publisher, s, "gap", "maintenance: over") for s in SYMBOLS))
         assert metrics.STATUS.labels("online")._value.get() == 1

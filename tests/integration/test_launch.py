@@ -8,11 +8,11 @@ import pytest
 
 from lakehouse.errors import FatalError, RetryableError
 from lakehouse.settings import Settings
-from stack.launch import Launch
 from stack.layout import layout
-from stack.local import scratch_settings
-from stack.process import Process
-from stack.supervisor import Supervisor
+from stack.supervision.launch import Launch
+from stack.supervision.process import Process
+from stack.supervision.supervisor import Supervisor
+from tests.support.servers import scratch_settings
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from ingestion.audit import open_holes
-from ingestion.restore import held_ids
+from ingestion.completeness.ledger_gaps import open_holes
+from ingestion.consumer.warm_up import held_ids
 from lakehouse.ledger import Summary, summaries
 from lakehouse.schema import BRONZE_TRADES, META_SYMBOLS
 from lakehouse.settings import Settings

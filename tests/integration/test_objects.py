@@ -6,9 +6,9 @@ from minio.error import S3Error
 from lakehouse.errors import FatalError, RetryableError
 from lakehouse.settings import Settings
 from lakehouse.stores.objects import Objects
-from stack import buckets
 from stack.layout import layout
-from stack.local import free_ports
+from stack.servers import buckets
+from tests.support.servers import free_ports
 
 
 def test_a_second_write_makes_a_version_and_the_first_one_stays(stored_lake: Settings) -> None:

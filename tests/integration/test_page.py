@@ -12,17 +12,17 @@ import polars as pl
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
-from downstream import gold
-from features.spec import COLUMNS
-from forecast.page.routes import MOST_STREAMS
+from downstream import forecast_rows
+from features.table import SILVER
+from forecast.page.routes import MAX_STREAMS
 from lakehouse.records import Forecast
-from lakehouse.schema import BRONZE_TRADES, GOLD_FORECAST_SCORES, GOLD_FORECASTS, TABLES, silver_features
+from lakehouse.schema import BRONZE_TRADES, GOLD_FORECAST_SCORES, GOLD_FORECASTS, TABLES
 from lakehouse.settings import HORIZONS_S, Settings
 from lakehouse.stores.questdb import QuestDB
 from lakehouse.stores.redis import Redis, as_json_time
 from lakehouse.views import views
-from stack.local import LocalServers
 from tests.integration.lakes import eventually, feature_row
+from tests.support.servers import LocalServers
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
@@ -42,7 +42,7 @@ MINUTES = 30
 def database(lake: Settings) -> QuestDB:
     """Half an hour of trades of every symbol, a trade every two seconds, and judged forecasts of the last minutes."""
     database = QuestDB(lake)
-    database.migrate([*TABLES, silver_features(COLUMNS)], views(lake.feature_interval_ms))
+    database.migrate([*TABLES, SILVER], views(lake.feature_interval_ms))
     now = datetime.now(UTC).replace(microsecond=0)
     count = MINUTES * 30
     for symbol in lake.symbols:
@@ -67,7 +67,7 @@ def _write_forecasts(database: QuestDB, symbol: str, now: datetime) -> None:
                 when = now - timedelta(seconds=second)
                 row = Forecast(when, symbol, target, horizon, value, **ends, baseline=value, **names, latency_ms=12.5)  # type: ignore[arg-type]
                 found.append(row)
-    forecasts = gold.frame(found)
+    forecasts = forecast_rows.frame(found)
     database.write(GOLD_FORECASTS, forecasts)
     scores = forecasts.with_columns(
         due=pl.col("ts") + pl.duration(seconds="horizon_s"),
@@ -232,7 +232,7 @@ def test_it_reconnects_by_itself(lake: Settings, servers: LocalServers, page: Pa
 
 def test_it_polls_where_no_stream_is_to_be_had(lake: Settings, api: httpx.Client, browser: Browser) -> None:
     with ExitStack() as streams:
-        for _ in range(MOST_STREAMS):
+        for _ in range(MAX_STREAMS):
             streams.enter_context(api.stream("GET", "/live/stream"))
         assert api.get("/live/stream").status_code == 503
         page = browser.new_page()

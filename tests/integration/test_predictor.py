@@ -9,8 +9,8 @@ from lakehouse.schema import GOLD_FORECASTS
 from lakehouse.settings import Settings
 from lakehouse.stores.questdb import QuestDB
 from lakehouse.stores.redis import Redis
-from stack.local import LocalServers
 from tests.integration.lakes import eventually, feature_row
+from tests.support.servers import LocalServers
 
 PER_ROW = 10
 

@@ -9,14 +9,14 @@ from typing import Any
 import httpx
 import pytest
 
-from ingestion.kraken_rest import ThrottledError
-from ingestion.refill import since_ns
-from ingestion.rest import PAGE, KrakenRest
+from ingestion.kraken.rest_client import PAGE, KrakenRest
+from ingestion.kraken.rest_messages import ThrottledError
+from ingestion.producer.gap_filler import since_ns
 from lakehouse.records import Trade
 from lakehouse.settings import Settings
-from stack.local import LocalServers
 from tests.integration.feeds import SYMBOLS, Feeds, after, feeds, holes_in, trades_of
 from tests.integration.lakes import eventually
+from tests.support.servers import LocalServers
 
 pytestmark = pytest.mark.timeout(400)
 PATIENCE_S = 150.0

@@ -8,14 +8,17 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from features.engine import State, fold
-from features.spec import COLUMNS, NAMES, EngineConfig, spec_hash
-from forecast import drift, lake, quality, replay
+from features.engine import EngineState, fold
+from features.spec import NAMES, EngineConfig, spec_hash
+from features.table import SILVER
+from forecast import quality, replay
+from forecast.data import lake_reader
+from forecast.monitoring import drift
 from forecast.page.queries import Queries
-from forecast.registry import Registry
-from forecast.serving.watch import simple_rule
+from forecast.registry.client import RegistryClient
+from forecast.serving.registry_watcher import simple_rule
 from lakehouse.errors import FatalError
-from lakehouse.schema import BRONZE_TRADES, GOLD_FORECAST_SCORES, GOLD_FORECASTS, TABLES, silver_features
+from lakehouse.schema import BRONZE_TRADES, GOLD_FORECAST_SCORES, GOLD_FORECASTS, TABLES
 from lakehouse.settings import HORIZONS_S, Settings
 from lakehouse.stores import bronze
 from lakehouse.stores.questdb import QuestDB
@@ -25,7 +28,6 @@ from tests.integration.lakes import eventually
 
 NOW = datetime.now(UTC)
 DAY = NOW.date() - timedelta(days=1)
-SILVER = silver_features(COLUMNS)
 BTC = ("BTC/USD",)
 
 
@@ -54,7 +56,7 @@ def _serve_a_day(questdb: QuestDB, settings: Settings) -> pl.DataFrame:
     questdb.wait_applied([BRONZE_TRADES.name])
     config = _config(settings)
     found = []
-    state = State.empty(config)
+    state = EngineState.empty(config)
     start = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC)
     for piece in bronze.live_between(questdb, BTC[0], start, start + timedelta(days=2)):
         state, rows = fold(state, piece)
@@ -122,7 +124,7 @@ def test_ids_that_two_minutes_share_are_not_missing(questdb: QuestDB) -> None:
 
 
 def test_drift_is_told_against_the_rows_the_champion_was_trained_on(
-    questdb: QuestDB, fresh_lake: Settings, registry: Registry, tmp_path: Path
+    questdb: QuestDB, fresh_lake: Settings, registry: RegistryClient, tmp_path: Path
 ) -> None:
     # Rows are complete from the second hour on.
     start = NOW.replace(microsecond=0, second=0) - timedelta(hours=4, minutes=15)
@@ -133,10 +135,10 @@ def test_drift_is_told_against_the_rows_the_champion_was_trained_on(
     config = _config(fresh_lake)
     (piece,) = bronze.live_between(questdb, BTC[0], start, NOW)
     head = {"origin": pl.lit("live"), "spec": pl.lit(spec_hash(config)), "run": pl.lit(0, pl.Int64)}
-    questdb.write(SILVER, fold(State.empty(config), piece)[1].with_columns(**head))
+    questdb.write(SILVER, fold(EngineState.empty(config), piece)[1].with_columns(**head))
     questdb.wait_applied([SILVER.name])
 
-    recent = lake.read(questdb, BTC[0], start, NOW, spec_hash(config), fresh_lake.vol_step_s)
+    recent = lake_reader.read(questdb, BTC[0], start, NOW, spec_hash(config), fresh_lake.vol_step_s)
     trained = recent.matrix.copy()
     trained[:, NAMES.index("volume_1h")] *= 2
     (tmp_path / drift.FILE).write_text(drift.dump(drift.shape(replace(recent, matrix=trained))))
@@ -146,11 +148,11 @@ def test_drift_is_told_against_the_rows_the_champion_was_trained_on(
     assert {f.target for f in found.values()} == {"vol"}
     assert found["volume_1h"].value > 1
     assert found["ret_5m"].value == pytest.approx(0.0, abs=1e-9)
-    assert found["volume_1h"].n == len(recent) > quality.LEAST_ROWS
+    assert found["volume_1h"].n == len(recent) > quality.MIN_ROWS
 
 
 def test_a_champion_that_stays_worse_than_its_rule_is_moved_back(
-    questdb: QuestDB, fresh_lake: Settings, registry: Registry
+    questdb: QuestDB, fresh_lake: Settings, registry: RegistryClient
 ) -> None:
     first = registry.champion("vol")
     rule = simple_rule("vol", NAMES, spec_hash(_config(fresh_lake)))

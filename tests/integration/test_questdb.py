@@ -12,7 +12,7 @@ import pytest
 from lakehouse.errors import FatalError, RetryableError
 from lakehouse.settings import Settings
 from lakehouse.stores.questdb import QuestDB
-from stack.local import LocalServers
+from tests.support.servers import LocalServers
 
 TIMEOUT_S = 1.0
 # What a busy machine may take on top of it.

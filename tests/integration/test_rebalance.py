@@ -8,18 +8,19 @@ from contextlib import contextmanager
 
 import pytest
 
-from ingestion import consumer, delivery
-from ingestion.letterbox import Letterbox
-from ingestion.pipeline import Stores
+from ingestion.consumer import loop
+from ingestion.consumer.pipeline import Stores
+from ingestion.kafka_log import delivery
+from ingestion.kafka_log.dead_letter_writer import DeadLetterWriter
 from lakehouse.errors import RetryableError
 from lakehouse.settings import EVENTS_TOPIC, Settings
 from lakehouse.stores import kafka
 from lakehouse.stores.questdb import QuestDB
 from lakehouse.stores.redis import Redis
 from stack.envfile import child_environment
-from stack.local import free_ports
 from tests.integration.consuming import assert_same_rows, log_of, market, migrated, offline, send, table, wait_done
 from tests.integration.lakes import eventually
+from tests.support.servers import free_ports
 
 SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD", "XRP/USD", "ADA/USD", "DOT/USD")
 
@@ -34,7 +35,7 @@ def settings(fresh_lake: Settings) -> Settings:
 def member(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """A consumer as a process of its own; stopped at the end if it still runs."""
     mine = settings.model_copy(update={"consumer_metrics_port": free_ports(1)[0]})
-    child = subprocess.Popen([sys.executable, "-m", "ingestion.consumer"], env=child_environment(mine))
+    child = subprocess.Popen([sys.executable, "-m", "ingestion.consume"], env=child_environment(mine))
     try:
         yield child
     finally:
@@ -58,12 +59,12 @@ def feed(settings: Settings, first: int, count: int = 150) -> None:
 
 
 @pytest.fixture
-def feed_alone(settings: Settings) -> Iterator[consumer.Feed]:
+def feed_alone(settings: Settings) -> Iterator[loop.ConsumerLoop]:
     """A consumer whose steps the test calls."""
-    questdb, letters = QuestDB(settings), Letterbox(kafka.producer(settings))
+    questdb, letters = QuestDB(settings), DeadLetterWriter(kafka.producer(settings))
     stores = Stores(questdb, Redis(settings), letters)
     client = kafka.consumer(settings)
-    yield consumer.Feed(settings, client, kafka.admin(settings), stores, threading.Event())
+    yield loop.ConsumerLoop(settings, client, kafka.admin(settings), stores, threading.Event())
     client.close()
     questdb.close()
 
@@ -72,7 +73,7 @@ def away() -> delivery.Ends:
     raise RetryableError("QuestDB is away")
 
 
-def test_after_partitions_were_lost_a_batch_still_waits_for_servers(feed_alone: consumer.Feed) -> None:
+def test_after_partitions_were_lost_a_batch_still_waits_for_servers(feed_alone: loop.ConsumerLoop) -> None:
     feed_alone._on_lost(feed_alone._client, [])
     calls: list[None] = []
 
@@ -83,7 +84,7 @@ def test_after_partitions_were_lost_a_batch_still_waits_for_servers(feed_alone: 
     assert feed_alone._pipeline._retry("questdb", away_at_first) == "back"
 
 
-def test_a_batch_that_nobody_halted_is_not_passed_over(feed_alone: consumer.Feed) -> None:
+def test_a_batch_that_nobody_halted_is_not_passed_over(feed_alone: loop.ConsumerLoop) -> None:
     feed_alone._job = feed_alone._worker.submit(away)
     with pytest.raises(RetryableError):
         feed_alone._end_job(5.0)
@@ -92,7 +93,7 @@ def test_a_batch_that_nobody_halted_is_not_passed_over(feed_alone: consumer.Feed
     assert not feed_alone._halt.is_set()
 
 
-def test_what_is_given_back_while_paused_is_fetched_again(settings: Settings, feed_alone: consumer.Feed) -> None:
+def test_what_is_given_back_while_paused_is_fetched_again(settings: Settings, feed_alone: loop.ConsumerLoop) -> None:
     client = feed_alone._client
     client.subscribe([EVENTS_TOPIC], on_assign=feed_alone._on_assign, on_revoke=feed_alone._on_revoke)
     feed(settings, 0, 2)

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from features.engine import State, fold
+from features.engine import EngineState, fold
 from features.spec import NAMES, spec_hash
-from ingestion.mender import Mender
-from ingestion.migrate import SILVER
-from ingestion.rebuild import rebuild, rebuild_between, span
-from ingestion.restore import engine_config
-from ingestion.stale import renew
+from features.table import SILVER
+from ingestion.consumer.silver_refresher import SilverRefresher
+from ingestion.silver.engine_config import engine_config
+from ingestion.silver.rebuild import rebuild, rebuild_between, span
+from ingestion.silver.stale_rows import renew
 from lakehouse.errors import FatalError, RetryableError
 from lakehouse.messages import EVENT_SCHEMA
 from lakehouse.records import Event, Gap, Quote, Trade
@@ -144,7 +144,7 @@ def test_small_pieces_change_nothing(settings: Settings, monkeypatch: pytest.Mon
     rebuild(questdb, config, SYMBOL, first, last)
     made = table(settings, "silver_features", "ts").filter(pl.col("origin") == "rebuilt")
     events = bronze.events(questdb, "symbol = 'BTC/USD'").select(list(EVENT_SCHEMA)).sort("ts")
-    expected = fold(State.empty(config), events)[1]
+    expected = fold(EngineState.empty(config), events)[1]
     assert made["seq"].equals(expected["seq"])
     assert made.select(NAMES).fill_null(float("nan")).equals(expected.select(NAMES))
 
@@ -181,7 +181,7 @@ def test_late_trades_take_their_place(settings: Settings) -> None:
 def test_rows_served_without_a_late_trade_are_made_anew_once(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingestion.stale.LOOK_BACK", datetime.now(UTC) - START + timedelta(hours=1))
+    monkeypatch.setattr("ingestion.silver.stale_rows.LOOK_BACK", datetime.now(UTC) - START + timedelta(hours=1))
     questdb = QuestDB(settings)
     # A gap stands in the place of a trade now and then: numbered anew, so that only the one below is missing.
     ids = itertools.count(1)
@@ -193,7 +193,7 @@ def test_rows_served_without_a_late_trade_are_made_anew_once(
         with consuming(settings):
             wait_done(settings)
     stop = threading.Event()
-    threading.Thread(target=Mender(settings, lambda: ["ETH/USD"], stop).run, args=(0.2,), daemon=True).start()
+    threading.Thread(target=SilverRefresher(settings, lambda: ["ETH/USD"], stop).run, args=(0.2,), daemon=True).start()
     ((written,),) = eventually(lambda: questdb.rows('SELECT "rows" FROM meta_runs'))
     rows = table(settings, "silver_features", "ts").filter(pl.col("symbol") == "ETH/USD")
     live, made = (rows.filter(pl.col("origin") == origin) for origin in ("live", "rebuilt"))

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecast import models
-from forecast.baselines import Rule
-from forecast.registry import Registry
-from forecast.targets import TARGETS
+from forecast.model import forecaster
+from forecast.model.baselines import Rule
+from forecast.model.targets import TARGETS
+from forecast.registry.client import RegistryClient
 from lakehouse.errors import FatalError
 from lakehouse.settings import Settings
 
@@ -25,13 +25,13 @@ def emptied(mlflow_lake: Settings) -> None:
         client.delete_registered_model(model.name)
 
 
-def slower(registry: Registry) -> models.Forecaster:
+def slower(registry: RegistryClient) -> forecaster.Forecaster:
     """Another volatility rule to register."""
     return registry.simple("ewma", "vol", [Rule("ewma", {"half_life_min": 120})] * 5)
 
 
 def test_first_champions_are_simple_rules_and_stay_so(mlflow_lake: Settings) -> None:
-    registry = Registry(mlflow_lake)
+    registry = RegistryClient(mlflow_lake)
     assert registry.champion("bid") is None
     registry.ensure_baselines()
     registry.ensure_baselines()
@@ -42,11 +42,11 @@ def test_first_champions_are_simple_rules_and_stay_so(mlflow_lake: Settings) -> 
 
 
 def test_a_fetched_model_is_the_registered_one_and_mlflow_can_serve_it(mlflow_lake: Settings, tmp_path: Path) -> None:
-    registry = Registry(mlflow_lake)
+    registry = RegistryClient(mlflow_lake)
     model = slower(registry)
     version = registry.register(model, {"depth": 5}, {"ratio_300": 0.9})
     registry.fetch("vol", version, tmp_path / "model")
-    again = models.load(tmp_path / "model")
+    again = forecaster.load(tmp_path / "model")
     assert again == replace(model, info=again.info)
     rows = np.random.default_rng(0).uniform(1e-7, 1e-6, (3, len(model.columns)))
     mlflow.set_tracking_uri(mlflow_lake.mlflow_uri)
@@ -57,7 +57,7 @@ def test_a_fetched_model_is_the_registered_one_and_mlflow_can_serve_it(mlflow_la
 
 
 def test_promotion_and_rollback_move_the_alias_and_say_why(mlflow_lake: Settings) -> None:
-    registry = Registry(mlflow_lake)
+    registry = RegistryClient(mlflow_lake)
     registry.ensure_baselines()
     before = registry.champion("vol")
     version = registry.register(slower(registry))
@@ -71,7 +71,7 @@ def test_promotion_and_rollback_move_the_alias_and_say_why(mlflow_lake: Settings
 
 
 def test_a_refusal_is_written_down_and_changes_nothing(mlflow_lake: Settings) -> None:
-    registry = Registry(mlflow_lake)
+    registry = RegistryClient(mlflow_lake)
     registry.ensure_baselines()
     before, version = registry.champion("vol"), registry.register(slower(registry))
     registry.refuse("vol", version, "does not beat the best rule", {"p": 0.4})
@@ -84,7 +84,7 @@ def test_a_refusal_is_written_down_and_changes_nothing(mlflow_lake: Settings) ->
 
 
 def test_an_unknown_version_is_refused(mlflow_lake: Settings) -> None:
-    registry = Registry(mlflow_lake)
+    registry = RegistryClient(mlflow_lake)
     registry.ensure_baselines()
     with pytest.raises(FatalError, match="no version 999 of bid"):
         registry.promote("bid", 999, "by hand")

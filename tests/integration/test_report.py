@@ -7,14 +7,14 @@ import pytest
 
 from lakehouse.settings import Settings
 from lakehouse.stores.questdb import QuestDB
+from stack.commands.status_report import StatusReport, gather
 from stack.layout import layout
-from stack.local import SERVERS, LocalServers
-from stack.report import Report, gather
-from stack.supervisor import ProcessState
-from stack.table import processes
+from stack.supervision.process_table import processes
+from stack.supervision.supervisor import ProcessState
+from tests.support.servers import SERVERS, LocalServers
 
 
-def _report(lake: Settings, servers: LocalServers) -> Report:
+def _report(lake: Settings, servers: LocalServers) -> StatusReport:
     table = [process for process in processes(lake, layout(lake)) if process.name in SERVERS]
     states = {name: ProcessState("running", servers.pid(name), 5, "") for name in SERVERS}
     return gather(lake, table, states)

@@ -7,10 +7,10 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from downstream import backup, restore, retention
-from downstream.lakefiles import Part
-from downstream.tables import LAKE_TABLES
-from downstream.vault import read_manifest
-from ingestion.epochs import epoch_of
+from downstream.archive.archive import read_manifest
+from downstream.archive.manifest import DayFile
+from downstream.archive.tables import LAKE_TABLES
+from ingestion.kafka_log.epochs import epoch_of
 from lakehouse.errors import FatalError, NothingToDoError, RetryableError
 from lakehouse.retention import behind, dropped_days
 from lakehouse.schema import BRONZE_TRADES, META_EPOCHS
@@ -18,9 +18,9 @@ from lakehouse.settings import EVENTS_TOPIC, Settings
 from lakehouse.stores import kafka
 from lakehouse.stores.objects import Objects
 from lakehouse.stores.questdb import QuestDB
-from stack.local import free_ports
 from tests.integration.days import contents, fill, trades
 from tests.integration.lakes import eventually
+from tests.support.servers import free_ports
 
 NOW = datetime.now(UTC)
 TODAY = NOW.date()
@@ -134,7 +134,7 @@ def test_what_cannot_be_restored_says_so(backed_up: QuestDB, objects: Objects, s
         restore.restore_lake(stored_lake, date(1999, 1, 1))
     with pytest.raises(FatalError, match="lower-case"):
         restore.restore_lake(stored_lake, DAYS[0], "x; DROP TABLE")
-    part = Part("bronze_trades", "bronze", DAYS[0], "BTC/USD")
+    part = DayFile("bronze_trades", "bronze", DAYS[0], "BTC/USD")
     manifest = read_manifest(objects, part)
     assert manifest is not None
     stored = objects.put(part.data_key, b"bits have rotted")

@@ -19,9 +19,9 @@ from lakehouse.stores.objects import Objects
 from lakehouse.stores.questdb import QuestDB
 from stack.envfile import child_environment
 from stack.layout import ROOT, layout
-from stack.process import Process
-from stack.supervisor import Supervisor
-from stack.table import processes
+from stack.supervision.process import Process
+from stack.supervision.process_table import processes
+from stack.supervision.supervisor import Supervisor
 from tests.integration.days import fill
 from tests.integration.lakes import eventually
 

@@ -8,8 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from downstream import gold
-from forecast import calibrate, conformal, score
+from downstream import forecast_rows
+from forecast import score
+from forecast.model import intervals
+from forecast.monitoring import recalibration
 from lakehouse.records import Forecast
 from lakehouse.schema import GOLD_FORECAST_SCORES, GOLD_FORECASTS, GOLD_VIEWS, TABLES
 from lakehouse.settings import HORIZONS_S, Settings
@@ -17,7 +19,7 @@ from lakehouse.stores.questdb import QuestDB
 
 SYMBOL = "BTC/USD"
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=30)
-START -= timedelta(seconds=START.timestamp() % calibrate.BLOCK.total_seconds())
+START -= timedelta(seconds=START.timestamp() % recalibration.BLOCK.total_seconds())
 QUOTES = 601
 SILENCE = range(420, 450)
 
@@ -50,7 +52,7 @@ def _forecast(target: str, second: int, horizon: int, value: float, seq: int = 0
 
 
 def _store(database: QuestDB, *forecasts: Forecast) -> None:
-    database.write(GOLD_FORECASTS, gold.frame(forecasts))
+    database.write(GOLD_FORECASTS, forecast_rows.frame(forecasts))
     database.wait_applied([GOLD_FORECASTS.name])
 
 
@@ -123,21 +125,21 @@ def test_intervals_move_by_what_the_block_missed_and_no_further(fresh_lake: Sett
     good = [_forecast("bid", s, 60, float(_bids()[s + 60]), seq=s) for s in range(30, 60)]
     _store(database, *low, *good)
     _once(fresh_lake)
-    own = conformal.normal(np.ones(len(HORIZONS_S)))
-    calibrator = calibrate.Calibrator(database, lambda: {"bid/1": own, "vol/1": own})
-    end = START + calibrate.BLOCK
+    own = intervals.normal(np.ones(len(HORIZONS_S)))
+    calibrator = recalibration.Calibrator(database, lambda: {"bid/1": own, "vol/1": own})
+    end = START + recalibration.BLOCK
     assert calibrator.advance(end) == 0, "the block's last forecasts are not judged yet"
-    assert calibrator.advance(end + calibrate.LATE) == 1
-    assert calibrator.advance(end + 2 * calibrate.LATE) == 0
-    until, state = calibrate.newest(database, "bid/1") or (None, None)
+    assert calibrator.advance(end + recalibration.LATE) == 1
+    assert calibrator.advance(end + 2 * recalibration.LATE) == 0
+    until, state = recalibration.newest(database, "bid/1") or (None, None)
     above = np.full((len(HORIZONS_S), 4), np.nan)
     above[0] = 1.0, 1.0, 0.5, 0.0
     assert until == end
-    assert state == conformal.moved(own, above, 10.0)
-    assert calibrate.named(database, "bid/1", state.id) == state
-    assert calibrate.newest(database, "vol/1") is None
+    assert state == intervals.moved(own, above, 10.0)
+    assert recalibration.named(database, "bid/1", state.id) == state
+    assert recalibration.newest(database, "vol/1") is None
 
-    again = calibrate.Calibrator(database, lambda: {"bid/1": own})
-    assert again.advance(end + calibrate.LATE) == 0, "a restart learns nothing twice"
+    again = recalibration.Calibrator(database, lambda: {"bid/1": own})
+    assert again.advance(end + recalibration.LATE) == 0, "a restart learns nothing twice"
     _store(database, *(_forecast("bid", s, 60, 100.0, seq=s) for s in range(540, 600)))
     assert again.advance(end + timedelta(hours=2)) == 0, "what happened long ago moves nothing"

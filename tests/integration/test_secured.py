@@ -16,11 +16,11 @@ from lakehouse.settings import EVENTS_TOPIC, Settings
 from lakehouse.stores import kafka
 from lakehouse.stores.objects import Objects
 from lakehouse.stores.redis import Redis
-from stack import buckets
-from stack.full import prepare_minio
 from stack.layout import layout
-from stack.local import LocalServers, free_ports, scratch_settings
-from stack.prepare import prepare
+from stack.servers import buckets
+from stack.servers.optional_servers import prepare_minio
+from stack.servers.preparation import prepare
+from tests.support.servers import LocalServers, free_ports, scratch_settings
 
 WAYS = ("SASL_PLAINTEXT", "SASL_SSL", "SSL")
 USER, PASSWORD, WRONG = "lake", "the-right-password", "another-password"

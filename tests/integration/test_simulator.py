@@ -21,9 +21,20 @@ import httpx
 import pytest
 import websocket
 
-from ingestion import kraken
-from ingestion.kraken import Ack, BareError, Frame, Heartbeat, Other, Pong, Quotes, Refusal, Status, Trades
-from ingestion.kraken_rest import ThrottledError, parse_result, parse_trades_page
+from ingestion.kraken import ws_messages
+from ingestion.kraken.rest_messages import ThrottledError, parse_result, parse_trades_page
+from ingestion.kraken.ws_messages import (
+    Ack,
+    BareError,
+    Heartbeat,
+    Other,
+    ParsedFrame,
+    Pong,
+    QuoteFrame,
+    Rejection,
+    Status,
+    TradeFrame,
+)
 from ingestion.simulator.faults import Fault, Script
 from ingestion.simulator.market import Market, micros
 from ingestion.simulator.server import Simulator, wall_clock_us
@@ -52,14 +63,14 @@ class Client:
     def send(self, message: str | dict[str, object]) -> None:
         self.socket.send(message if isinstance(message, str) else json.dumps(message))
 
-    def receive(self) -> Frame:
+    def receive(self) -> ParsedFrame:
         """The next frame; a broken one is an `Other` called poison."""
         try:
-            return kraken.parse_frame(self.socket.recv(), datetime.now(UTC), "sim")
+            return ws_messages.parse_frame(self.socket.recv(), datetime.now(UTC), "sim")
         except PoisonError:
             return Other("poison")
 
-    def take(self, seconds: float) -> list[Frame]:
+    def take(self, seconds: float) -> list[ParsedFrame]:
         """What comes within a span of time."""
         end, frames = time.monotonic() + seconds, []
         while (left := end - time.monotonic()) > 0:
@@ -71,15 +82,15 @@ class Client:
         self.socket.settimeout(5)
         return frames
 
-    def reply(self) -> Frame:
+    def reply(self) -> ParsedFrame:
         """The next frame that answers a request."""
-        while not isinstance(frame := self.receive(), Ack | Refusal | Pong | BareError):
+        while not isinstance(frame := self.receive(), Ack | Rejection | Pong | BareError):
             pass
         return frame
 
-    def subscribe(self, stream: Stream, symbols: list[str]) -> list[Frame]:
+    def subscribe(self, stream: Stream, symbols: list[str]) -> list[ParsedFrame]:
         """Subscribes; the replies, one per symbol."""
-        self.send(kraken.subscribe(stream, symbols, 1))
+        self.send(ws_messages.subscribe(stream, symbols, 1))
         return [self.reply() for _ in symbols]
 
 
@@ -130,9 +141,9 @@ def exchange(*faults: Fault, ledger: Market = MARKET, start: datetime = START, b
         assert not thread.is_alive()
 
 
-def trades_of(frames: list[Frame], symbol: str = "BTC/USD", snapshots: bool = True) -> list[Trade]:
+def trades_of(frames: list[ParsedFrame], symbol: str = "BTC/USD", snapshots: bool = True) -> list[Trade]:
     """The trades in frames, in the order they came."""
-    wanted = [f for f in frames if isinstance(f, Trades) and (snapshots or not f.snapshot)]
+    wanted = [f for f in frames if isinstance(f, TradeFrame) and (snapshots or not f.snapshot)]
     return [trade for frame in wanted for trade in frame.trades if trade.symbol == symbol]
 
 
@@ -141,18 +152,20 @@ def test_the_order_of_a_session() -> None:
         first = client.receive()
         assert isinstance(first, Status) and first.system == "online"
         assert first.connection_id is not None and 2**53 < first.connection_id < 2**64
-        client.send(kraken.subscribe("trade", [*SYMBOLS, "XBT/USD"], 9))
+        client.send(ws_messages.subscribe("trade", [*SYMBOLS, "XBT/USD"], 9))
         frames = client.take(1.5)
-    replies = [f for f in frames if isinstance(f, Ack | Refusal)]
+    replies = [f for f in frames if isinstance(f, Ack | Rejection)]
     assert [(r.symbol, r.req_id) for r in replies] == [(s, 9) for s in [*SYMBOLS, "XBT/USD"]]
-    assert isinstance(replies[-1], Refusal) and isinstance(frames[0], Ack)
+    assert isinstance(replies[-1], Rejection) and isinstance(frames[0], Ack)
     for symbol in SYMBOLS:
-        of_symbol = [f for f in frames if isinstance(f, Trades) and f.trades and f.trades[0].symbol == symbol]
+        of_symbol = [f for f in frames if isinstance(f, TradeFrame) and f.trades and f.trades[0].symbol == symbol]
         assert [f.snapshot for f in of_symbol[:2]] == [True, False] and len(of_symbol[0].trades) == 50
         ids = [t.trade_id for t in trades_of(frames, symbol)]
         assert ids == list(range(ids[0], ids[0] + len(ids)))  # updates go on where the snapshot ends
     # Data of the first symbol flow before the last one is acked.
-    assert frames.index(replies[-1]) > min(i for i, f in enumerate(frames) if isinstance(f, Trades) and not f.snapshot)
+    assert frames.index(replies[-1]) > min(
+        i for i, f in enumerate(frames) if isinstance(f, TradeFrame) and not f.snapshot
+    )
 
 
 def test_what_is_sent_is_the_ledger_and_rest_agrees() -> None:
@@ -176,7 +189,9 @@ def test_what_is_sent_is_the_ledger_and_rest_agrees() -> None:
     columns = ledger.columns(MARKET.pairs["BTC/USD"])
     known = dict(zip(columns["trade_id"].tolist(), columns["price"].tolist(), strict=True))
     assert all(known[trade.trade_id] == trade.price for trade in got.values())
-    quotes = [q for f in frames if isinstance(f, Quotes) and not f.snapshot for q in f.quotes if q.symbol == "BTC/USD"]
+    quotes = [
+        q for f in frames if isinstance(f, QuoteFrame) and not f.snapshot for q in f.quotes if q.symbol == "BTC/USD"
+    ]
     rows = MARKET.quotes_between("BTC/USD", micros(quotes[0].ts), micros(quotes[-1].ts) + 1)
     assert [micros(q.ts) for q in quotes] == rows.ts.tolist()
     assert [q.bid for q in quotes] == (rows.bid / 10).tolist()
@@ -193,7 +208,7 @@ def test_events_arrive_in_time() -> None:
 def test_heartbeats_once_a_second_whatever_the_traffic() -> None:
     with exchange() as ex, ex.client() as busy, ex.client() as refused, ex.client() as silent:
         busy.subscribe("trade", SYMBOLS)
-        assert isinstance(refused.subscribe("trade", ["NOPE"])[0], Refusal)
+        assert isinstance(refused.subscribe("trade", ["NOPE"])[0], Rejection)
         frames = busy.take(3.2)
         assert 2 <= sum(isinstance(f, Heartbeat) for f in frames) <= 4
         assert 2 <= sum(isinstance(f, Heartbeat) for f in refused.take(0.3)) <= 4
@@ -204,10 +219,10 @@ def test_ticker_triggers() -> None:
     with exchange() as ex, ex.client() as bbo, ex.client() as on_trades:
         bbo.subscribe("ticker", ["BTC/USD"])
         on_trades.send({"method": "subscribe", "params": {"channel": "ticker", "symbol": ["BTC/USD"]}})
-        on_trades.send(kraken.subscribe("trade", ["BTC/USD"], 2))
-        frames, quotes = on_trades.take(2), [f for f in bbo.take(0.2) if isinstance(f, Quotes)]
+        on_trades.send(ws_messages.subscribe("trade", ["BTC/USD"], 2))
+        frames, quotes = on_trades.take(2), [f for f in bbo.take(0.2) if isinstance(f, QuoteFrame)]
     assert quotes[0].snapshot and not quotes[1].snapshot and quotes[1].quotes[0].last
-    told = [f.quotes[0] for f in frames if isinstance(f, Quotes) and not f.snapshot]
+    told = [f.quotes[0] for f in frames if isinstance(f, QuoteFrame) and not f.snapshot]
     trades = {(t.ts, t.price) for t in trades_of(frames)}
     assert len(told) > 5 and all((q.ts, q.last) in trades for q in told[-5:])
 
@@ -236,8 +251,8 @@ def test_refusals_in_krakens_words_leave_the_rest_alone() -> None:
         for message, error in requests:
             client.send(message)
             reply = client.reply()
-            assert isinstance(reply, Refusal | BareError) and reply.error.startswith(error), message
-        client.send(kraken.ping(77))
+            assert isinstance(reply, Rejection | BareError) and reply.error.startswith(error), message
+        client.send(ws_messages.ping(77))
         assert client.reply() == Pong(77)
         assert len(trades_of(client.take(0.5), snapshots=False)) > 5
 
@@ -245,18 +260,18 @@ def test_refusals_in_krakens_words_leave_the_rest_alone() -> None:
 def test_unsubscribe_ends_the_data_and_a_new_subscription_brings_a_snapshot() -> None:
     with exchange() as ex, ex.client() as client:
         client.subscribe("trade", ["BTC/USD", "ETH/USD"])
-        client.send(kraken.subscribe("trade", ["BTC/USD"], 3, "unsubscribe"))
+        client.send(ws_messages.subscribe("trade", ["BTC/USD"], 3, "unsubscribe"))
         assert client.reply() == Ack("unsubscribe", "trade", "BTC/USD", 3)
         frames = client.take(1)
         assert not trades_of(frames, "BTC/USD") and trades_of(frames, "ETH/USD")
         assert isinstance(client.subscribe("trade", ["BTC/USD"])[0], Ack)
-        assert any(isinstance(f, Trades) and f.snapshot for f in client.take(0.5))
+        assert any(isinstance(f, TradeFrame) and f.snapshot for f in client.take(0.5))
 
 
 def test_too_many_messages() -> None:
     with exchange() as ex, ex.client() as client:
         for n in range(150):
-            client.send(kraken.ping(n))
+            client.send(ws_messages.ping(n))
         replies = [client.reply() for _ in range(150)]
         assert replies.count(BareError("Exceeded msg rate")) > 20
 
@@ -298,7 +313,7 @@ def test_thousands_of_events_a_second() -> None:
         frames = client.take(2)
     ids = [t.trade_id for t in trades_of(frames)]
     assert ids == list(range(ids[0], ids[0] + len(ids)))
-    assert len(ids) + sum(isinstance(f, Quotes) for f in frames) > 2000
+    assert len(ids) + sum(isinstance(f, QuoteFrame) for f in frames) > 2000
 
 
 def test_who_neither_asks_nor_listens_is_disconnected() -> None:
@@ -306,7 +321,7 @@ def test_who_neither_asks_nor_listens_is_disconnected() -> None:
         assert isinstance(idle.receive(), Status)
         ex.clock.jump(57)
         assert idle.take(1.3) == []
-        idle.send(kraken.ping(1))
+        idle.send(ws_messages.ping(1))
         assert idle.reply() == Pong(1)
         ex.clock.jump(61)
         assert idle.socket.recv_data()[0] == websocket.ABNF.OPCODE_CLOSE
@@ -328,9 +343,9 @@ def test_after_a_standstill_clients_must_come_again() -> None:
 
 def test_a_client_that_does_not_read_is_cut_off() -> None:
     with exchange(Fault("huge", bytes=4_000_000)) as ex, ex.client() as lazy, ex.client() as other:
-        lazy.send(kraken.subscribe("trade", SYMBOLS, 1))
+        lazy.send(ws_messages.subscribe("trade", SYMBOLS, 1))
         time.sleep(3)
-        other.send(kraken.ping(5))
+        other.send(ws_messages.ping(5))
         assert other.reply() == Pong(5)
         with pytest.raises((ConnectionError, websocket.WebSocketException)):
             while True:
@@ -367,7 +382,7 @@ def test_faults_of_frames(kind: str) -> None:
         case "reorder":
             assert ids != sorted(ids) and len(ids) == len(set(ids))
         case "batch":
-            sizes = [len(f.trades) for f in frames if isinstance(f, Trades) and not f.snapshot]
+            sizes = [len(f.trades) for f in frames if isinstance(f, TradeFrame) and not f.snapshot]
             assert ids == sorted(ids) and not holes and sum(sizes) / len(sizes) > 1.5
         case "corrupt":
             assert holes and poison
@@ -408,7 +423,7 @@ def test_an_acked_stream_that_delivers_nothing() -> None:
         assert isinstance(client.subscribe("ticker", ["BTC/USD"])[0], Ack)
         client.subscribe("trade", ["BTC/USD"])
         frames = client.take(1.5)
-    assert trades_of(frames) and not any(isinstance(f, Quotes) for f in frames)
+    assert trades_of(frames) and not any(isinstance(f, QuoteFrame) for f in frames)
 
 
 @pytest.mark.parametrize(("code", "reason"), [(1001, "restarting"), (1012, "Service restart"), (1013, "unavailable")])
@@ -448,7 +463,7 @@ def test_refused_subscriptions() -> None:
     fault = Fault("refuse_subscription", stop=0.5, symbol="ETH/USD")
     with exchange(fault) as ex, ex.client() as client:
         replies = client.subscribe("trade", ["BTC/USD", "ETH/USD"])
-        assert replies[1] == Refusal("subscribe", "Currency pair not supported ETH/USD", "ETH/USD", 1)
+        assert replies[1] == Rejection("subscribe", "Currency pair not supported ETH/USD", "ETH/USD", 1)
         assert isinstance(replies[0], Ack) and trades_of(client.take(0.6))
         assert isinstance(client.subscribe("trade", ["ETH/USD"])[0], Ack)
 

@@ -11,9 +11,9 @@ from lakehouse.settings import Settings
 from lakehouse.stores.kafka import admin
 from lakehouse.stores.questdb import QuestDB
 from stack.layout import layout
-from stack.local import SERVERS, LocalServers
-from stack.ports import leftovers
-from stack.table import processes
+from stack.servers.ports import leftovers
+from stack.supervision.process_table import processes
+from tests.support.servers import SERVERS, LocalServers
 
 
 def _sender(lake: Settings) -> Sender:

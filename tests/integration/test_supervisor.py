@@ -11,9 +11,9 @@ import pytest
 from lakehouse.errors import FatalError
 from lakehouse.settings import Settings
 from stack.layout import Layout, layout
-from stack.local import scratch_settings
-from stack.process import Process
-from stack.supervisor import Supervisor
+from stack.supervision.process import Process
+from stack.supervision.supervisor import Supervisor
+from tests.support.servers import scratch_settings
 
 SLEEPER = (sys.executable, "-c", "import time; print('awake', flush=True); time.sleep(600)")
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from forecast.targets import Target
+from forecast.model.targets import Target
 from lakehouse.schema import OHLC_INTERVALS
 from lakehouse.stores.questdb import QuestDB
 

@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 import orjson
 from flask import Blueprint, Response, request, send_from_directory
 
+from forecast.model.targets import TARGETS
 from forecast.page import downloads
-from forecast.page.board import Board
+from forecast.page.latest_values import LatestValues
 from forecast.page.queries import Queries
 from forecast.serving import metrics, problems
 from forecast.serving.bodies import invalid
 from forecast.serving.problems import Problem
-from forecast.targets import TARGETS
 from lakehouse.errors import LakeError
 from lakehouse.schema import OHLC_INTERVALS
 from lakehouse.settings import HORIZONS_S, Settings
@@ -25,13 +25,13 @@ from lakehouse.settings import HORIZONS_S, Settings
 T = TypeVar("T")
 STATIC = Path(__file__).parent / "static"
 # Each open stream holds one of Waitress' threads; above this a page polls instead.
-MOST_STREAMS = 16
+MAX_STREAMS = 16
 HEARTBEAT_S = 10.0
 BEAT = b"event: beat\ndata: {}\n\n"
 # The shortest pause between two writes to one page: what changes meanwhile is sent once.
 PACE_S = 0.2
-MOST_CANDLES = 20_000
-LONGEST_TRACK = timedelta(days=1)
+MAX_CANDLES = 20_000
+MAX_TRACK = timedelta(days=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
@@ -42,7 +42,7 @@ HEADERS = {
 }
 
 
-def blueprint(settings: Settings, board: Board, queries: Queries) -> Blueprint:
+def blueprint(settings: Settings, board: LatestValues, queries: Queries) -> Blueprint:
     """The routes over the given board and queries."""
     page = Blueprint("page", __name__)
     _files(page)
@@ -67,8 +67,8 @@ def _file(name: str) -> Response:
     return response
 
 
-def _live(page: Blueprint, settings: Settings, board: Board) -> None:
-    places = threading.BoundedSemaphore(MOST_STREAMS)
+def _live(page: Blueprint, settings: Settings, board: LatestValues) -> None:
+    places = threading.BoundedSemaphore(MAX_STREAMS)
 
     @page.get("/live/config")
     def config() -> Response:
@@ -90,7 +90,7 @@ def _live(page: Blueprint, settings: Settings, board: Board) -> None:
     @page.get("/live/stream")
     def stream() -> Response:
         if not places.acquire(blocking=False):
-            raise problems.unavailable(f"{MOST_STREAMS} streams are open; poll /live/state instead", retry_s=30)
+            raise problems.unavailable(f"{MAX_STREAMS} streams are open; poll /live/state instead", retry_s=30)
         metrics.STREAMS.inc()
         response = Response(_events(board), mimetype="text/event-stream", headers={"Cache-Control": "no-store"})
         response.call_on_close(metrics.STREAMS.dec)
@@ -98,7 +98,7 @@ def _live(page: Blueprint, settings: Settings, board: Board) -> None:
         return response
 
 
-def _events(board: Board) -> Iterator[bytes]:
+def _events(board: LatestValues) -> Iterator[bytes]:
     """Server-sent events: everything the board holds, then what changes, and a heartbeat, which finds closed pages."""
     yield b"retry: 2000\n\n"
     serial = 0
@@ -115,9 +115,9 @@ def _history(page: Blueprint, settings: Settings, queries: Queries) -> None:
         symbol, interval = _symbol(settings), _one_of("interval", OHLC_INTERVALS)
         kind = _one_of("format", downloads.TYPES, "json")
         start, end = _span(timedelta(days=1))
-        found = _asking(lambda: queries.candles(symbol, interval, start, end, MOST_CANDLES + 1))
-        if len(found) > MOST_CANDLES:
-            raise invalid("query/from", f"more than {MOST_CANDLES} candles: ask for a shorter span or longer candles")
+        found = _asking(lambda: queries.candles(symbol, interval, start, end, MAX_CANDLES + 1))
+        if len(found) > MAX_CANDLES:
+            raise invalid("query/from", f"more than {MAX_CANDLES} candles: ask for a shorter span or longer candles")
         response = Response(downloads.encode(found, kind), content_type=downloads.TYPES[kind])
         if kind != "json":
             name = f"{symbol.replace('/', '-')}_{interval}_{start:%Y%m%dT%H%MZ}.{kind}"
@@ -129,7 +129,7 @@ def _history(page: Blueprint, settings: Settings, queries: Queries) -> None:
         symbol, target = _symbol(settings), next(t for t in TARGETS if t == _one_of("target", TARGETS))
         horizon = int(_one_of("horizon_s", [str(h) for h in HORIZONS_S]))
         start, end = _span(timedelta(hours=1))
-        if end - start > LONGEST_TRACK:
+        if end - start > MAX_TRACK:
             raise invalid("query/from", "at most a day at once")
         return _json(_asking(lambda: queries.track(symbol, target, horizon, start, end)))
 

@@ -29,7 +29,7 @@ Matrix = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class RequestRows:
     """Rows to forecast: ``matrix`` is (rows, features) in spec order, NaN = unknown; one dict of labels per row."""
 
     matrix: Matrix
@@ -50,7 +50,7 @@ class Parser:
         self._take = itemgetter(*names)
         self._known = frozenset(names) | frozenset(LABELS)
 
-    def rows(self, data: object) -> Rows:
+    def rows(self, data: object) -> RequestRows:
         """The value of ``data``: a list of numbers in spec order, or a list of such lists or of objects by name.
 
         Raises:
@@ -59,7 +59,7 @@ class Parser:
         if not isinstance(data, list) or not data:
             raise invalid("/data", "want a list of feature objects, or of numbers in spec order")
         if type(data[0]) in NUMBERS:
-            return Rows(self._matrix([self._numbers(data, "/data")], "/data", nested=False), [{}])
+            return RequestRows(self._matrix([self._numbers(data, "/data")], "/data", nested=False), [{}])
         if len(data) > MAX_ROWS:
             raise invalid("/data", f"{len(data)} rows; at most {MAX_ROWS} in one call")
         values, labels = [], []
@@ -73,11 +73,11 @@ class Parser:
                 labels.append({})
             else:
                 raise invalid(pointer, f"want an object or a list of numbers, got {_kind(row)}")
-        return Rows(self._matrix(values, "/data", nested=True), labels)
+        return RequestRows(self._matrix(values, "/data", nested=True), labels)
 
-    def named(self, row: Mapping[str, Any]) -> Rows:
+    def named(self, row: Mapping[str, Any]) -> RequestRows:
         """One row of ``{name: number or null}``, as Redis holds it."""
-        return Rows(self._matrix([self._named(dict(row), "/data/0")], "/data", nested=True), [{}])
+        return RequestRows(self._matrix([self._named(dict(row), "/data/0")], "/data", nested=True), [{}])
 
     def _named(self, row: dict[str, Any], pointer: str) -> Sequence[Any]:
         unknown = row.keys() - self._known

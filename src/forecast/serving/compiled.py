@@ -1,7 +1,7 @@
 """A forecaster as one compiled call per request, held against the plain one before it is used.
 
-Its `Plan` is made from the tables in which `inputs` and `baselines` state their formulas, so that a feature added there
-is added here; a formula changed there and not in `kernel` makes the comparison fail, and the plain way serves.
+Its `KernelPlan` is made from the tables in which `inputs` and `baselines` state their formulas, so that a feature added
+there is added here; a formula changed there and not in `kernel` makes the comparison fail, and the plain way serves.
 """
 
 import hashlib
@@ -20,13 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from features.spec import NAMES
-from forecast import baselines, conformal, inputs, learned, linear, models, targets
-from forecast.inputs import Inputs
-from forecast.models import Forecaster, Prediction
+from forecast.model import baselines, correction, forecaster, inputs, intervals, linear, targets
+from forecast.model.forecaster import Forecaster, Prediction
+from forecast.model.inputs import Inputs
+from forecast.model.targets import Array
 from forecast.serving import forest, kernel, plan
 from forecast.serving.forest import Forest
-from forecast.serving.kernel import Plan, Trees
-from forecast.targets import Array
+from forecast.serving.kernel import KernelPlan, Trees
 from lakehouse.settings import HORIZONS_S
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ FIELDS = len(fields(Prediction))
 class Compiled:
     """A forecaster for rows whose columns are those it was compiled for; see `compile_forecaster`."""
 
-    plan: Plan
+    plan: KernelPlan
     trees: Trees
 
     def forecast(self, matrix: Array, quantiles: Array) -> Prediction:
@@ -59,16 +59,16 @@ def compile_forecaster(forecaster: Forecaster, columns: Sequence[str], folder: P
     Args:
         folder: the forecaster's own; packed trees that were found right are kept there for the next start.
     """
-    learned = forecaster.learned
-    if learned is not None and learned.library != "xgboost":
-        log.info("%s trees are walked by their library", learned.library)
+    correction = forecaster.learned
+    if correction is not None and correction.library != "xgboost":
+        log.info("%s trees are walked by their library", correction.library)
         return None
     places = plan.plan_of(forecaster, columns)
-    kept = _kept(folder) if folder and learned else None
+    kept = _kept(folder) if folder and correction else None
     if kept and (proven := _read(kept)) is not None:
         return Compiled(places, proven.trees)
     try:
-        packed = forest.pack(learned.boosters if learned else ())
+        packed = forest.pack(correction.boosters if correction else ())
     except (KeyError, ValueError) as error:
         log.warning("trees stay with XGBoost: not a plain forest of numerical splits: %r", error)
         return None
@@ -86,8 +86,8 @@ def compile_apart(forecaster: Forecaster, folder: Path) -> None:
     What it keeps there spares the caller the boosters' library and the seconds in which no other thread would run;
     where it fails, `compile_forecaster` does all by itself.
     """
-    learned = forecaster.learned
-    if learned is not None and learned.library == "xgboost" and not _kept(folder).exists():
+    correction = forecaster.learned
+    if correction is not None and correction.library == "xgboost" and not _kept(folder).exists():
         subprocess.run((sys.executable, "-m", __name__, str(folder)), check=False)
 
 
@@ -95,7 +95,7 @@ def main() -> None:
     """``python -m forecast.serving.compiled FOLDER``"""
     os.nice(10)
     folder = Path(sys.argv[1])
-    compile_forecaster(models.load(folder), NAMES, folder)
+    compile_forecaster(forecaster.load(folder), NAMES, folder)
 
 
 def _agrees(compiled: Compiled, forecaster: Forecaster, columns: Sequence[str]) -> bool:
@@ -106,11 +106,11 @@ def _agrees(compiled: Compiled, forecaster: Forecaster, columns: Sequence[str]) 
         plain = forecaster.forecast(rows[:, take])
     quick = compiled.forecast(rows, np.asarray(forecaster.calibration.quantiles))
     worst = max(_worst(getattr(quick, f.name), getattr(plain, f.name)) for f in fields(Prediction))
-    if (learned := forecaster.learned) is not None:
-        table = _random_inputs(compiled.trees, len(learned.input_names))
+    if (correction := forecaster.learned) is not None:
+        table = _random_inputs(compiled.trees, len(correction.input_names))
         margins = np.empty((len(table), len(HORIZONS_S)), np.float32)
         kernel.walk(compiled.trees, table, margins)
-        worst = max(worst, _worst(margins, learned.margins(table)))
+        worst = max(worst, _worst(margins, correction.margins(table)))
     if not worst <= TOLERANCE:
         log.error("%s is served the plain way: compiled it differs by %.1e", forecaster.name, worst)
     return bool(worst <= TOLERANCE)
@@ -162,7 +162,7 @@ def _kept(folder: Path) -> Path:
 @cache
 def _code() -> str:
     """Names the code on both sides of the comparison: once any of it changes, everything is proven anew."""
-    modules = (baselines, conformal, inputs, learned, linear, models, targets, forest, kernel, plan)
+    modules = (baselines, intervals, inputs, correction, linear, forecaster, targets, forest, kernel, plan)
     files = [Path(str(module.__file__)) for module in modules]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 

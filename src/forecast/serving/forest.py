@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from forecast.learned import Inputs
+from forecast.model.correction import Inputs
+from forecast.model.targets import Array
 from forecast.serving import kernel
-from forecast.targets import Array
 
 LANES = kernel.LANES
 NODE = np.dtype([("threshold", "f4"), ("left", "i4"), ("feature", "i2"), ("default_right", "i2")], align=True)

@@ -1,8 +1,9 @@
 """The compiled part of a forecast: from a row of features to values and intervals in one call of tens of microseconds.
 
 The formulas are those of `baselines`, `inputs`, `linear`, `learned` and `conformal`, which are written for tables of
-rows and cost a millisecond for one. `compiled` makes the `Plan` from their own tables and holds the results against
-theirs before a model is served this way. Everything compiled stands in this file: numba's cache looks at no other.
+rows and cost a millisecond for one. `compiled` makes the `KernelPlan` from their own tables and holds the results
+against theirs before a model is served this way. Everything compiled stands in this file, since
+numba's cache looks at no other.
 """
 
 from typing import NamedTuple
@@ -17,14 +18,14 @@ Floats = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]
 
 LANES = 8
-# Kinds of input; `Plan.inputs` gives each with its columns a and b and its constant c.
+# Kinds of input; `KernelPlan.inputs` gives each with its columns a and b and its constant c.
 LEVEL, VARIANCE, RANGE, RETURN, BPS, FLOW, BALANCE, DISTANCE, AGE, PLAIN, SINE, COSINE, SINCE = range(13)
 # Kinds of rule, as `baselines` names them, and their positions here.
 RULES = ("persistence", "ewma", "last", "tod", "har")
 PERSISTENCE, EWMA, LAST, TOD, HAR = range(5)
 
 
-class Plan(NamedTuple):
+class KernelPlan(NamedTuple):
     """Where the numbers of a forecast stand in a row (-1: nowhere), and what they are combined with.
 
     H horizons, K inputs, W windows; half-lives are told by their position in ``ewma``.
@@ -113,20 +114,20 @@ def _least(value: float, least: float) -> float:
 
 
 @jit
-def _ewma(plan: Plan, row: Floats, half_life: int) -> float:
+def _ewma(plan: KernelPlan, row: Floats, half_life: int) -> float:
     value = _first_known(row, plan.ewma[half_life])
     return _least(value, plan.tiny) if np.isfinite(value) else plan.tiny
 
 
 @jit
-def _window_log_variance(plan: Plan, row: Floats, window: int) -> float:
+def _window_log_variance(plan: KernelPlan, row: Floats, window: int) -> float:
     known = _get(row, plan.window[window])
     value = known / plan.window_min[window] if np.isfinite(known) else _ewma(plan, row, plan.window_ewma[window])
     return float(np.log(_least(value, plan.tiny)))
 
 
 @jit
-def _rule(plan: Plan, row: Floats, price: float, j: int) -> float:
+def _rule(plan: KernelPlan, row: Floats, price: float, j: int) -> float:
     kind, about = plan.rule[j]
     if kind == PERSISTENCE:
         return price
@@ -146,7 +147,7 @@ def _rule(plan: Plan, row: Floats, price: float, j: int) -> float:
 
 
 @jit
-def _inputs(plan: Plan, row: Floats, price: float, out: Floats32) -> None:
+def _inputs(plan: KernelPlan, row: Floats, price: float, out: Floats32) -> None:
     level = np.log(_ewma(plan, row, plan.level))
     unit = np.exp(0.5 * level)
     # To the millisecond: a full hour must not come out as the last instant of the one before.
@@ -190,7 +191,7 @@ def _inputs(plan: Plan, row: Floats, price: float, out: Floats32) -> None:
 
 
 @jit
-def _linear(plan: Plan, inputs: Floats32, j: int) -> float:
+def _linear(plan: KernelPlan, inputs: Floats32, j: int) -> float:
     value = float(plan.intercept[j])
     for k in range(len(inputs)):
         if plan.weights[j, k] != 0.0:
@@ -201,7 +202,7 @@ def _linear(plan: Plan, inputs: Floats32, j: int) -> float:
 
 
 @jit
-def forecast(plan: Plan, trees: Trees, quantiles: Floats, matrix: Floats, out: Floats) -> None:
+def forecast(plan: KernelPlan, trees: Trees, quantiles: Floats, matrix: Floats, out: Floats) -> None:
     """Fills ``out`` (6, rows, H) with value, lower, upper, lower_95, upper_95 and baseline.
 
     Args:

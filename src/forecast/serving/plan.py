@@ -5,17 +5,17 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from forecast import baselines, inputs, linear
-from forecast.baselines import Rule
-from forecast.linear import Linear
-from forecast.models import Forecaster
+from forecast.model import baselines, inputs, linear
+from forecast.model.baselines import Rule
+from forecast.model.forecaster import Forecaster
+from forecast.model.linear import Linear
+from forecast.model.targets import Array, floors
 from forecast.serving import kernel
-from forecast.serving.kernel import Plan
-from forecast.targets import Array, floors
+from forecast.serving.kernel import KernelPlan
 from lakehouse.settings import HORIZONS_S
 
 
-def plan_of(forecaster: Forecaster, columns: Sequence[str]) -> Plan:
+def plan_of(forecaster: Forecaster, columns: Sequence[str]) -> KernelPlan:
     """The plan of a forecaster for rows of these columns."""
     at = {name: position for position, name in enumerate(columns) if name in forecaster.columns}
     learned, width = forecaster.learned, len(inputs.NAMES) if forecaster.learned else 0
@@ -24,7 +24,7 @@ def plan_of(forecaster: Forecaster, columns: Sequence[str]) -> Plan:
     windows = list(baselines.WINDOW_MIN)
     har = [rule.params["coefficients"] if rule.kind == "har" else [0.0] * 4 for rule in forecaster.rules]
     lines = [_dense(line, width) for line in learned.linear] if learned else []
-    return Plan(
+    return KernelPlan(
         is_vol=forecaster.target == "vol",
         minutes=np.asarray(HORIZONS_S) / 60.0,
         floors=floors(),
@@ -45,7 +45,7 @@ def plan_of(forecaster: Forecaster, columns: Sequence[str]) -> Plan:
         clock=_places(at, ("tod_sin", "tod_cos")),
         usual=np.array([_places(at, [f"{stem}_{w}" for w in inputs.USUAL]) for stem in ("volume", "trades")]),
         usual_min=np.array(list(inputs.USUAL.values())),
-        least_share=inputs.LEAST_SHARE,
+        least_share=inputs.MIN_SHARE,
         shares=np.array(learned.shares if learned else [], dtype=np.float64).reshape(-1, 2),
         mean=_stacked([line.mean for line in lines], width),
         sd=_stacked([line.sd for line in lines], width),

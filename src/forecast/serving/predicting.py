@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from forecast.models import Prediction
+from forecast.model.forecaster import Prediction
+from forecast.model.targets import Target
 from forecast.serving import metrics, problems
-from forecast.serving.bodies import Parser, Rows, invalid, load_object
+from forecast.serving.bodies import Parser, RequestRows, invalid, load_object
+from forecast.serving.models_in_service import ModelsInService, ServedModel
 from forecast.serving.problems import FieldError, Problem
-from forecast.serving.served import Models, Served
-from forecast.targets import Target
 from lakehouse.errors import RetryableError
 from lakehouse.settings import Settings
 
@@ -37,7 +37,7 @@ class Predicting:
         models: what serves.
     """
 
-    def __init__(self, settings: Settings, latest: Latest, parser: Parser, models: Models) -> None:
+    def __init__(self, settings: Settings, latest: Latest, parser: Parser, models: ModelsInService) -> None:
         self._settings = settings
         self._latest = latest
         self._parser = parser
@@ -65,7 +65,7 @@ class Predicting:
         _check_possible(prediction)
         return orjson.dumps(_answer(served, target, rows, prediction))
 
-    def _from_redis(self, symbol: object) -> Rows:
+    def _from_redis(self, symbol: object) -> RequestRows:
         known = self._settings.symbols
         if not isinstance(symbol, str):
             raise invalid("/symbol", "want text such as BTC/USD")
@@ -84,7 +84,7 @@ class Predicting:
         if row["spec"] != spec:
             raise _stale(f"features of {symbol} are of definitions {row['spec']}, not {spec}: restart both")
         labels = {name: row[name] for name in ("symbol", "spec", "epoch", "seq")}
-        return Rows(self._parser.named(row["values"]).matrix, [{**labels, "as_of": row["ts"]}])
+        return RequestRows(self._parser.named(row["values"]).matrix, [{**labels, "as_of": row["ts"]}])
 
 
 class Direct:
@@ -128,7 +128,7 @@ def _check_possible(prediction: Prediction) -> None:
         raise Problem(HTTPStatus.CONFLICT, "no-forecast", f"row {row}: {detail}", [FieldError(f"/data/{row}", detail)])
 
 
-def _answer(served: Served, target: Target, rows: Rows, prediction: Prediction) -> dict[str, Any]:
+def _answer(served: ServedModel, target: Target, rows: RequestRows, prediction: Prediction) -> dict[str, Any]:
     horizons = served.forecaster.horizons_s
     calibration = served.calibration_id
     columns = [getattr(prediction, name).tolist() for name in FIELDS]

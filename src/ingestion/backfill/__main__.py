@@ -13,15 +13,15 @@ from tqdm import tqdm
 
 from features.spec import LEAD_IN
 from ingestion.backfill.columns import Kind
+from ingestion.backfill.held_history import HeldHistory
 from ingestion.backfill.history import PageCache, fetch_history
-from ingestion.backfill.lake import Lake
 from ingestion.backfill.loading import Loaded, Loader
 from ingestion.backfill.pending import Pending
-from ingestion.kraken_rest import check_symbol
-from ingestion.outbox import Outbox
-from ingestion.rebuild import rebuild
-from ingestion.rest import KrakenRest, http_client
-from ingestion.restore import engine_config
+from ingestion.kafka_log.publisher import Publisher
+from ingestion.kraken.rest_client import KrakenRest, http_client
+from ingestion.kraken.rest_messages import check_symbol
+from ingestion.silver.engine_config import engine_config
+from ingestion.silver.rebuild import rebuild
 from lakehouse.errors import FatalError, LakeError, RetryableError
 from lakehouse.process import retrying, set_up_logging, stop_event
 from lakehouse.settings import Settings, load_settings
@@ -54,13 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             closing.callback(questdb.close)
             reader = kafka.consumer(settings, group=kafka.GROUP)
             closing.callback(reader.close)
-            outbox = Outbox(kafka.producer(settings, linger_ms=50.0), stop)
-            lake = Lake(settings, questdb, reader, stop)
+            publisher = Publisher(kafka.producer(settings, linger_ms=50.0), stop)
+            lake = HeldHistory(settings, questdb, reader, stop)
             pending = Pending(settings.state_dir / "backfill")
             if asked.since is None:
-                _files(asked, settings, lake, outbox, pending)
+                _files(asked, settings, lake, publisher, pending)
             else:
-                _history(asked, settings, lake, outbox, pending, stop)
+                _history(asked, settings, lake, publisher, pending, stop)
             lake.wait_landed()
             log.info("bronze holds everything")
             if not asked.no_rebuild:
@@ -71,13 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _files(asked: argparse.Namespace, settings: Settings, lake: Lake, outbox: Outbox, pending: Pending) -> None:
+def _files(
+    asked: argparse.Namespace, settings: Settings, lake: HeldHistory, publisher: Publisher, pending: Pending
+) -> None:
     (symbol,) = asked.symbol
     pair = asked.pair or symbol
     with ExitStack() as closing:
         reader = kafka.consumer(settings, "tradelake-backfill")
         closing.callback(reader.close)
-        loader = Loader(outbox, reader, settings.state_dir / "backfill", lake, pending)
+        loader = Loader(publisher, reader, settings.state_dir / "backfill", lake, pending)
         given: list[tuple[Path, Kind]] = [(asked.file, "trade"), (asked.quotes, "quote")]
         for path, kind in given:
             if path is not None:
@@ -90,8 +92,8 @@ def _files(asked: argparse.Namespace, settings: Settings, lake: Lake, outbox: Ou
 def _history(
     asked: argparse.Namespace,
     settings: Settings,
-    lake: Lake,
-    outbox: Outbox,
+    lake: HeldHistory,
+    publisher: Publisher,
     pending: Pending,
     stop: threading.Event,
 ) -> None:
@@ -102,8 +104,8 @@ def _history(
     walks = [(symbol, lake.held(symbol, asked.since, until), asked.since) for symbol in asked.symbol]
     for symbol, held, _ in walks:
         log.info("%s: bronze holds %s of that span already", symbol, sum((s.end - s.start for s in held), timedelta()))
-    fetched = fetch_history(walks, until, cache, outbox, pending)
-    if outbox.flush(FLUSH_S):
+    fetched = fetch_history(walks, until, cache, publisher, pending)
+    if publisher.flush(FLUSH_S):
         raise RetryableError(f"Kafka did not acknowledge everything within {FLUSH_S:g} s; run this again")
     for one in fetched:
         log.info("%s: %d trades sent", one.symbol, one.sent)
@@ -131,7 +133,7 @@ def _report(name: str, loaded: Loaded) -> None:
     rate = f" ({loaded.sent / loaded.seconds:,.0f}/s)" if loaded.sent and loaded.seconds else ""
     log.info("%s: %d rows sent%s", name, loaded.sent, rate)
     if loaded.bad:
-        log.warning("%s: %d bad rows set aside: python -m ingestion.deadletter list", name, loaded.bad)
+        log.warning("%s: %d bad rows set aside: python -m ingestion.dead_letters.letters list", name, loaded.bad)
     if loaded.others:
         log.warning("%s: %d rows of other symbols left out", name, loaded.others)
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ingestion.backfill.columns import LINE, NAMES, Kind, Layout, layout_of, of_symbol, plain, typed
-from ingestion.kraken_rest import rest_pair
+from ingestion.kraken.rest_messages import rest_pair
 from lakehouse.errors import FatalError
 
 CHUNK = 100_000

@@ -10,10 +10,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ingestion.backfill.pending import Pending
-from ingestion.backfill.spans import Span, is_held, skip
-from ingestion.kraken_rest import TradesPage, parse_trades_page, rest_pair
-from ingestion.outbox import Outbox
-from ingestion.rest import PAGE, KrakenRest
+from ingestion.completeness.held_spans import HeldSpan, is_held, skip
+from ingestion.kafka_log.publisher import Publisher
+from ingestion.kraken.rest_client import PAGE, KrakenRest
+from ingestion.kraken.rest_messages import TradesPage, parse_trades_page, rest_pair
 from lakehouse.errors import RetryableError
 from lakehouse.messages import encode
 from lakehouse.settings import HISTORY_TOPIC
@@ -69,7 +69,7 @@ class _Walk:
     """One symbol's way through its history."""
 
     symbol: str
-    spans: Sequence[Span]
+    spans: Sequence[HeldSpan]
     since: datetime
     until: datetime
     sent: int = 0
@@ -88,10 +88,10 @@ class _Walk:
 
 
 def fetch_history(
-    walks: Sequence[tuple[str, Sequence[Span], datetime]],
+    walks: Sequence[tuple[str, Sequence[HeldSpan], datetime]],
     until: datetime,
     cache: PageCache,
-    outbox: Outbox,
+    publisher: Publisher,
     pending: Pending,
 ) -> list[Fetched]:
     """Sends the trades of several symbols to the history log, a page of each in turn.
@@ -117,25 +117,25 @@ def fetch_history(
                     done[symbol] = (until - walk.since).total_seconds()
                     del running[symbol]
                 else:
-                    _send(walk, step[0], outbox, pending)
+                    _send(walk, step[0], publisher, pending)
                     done[symbol] = (step[1] - walk.since).total_seconds()
                 bar.set_postfix_str(f"{sum(w.sent for w in all_walks)} trades", refresh=False)
                 bar.update(sum(done.values()) - bar.n)
     return [Fetched(walk.symbol, walk.sent) for walk in all_walks]
 
 
-def _send(walk: _Walk, page: TradesPage, outbox: Outbox, pending: Pending) -> None:
+def _send(walk: _Walk, page: TradesPage, publisher: Publisher, pending: Pending) -> None:
     for bad in page.bad:
-        outbox.dead_letter(
+        publisher.dead_letter(
             bad.payload, bad.error.reason, "rest", str(bad.error), topic=HISTORY_TOPIC, symbol=walk.symbol
         )
     wanted = [t for t in page.trades if walk.since <= t.ts < walk.until and not is_held(t.trade_id, walk.spans)]
     if wanted:
         pending.add(walk.symbol, min(t.ts for t in wanted), max(t.ts for t in wanted))
     for trade in wanted:
-        outbox.send(HISTORY_TOPIC, walk.symbol, encode(trade))
+        publisher.send(HISTORY_TOPIC, walk.symbol, encode(trade))
     walk.sent += len(wanted)
-    outbox.poll()
+    publisher.poll()
 
 
 def to_ns(ts: datetime) -> int:

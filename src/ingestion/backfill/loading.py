@@ -15,12 +15,12 @@ from confluent_kafka import Consumer
 from tqdm import tqdm
 
 from ingestion.backfill.columns import LINE, Kind
-from ingestion.backfill.density import Density
 from ingestion.backfill.files import BadRow, Chunk, read_file
-from ingestion.backfill.lake import Lake
+from ingestion.backfill.held_history import HeldHistory
 from ingestion.backfill.pending import Pending
 from ingestion.backfill.progress import FILE_HEADER, ROW_HEADER, Journal, Progress, caught_up, ends
-from ingestion.outbox import Outbox
+from ingestion.completeness.density import Density
+from ingestion.kafka_log.publisher import Publisher
 from lakehouse.errors import FatalError, RetryableError
 from lakehouse.messages import format_time
 from lakehouse.settings import HISTORY_TOPIC
@@ -57,15 +57,17 @@ class Loader:
     """Sends files of one symbol.
 
     Args:
-        outbox: the way to Kafka.
+        publisher: the way to Kafka.
         consumer: reads the log back; not part of any group's work.
         folder: where checkpoints are kept.
         lake: asked what bronze holds of a file that is new here.
         pending: told what will want silver rows.
     """
 
-    def __init__(self, outbox: Outbox, consumer: Consumer, folder: Path, lake: Lake, pending: Pending) -> None:
-        self._outbox = outbox
+    def __init__(
+        self, publisher: Publisher, consumer: Consumer, folder: Path, lake: HeldHistory, pending: Pending
+    ) -> None:
+        self._publisher = publisher
         self._consumer = consumer
         self._folder = folder
         self._lake = lake
@@ -87,7 +89,7 @@ class Loader:
         journal = Journal(self._folder, path, symbol, kind, pair)
         progress = self._resume(journal)
         began = time.monotonic()
-        run = _Run(symbol, kind, self._outbox, journal, progress, self._lake, self._pending)
+        run = _Run(symbol, kind, self._publisher, journal, progress, self._lake, self._pending)
         with tqdm(desc=f"{path.name} → Kafka", unit=" rows", mininterval=0.5) as bar:
             for chunk in itertools.chain([first] if first else [], chunks):
                 run.take(chunk)
@@ -115,7 +117,7 @@ class Loader:
         return found
 
     def _save(self, run: "_Run", done: bool = False) -> None:
-        if left := self._outbox.flush(FLUSH_S):
+        if left := self._publisher.flush(FLUSH_S):
             raise RetryableError(f"Kafka did not acknowledge {left} messages within {FLUSH_S:g} s; run this again")
         run.save(ends(self._consumer), done)
 
@@ -127,13 +129,13 @@ class _Run:
         self,
         symbol: str,
         kind: Kind,
-        outbox: Outbox,
+        publisher: Publisher,
         journal: Journal,
         progress: Progress,
-        lake: Lake,
+        lake: HeldHistory,
         pending: Pending,
     ) -> None:
-        self._symbol, self._kind, self._outbox, self._journal = symbol, kind, outbox, journal
+        self._symbol, self._kind, self._publisher, self._journal = symbol, kind, publisher, journal
         self._progress, self._lake, self._pending = progress, lake, pending
         self._density = Density()
         self._sent = self._bad = 0
@@ -157,8 +159,8 @@ class _Run:
         file_id = self._journal.file_id.encode()
         for line, value in zip(new[LINE], encoded(new, self._kind, datetime.now(UTC)), strict=True):
             row = (ROW_HEADER, b"%d" % line)
-            self._outbox.send(HISTORY_TOPIC, self._symbol, value, ((FILE_HEADER, file_id), row))
-        self._outbox.poll()
+            self._publisher.send(HISTORY_TOPIC, self._symbol, value, ((FILE_HEADER, file_id), row))
+        self._publisher.poll()
         self._sent += new.height
         self._progress = replace(self._progress, row=chunk.last_line)
         self.unsaved = True
@@ -197,7 +199,7 @@ class _Run:
                 log.warning("%s, line %d: %s: %.120s", self._progress.name, row.line, row.reason, row.text)
             if row.line > self._progress.row and not self._progress.done:
                 origin = f"file:{self._progress.name}:{row.line}"
-                self._outbox.dead_letter(
+                self._publisher.dead_letter(
                     row.text.encode(), row.reason, origin, row.reason, topic=HISTORY_TOPIC, symbol=self._symbol
                 )
 

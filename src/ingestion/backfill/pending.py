@@ -5,7 +5,7 @@ from pathlib import Path
 
 import orjson
 
-from ingestion.rebuild import Span, merged
+from ingestion.silver.rebuild import TimeSpan, merged
 
 
 class Pending:
@@ -20,18 +20,18 @@ class Pending:
         if (wanted := merged([*known, (first, last)])) != known:
             self._write(symbol, wanted)
 
-    def spans(self, symbol: str) -> list[Span]:
+    def spans(self, symbol: str) -> list[TimeSpan]:
         """The spans that still want silver rows."""
         path = self._path(symbol)
         if not path.exists():
             return []
         return [(datetime.fromisoformat(a), datetime.fromisoformat(b)) for a, b in orjson.loads(path.read_bytes())]
 
-    def remove(self, symbol: str, span: Span) -> None:
+    def remove(self, symbol: str, span: TimeSpan) -> None:
         """A span has its silver rows."""
         self._write(symbol, [other for other in self.spans(symbol) if other != span])
 
-    def _write(self, symbol: str, spans: list[Span]) -> None:
+    def _write(self, symbol: str, spans: list[TimeSpan]) -> None:
         path = self._path(symbol)
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(".draft")

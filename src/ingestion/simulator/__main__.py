@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ingestion.kraken import parse_time
-from ingestion.kraken_rest import check_symbol
+from ingestion.kraken.rest_messages import check_symbol
+from ingestion.kraken.ws_messages import parse_time
 from ingestion.simulator.blocks import Ledger
 from ingestion.simulator.faults import Script
 from ingestion.simulator.market import Market, micros

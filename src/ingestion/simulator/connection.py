@@ -12,7 +12,7 @@ from ingestion.simulator.wire import Frame
 _MAX_UNSENT = 64 * 2**20  # bytes; a client that reads slower than this is cut off
 
 
-class Connection:
+class ClientConnection:
     """Sends frames to one client, as the faults let it.
 
     ``subscriptions`` maps (channel, symbol) to the ticker's trigger (empty for trades).

@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterable
 
 from ingestion.simulator import protocol, wire
 from ingestion.simulator.blocks import Ledger, last_quote, last_trades
-from ingestion.simulator.connection import Connection
+from ingestion.simulator.connection import ClientConnection
 from ingestion.simulator.faults import Fault, Faults, Script
 from ingestion.simulator.metrics import FAULTS, FRAMES
-from ingestion.simulator.tape import News, Tape
+from ingestion.simulator.tape import NewEvents, Tape
 from ingestion.simulator.wire import Frame
 
 log = logging.getLogger(__name__)
 SNAPSHOT_TRADES = 50
 _STEP_S = 0.01  # events within one step are sent together
-_LONGEST_STEP_S = 0.1
+_MAX_STEP_S = 0.1
 _IDLE_S = 60.0
 _STALLED_US = 30_000_000
 
@@ -35,7 +35,7 @@ class Exchange:
         self.ledger, self.now_us = ledger, now_us
         self._started_us = now_us()
         self.faults = Faults(script, self.clock, lambda kind: FAULTS.labels(kind).inc())
-        self.connections: set[Connection] = set()
+        self.connections: set[ClientConnection] = set()
         self.system = "online"
         self._tapes: dict[str, Tape] = {}
 
@@ -60,7 +60,7 @@ class Exchange:
     def _pause(self) -> float:
         """Seconds to the next event, within reason."""
         due = min((tape.next_us() for tape in self._tapes.values()), default=math.inf)
-        return min(_LONGEST_STEP_S, max(_STEP_S, (due - self.now_us()) / 1e6))
+        return min(_MAX_STEP_S, max(_STEP_S, (due - self.now_us()) / 1e6))
 
     def _beat(self, now: float) -> None:
         """What happens once a second: heartbeats, whatever the traffic; and who neither asks nor listens is cut off."""
@@ -97,7 +97,7 @@ class Exchange:
                 wanted = [frame for _, frame in frames if connection.wants(frame)]
                 FRAMES.labels("data").inc(connection.push(wanted))
 
-    def _frames(self, symbol: str, news: News) -> list[tuple[int, Frame]]:
+    def _frames(self, symbol: str, news: NewEvents) -> list[tuple[int, Frame]]:
         """The news as frames of those sorts that anyone has subscribed to."""
         wanted = {
             (ch, trigger) for c in self.connections for (ch, s), trigger in c.subscriptions.items() if s == symbol
@@ -134,11 +134,11 @@ class Exchange:
             case "maintenance":
                 self.faults.hit(fault)
 
-    def _hit(self, fault: Fault) -> list[Connection]:
+    def _hit(self, fault: Fault) -> list[ClientConnection]:
         hit = [connection for connection in self.connections if self.faults.hit(fault)]
         log.info("fault %s hits %d of %d connections", fault.kind, len(hit), len(self.connections))
         return hit
 
-    def _reset(self, connections: Iterable[Connection]) -> None:
+    def _reset(self, connections: Iterable[ClientConnection]) -> None:
         for connection in list(connections):
             connection.reset()

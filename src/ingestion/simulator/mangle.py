@@ -16,7 +16,7 @@ _WRONG = (
     '{"channel":"trade","type":"update","data":[{"symbol":"BTC/USD","side":"buy","price":-1.0,"qty":1.0,'
     '"ord_type":"limit","trade_id":-3,"timestamp":"2026-02-30T00:00:00Z"}]}',
 )
-_LONGEST_BATCH = 8
+_MAX_BATCH = 8
 
 
 class Mangler:
@@ -45,7 +45,7 @@ class Mangler:
             case "reorder" if not self._overtaken:
                 self._overtaken.append(text)
                 return []
-            case "batch" if len(self._batched) < _LONGEST_BATCH:
+            case "batch" if len(self._batched) < _MAX_BATCH:
                 self._batched.append(frame)
                 return []
             case "reorder" | "batch":

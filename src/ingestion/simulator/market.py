@@ -12,7 +12,16 @@ import numpy as np
 
 from ingestion.simulator.blocks import Quotes, Trades
 from ingestion.simulator.climate import DAY_MINUTES, Climate
-from ingestion.simulator.minute import MINUTE_US, TRADE_SHARE, Book, Past, Setting, make_minute, mean_qty, with_rolling
+from ingestion.simulator.minute import (
+    MINUTE_US,
+    TRADE_SHARE,
+    Past,
+    QuotePath,
+    Setting,
+    make_minute,
+    mean_qty,
+    with_rolling,
+)
 from ingestion.simulator.noise import key_of
 from ingestion.simulator.pairs import PAIRS, Pair
 
@@ -78,7 +87,7 @@ class _Symbol:
         """The minute's trades."""
         return self._events(minute)[0]
 
-    def _make(self, minute: int) -> tuple[Trades, Book]:
+    def _make(self, minute: int) -> tuple[Trades, QuotePath]:
         number, place = divmod(minute, DAY_MINUTES)
         day = self._climate.day(number)
         first_id = int(day.first_id[place])

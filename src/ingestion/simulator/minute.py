@@ -48,7 +48,7 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
-class Book:
+class QuotePath:
     """Best bid and ask at each change, in ticks and units."""
 
     ts: Ints
@@ -64,7 +64,7 @@ def mean_qty(pair: Pair) -> float:
     return pair.qty * float(np.exp(_QTY_SD**2 / 2))
 
 
-def make_minute(setting: Setting, pair: Pair) -> tuple[Trades, Book]:
+def make_minute(setting: Setting, pair: Pair) -> tuple[Trades, QuotePath]:
     """The minute's trades, in order of id and time, and its quotes, the first one right at its beginning."""
     weights = np.exp(0.7 * _normal(setting, "seconds", 60))
     clock = np.concatenate([[0.0], np.cumsum(weights)])
@@ -81,7 +81,7 @@ def _uniform(setting: Setting, name: str, count: int) -> Floats:
     return uniform(key_of(setting.key, name), np.arange(count))
 
 
-def _book(setting: Setting, pair: Pair, clock: Floats) -> Book:
+def _book(setting: Setting, pair: Pair, clock: Floats) -> QuotePath:
     count = max(1, round(setting.count * (1 / TRADE_SHARE - 1)))
     u = np.sort(_uniform(setting, "quote times", count))
     u[0] = 0.0
@@ -96,7 +96,7 @@ def _book(setting: Setting, pair: Pair, clock: Floats) -> Book:
     bid = np.maximum(1, np.round(mid - spread / 2)).astype(np.int64)
     # The thinner side of the book is, a little, the side the price moves to next.
     tilt = 0.5 * shock[1:]
-    return Book(
+    return QuotePath(
         setting.start_us + np.interp(u, clock, _SECONDS_US).astype(np.int64),
         bid,
         _units(pair, 20 * pair.qty * np.exp(_normal(setting, "bid size", count) + tilt)),
@@ -106,7 +106,7 @@ def _book(setting: Setting, pair: Pair, clock: Floats) -> Book:
     )
 
 
-def _trades(setting: Setting, pair: Pair, clock: Floats, book: Book) -> Trades:
+def _trades(setting: Setting, pair: Pair, clock: Floats, book: QuotePath) -> Trades:
     count = setting.count
     child = _uniform(setting, "children", count) < _CHILDREN
     child[:1] = False
@@ -135,7 +135,7 @@ def _units(pair: Pair, qty: Floats) -> Ints:
     return units
 
 
-def with_rolling(book: Book, trades: Trades, past: Past) -> Quotes:
+def with_rolling(book: QuotePath, trades: Trades, past: Past) -> Quotes:
     """The quotes with their 24 h figures: those of the past day, plus what has traded since the minute began."""
     done = np.searchsorted(trades.ts, book.ts, "right")
     last = np.concatenate([[past.last], trades.price])[done]

@@ -17,7 +17,7 @@ NO_PRIVATE_DATA = "Private data and trading are unavailable on this endpoint. Tr
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ClientRequest:
     """A well-formed (un)subscription or ping; the symbols are not checked yet, each gets its own reply."""
 
     method: str
@@ -36,7 +36,7 @@ class RefusedError(Exception):
         self.error, self.method, self.req_id = error, method, req_id
 
 
-def parse_request(text: str | bytes) -> Request:
+def parse_request(text: str | bytes) -> ClientRequest:
     """A client's message.
 
     Raises:
@@ -54,7 +54,7 @@ def parse_request(text: str | bytes) -> Request:
     req_id = req_id if isinstance(req_id, int) and not isinstance(req_id, bool) else None
     if method == "ping":
         _only(message, {"method", "req_id"}, method, req_id or 0)
-        return Request("ping", req_id)
+        return ClientRequest("ping", req_id)
     if method not in ("subscribe", "unsubscribe"):
         raise RefusedError("Unsupported event", method, req_id)
     _only(message, {"method", "req_id", "params"}, method, req_id)
@@ -67,7 +67,7 @@ def _only(fields: dict[str, Any], known: Container[str], method: str, req_id: in
             raise RefusedError(f"Unsupported field: '{name}' for the given msg type: {method}", method, req_id)
 
 
-def _subscription(params: object, method: str, req_id: int | None) -> Request:
+def _subscription(params: object, method: str, req_id: int | None) -> ClientRequest:
     if not isinstance(params, dict):
         raise RefusedError("Malformed request", method, req_id)
     channel = params.get("channel")
@@ -82,7 +82,7 @@ def _subscription(params: object, method: str, req_id: int | None) -> Request:
         raise RefusedError("Malformed request", method, req_id)
     if not isinstance(snapshot, bool) or trigger not in ("", "trades", "bbo"):
         raise RefusedError("Malformed request", method, req_id)
-    return Request(method, req_id, channel, tuple(symbols), snapshot, trigger)
+    return ClientRequest(method, req_id, channel, tuple(symbols), snapshot, trigger)
 
 
 def symbol_error(symbol: str, listed: Container[str]) -> str | None:
@@ -98,7 +98,7 @@ def symbol_error(symbol: str, listed: Container[str]) -> str | None:
     return f"Currency pair not supported {symbol}"
 
 
-def ack(request: Request, symbol: str, time_in: int, time_out: int) -> str:
+def ack(request: ClientRequest, symbol: str, time_in: int, time_out: int) -> str:
     """One symbol's acceptance; times in µs."""
     result: dict[str, object] = {"channel": request.channel}
     if request.method == "subscribe":

@@ -14,7 +14,7 @@ from lakehouse.errors import FatalError
 _DAY_US = 86_400_000_000
 _QUOTE_COLUMNS = ("bid", "bid_qty", "ask", "ask_qty")
 _QTY_DIGITS = 8
-_MOST_DIGITS = 8
+_MAX_DIGITS = 8
 
 
 class Replay:
@@ -110,7 +110,7 @@ def _moved(frame: pl.DataFrame, begin_us: int, speed: float) -> Ints:
 def _pair(symbol: str, prices: Floats) -> Pair:
     """A pair with just the decimals that the prices need."""
     digits = 0
-    while digits < _MOST_DIGITS and np.abs(np.round(prices, digits) - prices).max() > 10.0 ** -(digits + 4):
+    while digits < _MAX_DIGITS and np.abs(np.round(prices, digits) - prices).max() > 10.0 ** -(digits + 4):
         digits += 1
     altname = symbol.replace("/", "")
     pair = PAIRS.get(symbol) or Pair(symbol, altname, altname, digits, _QTY_DIGITS, digits, 1.0, 0.0, 0.0, 0.0, 0.0)

@@ -16,7 +16,7 @@ from ingestion.simulator.wire import decimal
 
 PREFIX = "/0/public/"
 TOO_MANY = "EGeneral:Too many requests"
-_MOST_ROWS = 1000
+_MAX_ROWS = 1000
 _CACHE_US = 2_000_000
 _DELAY_KEY = key_of("REST is a little later")
 _Query = Mapping[str, str]
@@ -107,8 +107,8 @@ class RestApi:
         return [self._pair({"pair": name}) for name in query["pair"].split(",")]
 
     def _trades(self, query: _Query) -> bytes:
-        pair, count, now = self._pair(query), query.get("count", str(_MOST_ROWS)), self._now_us()
-        if not (count.isascii() and count.isdigit() and 1 <= int(count) <= _MOST_ROWS):
+        pair, count, now = self._pair(query), query.get("count", str(_MAX_ROWS)), self._now_us()
+        if not (count.isascii() and count.isdigit() and 1 <= int(count) <= _MAX_ROWS):
             raise RestError("EGeneral:Invalid arguments:count")
         if "since" in query:
             since = _since_ns(query["since"])

@@ -8,10 +8,10 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from ingestion.simulator import protocol
-from ingestion.simulator.connection import Connection
+from ingestion.simulator.connection import ClientConnection
 from ingestion.simulator.exchange import Exchange
 from ingestion.simulator.metrics import CLIENTS, FRAMES
-from ingestion.simulator.protocol import RefusedError, Request
+from ingestion.simulator.protocol import ClientRequest, RefusedError
 
 # Between an ack and its snapshot, during which other symbols' data flow.
 _SNAPSHOT_DELAY_S = 0.02
@@ -23,7 +23,7 @@ class Session:
 
     def __init__(self, exchange: Exchange, socket: ServerConnection, connection_id: int) -> None:
         self._exchange = exchange
-        self._connection = Connection(socket, connection_id, exchange.faults, exchange.clock())
+        self._connection = ClientConnection(socket, connection_id, exchange.faults, exchange.clock())
         self._heard: deque[float] = deque(maxlen=_MESSAGES_PER_S)
 
     async def run(self) -> None:
@@ -66,7 +66,7 @@ class Session:
             else:
                 self._unsubscribe(request, symbol, time_in)
 
-    async def _subscribe(self, request: Request, symbol: str, time_in: int) -> None:
+    async def _subscribe(self, request: ClientRequest, symbol: str, time_in: int) -> None:
         connection, key = self._connection, (request.channel, symbol)
         connection.greeted = True
         error = protocol.symbol_error(symbol, self._exchange.ledger.pairs)
@@ -89,12 +89,12 @@ class Session:
         if request.snapshot:
             FRAMES.labels("data").inc(connection.push([frame]))
 
-    def _unsubscribe(self, request: Request, symbol: str, time_in: int) -> None:
+    def _unsubscribe(self, request: ClientRequest, symbol: str, time_in: int) -> None:
         if self._connection.subscriptions.pop((request.channel, symbol), None) is None:
             self._refuse("Subscription Not Found", request, symbol, time_in)
         else:
             self._reply(protocol.ack(request, symbol, time_in, self._exchange.now_us()))
 
-    def _refuse(self, error: str, request: Request, symbol: str, time_in: int) -> None:
+    def _refuse(self, error: str, request: ClientRequest, symbol: str, time_in: int) -> None:
         time_out = self._exchange.now_us()
         self._reply(protocol.refusal(error, request.method, request.req_id, time_in, time_out, symbol))

@@ -8,7 +8,7 @@ MINUTE_US = 60_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class NewEvents:
     """What happened in a step; ``force`` is the quote in force before it (no row or one) followed by ``quotes``."""
 
     trades: Trades
@@ -40,7 +40,7 @@ class Tape:
         due = [int(b.ts[i]) for b, i in zip((self._trades, self._quotes), self._done, strict=True) if i < len(b)]
         return min(due, default=self._end_us)
 
-    def advance(self, to_us: int) -> News:
+    def advance(self, to_us: int) -> NewEvents:
         """All that happened from the cursor up to ``to_us`` (exclusive)."""
         trades, quotes = [], []
         while True:
@@ -56,4 +56,4 @@ class Tape:
         new_quotes = Quotes.join(quotes)
         force = Quotes.join([self._force, new_quotes])
         self._force = force.cut(max(0, len(force) - 1), len(force))
-        return News(Trades.join(trades), new_quotes, force)
+        return NewEvents(Trades.join(trades), new_quotes, force)

@@ -17,9 +17,9 @@ GROUP = "tradelake"
 TIMEOUT_S = 10.0
 _STEP_S = 0.5
 # The largest message, dead letters included: they carry what the market topics took (1 MiB, but packed) whole.
-LARGEST_BYTES = 8 * 2**20
+MAX_BYTES = 8 * 2**20
 _NOT_OURS_TO_SET = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.POLICY_VIOLATION, KafkaError.INVALID_CONFIG)
-LARGE = {"max.message.bytes": str(LARGEST_BYTES)}
+LARGE = {"max.message.bytes": str(MAX_BYTES)}
 # A consumer that was killed counts as a member for so long.
 SESSION_S = 10
 # The broker that keeps a group is still being found: so it is for seconds after the first start.
@@ -99,7 +99,7 @@ def producer(settings: Settings, linger_ms: float = 2.0) -> Producer:
             "compression.type": "lz4",
             "queue.buffering.max.messages": 200_000,
             # A batch of several stays within `batch.size`, which the market topics take.
-            "message.max.bytes": LARGEST_BYTES,
+            "message.max.bytes": MAX_BYTES,
             # Never give a message up: a broker that is away makes us wait (the full queue then stops the source).
             "message.timeout.ms": 0,
             "reconnect.backoff.max.ms": 2000,

@@ -14,7 +14,7 @@ from lakehouse.errors import FatalError, RetryableError
 from lakehouse.settings import Settings
 from lakehouse.stores.tls import ca_file
 
-Kind = Literal["features", "forecasts"]
+ChannelKind = Literal["features", "forecasts"]
 
 # Sets and publishes in one step, unless the key already holds a newer (epoch, seq): a redelivered batch or a slow
 # second writer must never put an older row over a newer one.
@@ -74,7 +74,7 @@ class Redis:
         except RedisError as error:
             raise self._error(error) from error
 
-    def publish(self, kind: Kind, rows: Sequence[Mapping[str, Any]]) -> None:
+    def publish(self, kind: ChannelKind, rows: Sequence[Mapping[str, Any]]) -> None:
         """Sets the key ``kind:symbol`` and publishes on the channel of that name, in order, never older over newer.
 
         Args:
@@ -90,7 +90,7 @@ class Redis:
         except RedisError as error:
             raise self._error(error) from error
 
-    def latest(self, kind: Kind, symbol: str) -> dict[str, Any] | None:
+    def latest(self, kind: ChannelKind, symbol: str) -> dict[str, Any] | None:
         """The newest row of a symbol, or None when it never came or has expired."""
         try:
             value = self._client.get(f"{kind}:{symbol}")
@@ -98,7 +98,9 @@ class Redis:
             raise self._error(error) from error
         return None if value is None else dict(orjson.loads(value))
 
-    def follow(self, kind: Kind, symbols: tuple[str, ...], poll_s: float = 1.0) -> Iterator[dict[str, Any] | None]:
+    def follow(
+        self, kind: ChannelKind, symbols: tuple[str, ...], poll_s: float = 1.0
+    ) -> Iterator[dict[str, Any] | None]:
         """Rows as they come: first what the keys hold, then the channels; None each ``poll_s`` without news.
 
         Pub/sub forgets, so start this anew (it reads the keys again) after every `RetryableError`.

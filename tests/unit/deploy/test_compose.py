@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from lakehouse.settings import Settings
-from stack import configs
 from stack.envfile import secret_names
+from stack.servers import configurations
 
 ROOT = Path(__file__).parents[3]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -23,7 +23,7 @@ def properties(text: str) -> dict[str, str]:
 
 def test_questdb_has_the_properties_of_the_native_stack() -> None:
     environment = SERVICES["questdb"]["environment"]
-    native = properties(configs.questdb_conf(SETTINGS))
+    native = properties(configurations.questdb_conf(SETTINGS))
     left_out = {name for name in native if name.endswith("bind.to") or name == "config.validation.strict"}
     for name in native.keys() - left_out:
         held = environment["QDB_" + name.upper().replace(".", "_")]
@@ -32,7 +32,7 @@ def test_questdb_has_the_properties_of_the_native_stack() -> None:
 
 def test_kafka_has_the_properties_of_the_native_stack() -> None:
     environment = SERVICES["kafka"]["environment"]
-    native = properties(configs.kafka_properties(SETTINGS, Path("/var/lib/kafka/data")))
+    native = properties(configurations.kafka_properties(SETTINGS, Path("/var/lib/kafka/data")))
     own = {"listeners", "advertised.listeners", "listener.security.protocol.map", "controller.quorum.voters"}
     for name in native.keys() - own:
         assert environment["KAFKA_" + name.upper().replace(".", "_")] == native[name], name

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from features.engine import EngineConfig, State, fold
+from features.engine import EngineConfig, EngineState, fold
 from features.spec import NAMES, ROW_COLUMNS
 from tests.unit.features.frames import START, frame, gap, quote, trade
 
@@ -20,7 +20,7 @@ def at(seconds: float) -> Any:
 
 def rows_of(events: list[Any], config: EngineConfig = EVERY) -> pl.DataFrame:
     """The rows that the events cause."""
-    return fold(State.empty(config), frame(events))[1]
+    return fold(EngineState.empty(config), frame(events))[1]
 
 
 def steady(until: int, step: int = 60, price: float = 100.0, first_id: int = 1) -> list[Any]:
@@ -29,7 +29,7 @@ def steady(until: int, step: int = 60, price: float = 100.0, first_id: int = 1) 
 
 
 def test_no_events_make_no_rows() -> None:
-    state, rows = fold(State.empty(EVERY), frame([]))
+    state, rows = fold(EngineState.empty(EVERY), frame([]))
     assert rows.height == 0
     assert rows.columns == [*ROW_COLUMNS, *NAMES]
     assert rows.schema == rows_of(steady(60)).schema
@@ -131,14 +131,14 @@ def test_what_was_not_heard_of_for_four_hours_is_not_known() -> None:
 
 
 def test_dropping_a_symbol_forgets_it_alone() -> None:
-    state, _ = fold(State.empty(EVERY), frame([trade(at(0), 1.0, 1), trade(at(0), 1.0, 1, symbol="ETH/USD")]))
+    state, _ = fold(EngineState.empty(EVERY), frame([trade(at(0), 1.0, 1), trade(at(0), 1.0, 1, symbol="ETH/USD")]))
     state.drop("BTC/USD")
     state.drop("never heard of")
     assert list(state.books) == ["ETH/USD"]
 
 
 def test_memory_is_bounded_by_an_hour_of_trades() -> None:
-    state = State.empty(EngineConfig(interval_ms=60_000))
+    state = EngineState.empty(EngineConfig(interval_ms=60_000))
     sizes = []
     for hour in range(6):
         events = [trade(at(3600 * hour + s), 100.0, 3600 * hour + s + 1) for s in range(3600)]

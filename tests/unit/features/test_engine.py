@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.engine import EngineConfig, State, fold
+from features.engine import EngineConfig, EngineState, fold
 from features.spec import LEAD_IN, NAMES, ROW_COLUMNS
+from tests.oracle.features import oracle_rows
 from tests.unit.features.frames import PACES, SPARSE, START, days, differences, logs, numbered, recorded
-from tests.unit.features.oracle import oracle_rows
 
 CONFIGS = st.sampled_from([EngineConfig(i, step, 900.0, SPARSE) for i in (0, 1000, 60_000) for step in (60, 30)])
 
 
 def rows_of(events: pl.DataFrame, config: EngineConfig) -> pl.DataFrame:
     """The rows of one fold over everything."""
-    return fold(State.empty(config), events)[1]
+    return fold(EngineState.empty(config), events)[1]
 
 
 def compare(events: pl.DataFrame, config: EngineConfig, every: int = 1) -> int:
@@ -46,7 +46,7 @@ def test_rows_are_the_oracles_on_fine_grids(events: pl.DataFrame, step: int) -> 
 @settings(max_examples=150)
 @given(logs(), CONFIGS, st.lists(st.integers(0, 80), max_size=8))
 def test_any_split_gives_the_same_rows(events: pl.DataFrame, config: EngineConfig, cuts: list[int]) -> None:
-    state, parts = State.empty(config), []
+    state, parts = EngineState.empty(config), []
     for a, b in pairwise([0, *sorted(cuts), events.height]):
         state, rows = fold(state, events[a : max(a, b)])
         parts.append(rows)

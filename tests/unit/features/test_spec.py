@@ -5,11 +5,11 @@ import sys
 from dataclasses import replace
 
 from features.spec import COLUMNS, FEATURES, NAMES, EngineConfig, spec_hash
-from lakehouse.schema import silver_features
+from features.table import SILVER
 
 
 def test_names_are_distinct_and_fit_the_table() -> None:
-    table = silver_features(COLUMNS)
+    table = SILVER
     assert len(set(table.names)) == len(table.names)
     assert NAMES == tuple(c.name for c in COLUMNS) == tuple(f.name for f in FEATURES)
     assert all(c.doc and c.type == "DOUBLE" for c in COLUMNS)

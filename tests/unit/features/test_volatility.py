@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from hypothesis import given, settings
 
-from features.engine import EngineConfig, State, fold
+from features.engine import EngineConfig, EngineState, fold
 from features.volatility import QUOTE, TRADE, UNKNOWN, price_grid, realised_variance, sample, span, squared_returns
 from tests.unit.features.frames import PACES, START, frame, gap, logs, quote, trade
 
@@ -49,7 +49,7 @@ def test_spans_add_up() -> None:
 @given(logs(size=60, paces=PACES[1:]))
 def test_the_engine_follows_the_definition(events: pl.DataFrame) -> None:
     events = events.filter(pl.col("type") != "gap", pl.col("symbol") == "BTC/USD")
-    rows = fold(State.empty(EngineConfig()), events)[1]
+    rows = fold(EngineState.empty(EngineConfig()), events)[1]
     for row in rows[-1:].iter_rows(named=True):
         sides = []
         for kind, value in (("trade", pl.col("price")), ("quote", (pl.col("bid") + pl.col("ask")) / 2)):
@@ -70,7 +70,7 @@ def test_a_quote_gap_makes_no_artificial_return() -> None:
     events += [gap(START + timedelta(seconds=60), "ticker")]
     events += [trade(START + timedelta(seconds=s), 90.0) for s in range(61, 120)]
     events += [quote(START + timedelta(seconds=s), 99.0, 101.0) for s in range(120, 180)]
-    rows = fold(State.empty(EngineConfig()), frame(events))[1]
+    rows = fold(EngineState.empty(EngineConfig()), frame(events))[1]
     assert rows["rv_1m"].fill_nan(0).max() == 0
     assert rows["rv_1m"].is_not_nan().any()
     assert rows.filter(pl.col("ts").is_between(events[62]["ts"], events[119]["ts"]))["mid"].is_nan().all()

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from features.spec import NAMES
-from forecast.baselines import HALF_LIVES_MIN, WINDOW_MIN
-from forecast.dataset import Dataset
-from forecast.targets import PricePath, Target, truth
+from forecast.data.dataset import Dataset
+from forecast.model.baselines import HALF_LIVES_MIN, WINDOW_MIN
+from forecast.model.targets import PricePath, Target, truth
 
 MINUTE = 60_000_000
 WARM_UP = 1500

@@ -8,11 +8,12 @@ import polars as pl
 import pytest
 
 from features.spec import NAMES
-from forecast import backtest, evaluate, files
-from forecast.dataset import Dataset
+from forecast import evaluate, files
+from forecast.data.dataset import Dataset
 from forecast.evaluate import UNTOLD_BY_BARS
-from forecast.fitting import Tuning
-from forecast.walkforward import Plan
+from forecast.training import backtest
+from forecast.training.fitting import Tuning
+from forecast.training.walkforward import Schedule
 from lakehouse.messages import EVENT_SCHEMA
 
 PER_HORIZON = {"n", "models", "best_baseline", "champion", "ratio", "dm_p", "coverage_80", "coverage_95"}
@@ -127,7 +128,7 @@ def test_prices_that_stand_still_are_reported(tmp_path: Path) -> None:
 
 
 def test_a_random_walk_is_not_forecast(data: Dataset) -> None:
-    result = backtest.run(data, "bid", Plan(folds=2), Tuning(trees=20), libraries=("xgboost",))
+    result = backtest.run(data, "bid", Schedule(folds=2), Tuning(trees=20), libraries=("xgboost",))
     assert all(f["ratio"] <= 1.001 for f in backtest.report(data, result).values())
 
 

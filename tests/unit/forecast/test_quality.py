@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.spec import NAMES
-from forecast import drift
-from forecast.dataset import Dataset
-from forecast.quality import LEAST_JUDGED, drift_findings, skill_findings, stays_below_zero
+from forecast.data.dataset import Dataset
+from forecast.monitoring import drift
+from forecast.quality import MIN_JUDGED, drift_findings, skill_findings, stays_below_zero
 from lakehouse.settings import HORIZONS_S
 
 NOW = datetime(2026, 3, 1, 12, 34, tzinfo=UTC)
@@ -104,7 +104,7 @@ def test_a_champion_goes_only_when_every_hour_says_so() -> None:
 
 
 def test_too_few_forecasts_or_another_version_prove_nothing() -> None:
-    assert not stays_below_zero(_sums([-0.1] * 3, n=LEAST_JUDGED - 1), "vol", "vol/2", 3, NOW)
+    assert not stays_below_zero(_sums([-0.1] * 3, n=MIN_JUDGED - 1), "vol", "vol/2", 3, NOW)
     assert not stays_below_zero(_sums([-0.1] * 3, version="vol/1"), "vol", "vol/2", 3, NOW)
     assert not stays_below_zero(_sums([-0.1] * 3), "bid", "bid/2", 3, NOW)
 

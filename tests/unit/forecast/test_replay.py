@@ -6,15 +6,15 @@ import pytest
 
 from features.spec import NAMES
 from forecast.replay import forecasts_that_differ
-from forecast.serving.served import Served, accept
-from forecast.serving.watch import simple_rule
+from forecast.serving.models_in_service import ServedModel, accept
+from forecast.serving.registry_watcher import simple_rule
 from lakehouse.settings import HORIZONS_S
 
 ROWS = 35
 
 
 @pytest.fixture
-def rule() -> Served:
+def rule() -> ServedModel:
     """The rule that serves without a registry."""
     return accept(0, simple_rule("vol", NAMES, "abc"), "vol", NAMES, "abc")
 
@@ -28,7 +28,7 @@ def silver() -> pl.DataFrame:
 
 
 @pytest.fixture
-def served(rule: Served, silver: pl.DataFrame) -> pl.DataFrame:
+def served(rule: ServedModel, silver: pl.DataFrame) -> pl.DataFrame:
     """What was served for the rows, one request each."""
     rows = []
     for row in silver.iter_rows(named=True):
@@ -42,12 +42,14 @@ def served(rule: Served, silver: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def test_what_was_served_comes_out_again(rule: Served, silver: pl.DataFrame, served: pl.DataFrame) -> None:
+def test_what_was_served_comes_out_again(rule: ServedModel, silver: pl.DataFrame, served: pl.DataFrame) -> None:
     assert served.height == ROWS * len(HORIZONS_S)
     assert forecasts_that_differ(served, silver, lambda *_: rule) == 0
 
 
-def test_a_value_off_by_more_than_the_tolerance_shows(rule: Served, silver: pl.DataFrame, served: pl.DataFrame) -> None:
+def test_a_value_off_by_more_than_the_tolerance_shows(
+    rule: ServedModel, silver: pl.DataFrame, served: pl.DataFrame
+) -> None:
     first = pl.int_range(pl.len()) == 0
     off = served.with_columns(value=pl.when(first).then(pl.col("value") * (1 + 1e-8)).otherwise("value"))
     assert forecasts_that_differ(off, silver, lambda *_: rule) == 1
@@ -55,7 +57,9 @@ def test_a_value_off_by_more_than_the_tolerance_shows(rule: Served, silver: pl.D
     assert forecasts_that_differ(near, silver, lambda *_: rule) == 0
 
 
-def test_another_calibration_and_a_missing_row_show(rule: Served, silver: pl.DataFrame, served: pl.DataFrame) -> None:
+def test_another_calibration_and_a_missing_row_show(
+    rule: ServedModel, silver: pl.DataFrame, served: pl.DataFrame
+) -> None:
     assert forecasts_that_differ(served.with_columns(calibration=pl.lit("?")), silver, lambda *_: rule) == served.height
     assert forecasts_that_differ(served, silver[1:], lambda *_: rule) == len(HORIZONS_S)
     assert forecasts_that_differ(served, silver.clear(), lambda *_: rule) == served.height

@@ -1,13 +1,13 @@
-"""An outbox that only remembers what it was given."""
+"""An publisher that only remembers what it was given."""
 
 from typing import Any
 
 import orjson
 
-from ingestion.outbox import Headers, Outbox
+from ingestion.kafka_log.publisher import Headers, Publisher
 
 
-class Recorder(Outbox):
+class Recorder(Publisher):
     """What was sent, in order; instead of Kafka."""
 
     def __init__(self) -> None:

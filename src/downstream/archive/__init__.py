@@ -1,0 +1,1 @@
+"""The lake as proven files in the object store."""

@@ -1,0 +1,68 @@
+"""What is backed up: the parts of the lake in the object store, each proved by its manifest."""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from datetime import date
+
+import polars as pl
+
+from downstream.archive.manifest import DayFile, Manifest, decode, part_of
+from lakehouse.errors import FatalError
+from lakehouse.stores.objects import Objects
+
+log = logging.getLogger(__name__)
+
+
+def backed_up(objects: Objects, day: date | None = None) -> Iterator[DayFile]:
+    """Every part with a manifest, or only those of ``day``, in order of keys."""
+    for stored in objects.list(""):
+        if stored.key.endswith("/_manifest.json") and (day is None or f"/dt={day}/" in stored.key):
+            yield part_of(stored.key)
+
+
+def read_manifest(objects: Objects, part: DayFile) -> Manifest | None:
+    """The manifest of a part, or None where it was never backed up whole."""
+    data = objects.get(part.manifest_key)
+    return None if data is None else Manifest.load(data, part.manifest_key)
+
+
+def load(objects: Objects, part: DayFile, manifest: Manifest) -> pl.DataFrame:
+    """The rows of a part, from the very version its manifest speaks of.
+
+    Raises:
+        FatalError: the file is missing or is not what the manifest says. RetryableError: the store is away.
+    """
+    data = objects.get(part.data_key, manifest.version)
+    if data is None:
+        raise FatalError(f"{part.data_key} is missing although its manifest is there: back {part.day} up again")
+    if hashlib.sha256(data).hexdigest() != manifest.sha256:
+        raise FatalError(f"{part.data_key} is not what its manifest says (sha256): back {part.day} up again")
+    return decode(data, part.data_key)
+
+
+def check(objects: Objects, part: DayFile, manifest: Manifest) -> None:
+    """Reads a part back, and looks whether it is what readers get who know of no manifest.
+
+    Raises:
+        FatalError: the file is missing, hidden by another version, or not what the manifest says.
+        RetryableError: the store is away.
+    """
+    newest = objects.newest(part.data_key)
+    if newest is None or newest.version != manifest.version:
+        raise FatalError(f"{part.data_key} is gone or not of the version its manifest names: back {part.day} up again")
+    load(objects, part, manifest)
+
+
+def intact(objects: Objects, part: DayFile, manifest: Manifest) -> bool:
+    """Whether `check` finds nothing wrong; what it finds goes to the log.
+
+    Raises:
+        RetryableError: the store is away.
+    """
+    try:
+        check(objects, part, manifest)
+    except FatalError as error:
+        log.warning("%s", error)
+        return False
+    return True

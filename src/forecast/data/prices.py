@@ -1,0 +1,19 @@
+"""The prices of a symbol out of bronze, as the truth is computed from them."""
+
+from datetime import datetime
+
+from forecast.data.dataset import price_path
+from forecast.model.targets import PricePath
+from lakehouse.stores import bronze
+from lakehouse.stores.questdb import QuestDB
+
+
+def read_path(database: QuestDB, symbol: str, start: datetime, end: datetime) -> PricePath:
+    """The symbol's prices by events with ``start <= ts < end`` (UTC), in time order, ties in log order.
+
+    Raises:
+        RetryableError: QuestDB is away.
+    """
+    span = f"ts >= {bronze.instant(start)} AND ts < {bronze.instant(end)}"
+    events = bronze.events(database, f"symbol = {bronze.text(symbol)} AND {span}")
+    return price_path(events.sort("ts", "epoch", "seq"))

@@ -1,0 +1,1 @@
+"""The forecasting model: targets, baselines, inputs, corrections, intervals and losses; pure."""

@@ -1,0 +1,96 @@
+"""Fills the board: features and forecasts as Redis brings them, candles and figures by asking QuestDB."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from forecast.page.latest_values import LatestValues
+from forecast.page.queries import Queries
+from forecast.serving.models_in_service import ModelsInService
+from lakehouse import process
+from lakehouse.errors import LakeError, RetryableError
+from lakehouse.settings import Settings
+from lakehouse.stores.redis import ChannelKind, Redis
+
+log = logging.getLogger(__name__)
+CANDLES_S = 2.0
+STATUS_S = 5.0
+PRICE_FIELDS = ("bid", "ask", "mid", "last")
+
+
+class Updaters:
+    """The threads behind the page; `stop` ends them."""
+
+    def __init__(self, settings: Settings, board: LatestValues, queries: Queries, models: ModelsInService) -> None:
+        self._settings = settings
+        self._board = board
+        self._queries = queries
+        self._models = models
+        self._stop = threading.Event()
+        self._listeners = (Redis(settings), Redis(settings))
+
+    def start(self) -> None:
+        """Begins to follow and to ask."""
+        features, forecasts = self._listeners
+        jobs: tuple[tuple[str, Callable[[], None]], ...] = (
+            ("page-features", lambda: self._follow(features, "features", self._price)),
+            ("page-forecasts", lambda: self._follow(forecasts, "forecasts", self._forecast)),
+            ("page-figures", self._ask),
+        )
+        for name, job in jobs:
+            threading.Thread(target=job, name=name, daemon=True).start()
+
+    def stop(self) -> None:
+        """Ends the threads and every stream."""
+        self._stop.set()
+        self._board.close()
+        for listener in self._listeners:
+            listener.close()
+
+    def _follow(self, redis: Redis, kind: ChannelKind, post: Callable[[dict[str, Any]], None]) -> None:
+        while not self._stop.is_set():
+            try:
+                process.retrying(redis.ping, self._stop, f"the page's {kind}", longest_s=5.0)
+                for row in redis.follow(kind, self._settings.symbols):
+                    if self._stop.is_set():
+                        return
+                    if row is not None:
+                        post(row)
+            except RetryableError as error:
+                log.info("the page lost the %s: %s", kind, error)
+
+    def _price(self, row: dict[str, Any]) -> None:
+        told = {name: row[name] for name in ("symbol", "ts", "received_at", "complete", "seq")}
+        self._board.post("price", row["symbol"], told | {name: row["values"].get(name) for name in PRICE_FIELDS})
+
+    def _forecast(self, row: dict[str, Any]) -> None:
+        self._board.post("forecast", row["symbol"], row)
+
+    def _ask(self) -> None:
+        next_status = 0.0
+        while not self._stop.is_set():
+            try:
+                for symbol, candles in self._queries.running_candles(self._settings.symbols).items():
+                    if candles:
+                        self._board.post("candles", symbol, {"symbol": symbol, "interval": "1m", "candles": candles})
+                if time.monotonic() >= next_status:
+                    self._board.post("status", "", status(self._queries, self._models))
+                    next_status = time.monotonic() + STATUS_S
+            except LakeError as error:
+                # Away, or its tables are not made yet: the page shows the last known and its age.
+                log.debug("the page asks in vain: %s", error)
+            self._stop.wait(CANDLES_S)
+
+
+def status(queries: Queries, models: ModelsInService) -> dict[str, Any]:
+    """Models, live skill, completeness and latency, and when they were looked up (UTC)."""
+    return {
+        "now": datetime.now(UTC),
+        "models": models.listing(),
+        "skill": {window: queries.skill(window) for window in ("1h", "1d")},
+        "feed": queries.feed(),
+        "latency": queries.latency(),
+    }

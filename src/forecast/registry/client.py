@@ -1,0 +1,261 @@
+"""The models in MLflow: every version a forecaster without pickles, the one served under the alias ``champion``.
+
+``python -m forecast.registry.client init | list | promote TARGET VERSION | rollback TARGET``
+"""
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+# MLflow reads these when it is imported: fail within a minute, not after five retries of two minutes.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+
+import mlflow.artifacts
+import numpy as np
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from features.spec import NAMES, EngineConfig, spec_hash
+from forecast.model import intervals
+from forecast.model.baselines import Rule
+from forecast.model.forecaster import Forecaster, make_baseline
+from forecast.model.targets import TARGETS, Target
+from forecast.registry.packaging import DATA, first_rules
+from forecast.registry.recording import REPORT, record
+from lakehouse import process
+from lakehouse.errors import FatalError, LakeError, RetryableError
+from lakehouse.settings import HORIZONS_S, Settings, load_settings
+
+log = logging.getLogger("forecast.registry.client")
+CHAMPION, CHALLENGER = "champion", "challenger"
+_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+# Before any residual is known: log errors of a volatility forecast, and scaled errors of persistence.
+_FIRST_GUESS: dict[Target, float] = {"vol": 0.5, "bid": 1.0}
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered version: its number, aliases and tags."""
+
+    target: Target
+    number: int
+    aliases: tuple[str, ...]
+    tags: Mapping[str, str]
+    run_id: str
+
+
+class RegistryClient:
+    """The registered models ``bid`` and ``vol``; methods raise `RetryableError` while MLflow is away."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._uri = settings.mlflow_uri
+        self._spec = spec_hash(EngineConfig.of(settings))
+        self._client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+
+    def champion(self, target: Target) -> int | None:
+        """The version that is served; None where there is none yet."""
+        return self._aliased(target, CHAMPION)
+
+    def opponent(self, target: Target, version: int) -> int | None:
+        """What a version must beat: the champion, or, where the version is it already, the one it took over from.
+
+        A decision that was cut short after the alias had moved can so be taken again.
+        """
+        champion = self.champion(target)
+        if champion != version:
+            return champion
+        replaced = self._try(lambda: self._client.get_model_version(target, str(version))).tags.get("replaced")
+        return None if replaced is None else int(replaced)
+
+    def versions(self, target: Target) -> list[Version]:
+        """Every version, newest first, with its aliases."""
+        registered = self._absent_as_none(lambda: self._client.get_registered_model(target))
+        if registered is None:
+            return []
+        aliases: dict[int, list[str]] = {}
+        for alias, number in registered.aliases.items():
+            aliases.setdefault(int(number), []).append(alias)
+        found = self._try(lambda: self._client.search_model_versions(f"name='{target}'"))
+        made = [
+            Version(target, int(v.version), tuple(sorted(aliases.get(int(v.version), ()))), dict(v.tags), v.run_id)
+            for v in found
+        ]
+        return sorted(made, key=lambda v: -v.number)
+
+    def register(
+        self,
+        forecaster: Forecaster,
+        parameters: Mapping[str, object] | None = None,
+        figures: Mapping[str, float] | None = None,
+        artifacts: Path | None = None,
+    ) -> int:
+        """Stores a forecaster as a new version, with signature, hashes, parameters, figures and further files.
+
+        Doing it again after MLflow went away in between takes up what the first attempt left.
+
+        Returns:
+            The version's number; no alias points to it yet.
+        """
+        return int(self._try(lambda: record(self._client, forecaster, parameters or {}, figures or {}, artifacts)))
+
+    def fetch(self, target: Target, version: int, folder: Path) -> None:
+        """Downloads a version's forecaster into ``folder``, which `forecast.model.forecaster.load` reads."""
+        with tempfile.TemporaryDirectory(prefix="tradelake-model-") as scratch:
+            source = self._try(lambda: self._client.get_model_version_download_uri(target, str(version)))
+            path = self._try(
+                lambda: mlflow.artifacts.download_artifacts(source, dst_path=scratch, tracking_uri=self._uri)
+            )
+            shutil.copytree(Path(path) / DATA, folder, dirs_exist_ok=True)
+
+    def report(self, target: Target, version: int, name: str) -> str | None:
+        """The text of one of the further files that a version was registered with; None where it has no such file."""
+        run_id = self._try(lambda: self._client.get_model_version(target, str(version))).run_id
+        path = f"{REPORT}/{name}"
+        if path not in {held.path for held in self._try(lambda: self._client.list_artifacts(run_id, REPORT))}:
+            return None
+        with tempfile.TemporaryDirectory(prefix="tradelake-report-") as scratch:
+            return Path(self._try(lambda: self._client.download_artifacts(run_id, path, scratch))).read_text()
+
+    def challenge(self, target: Target, version: int) -> None:
+        """Points the alias ``challenger`` at a version."""
+        self._try(lambda: self._client.set_registered_model_alias(target, CHALLENGER, str(version)))
+
+    def promote(self, target: Target, version: int, reason: str, figures: Mapping[str, Any] | None = None) -> None:
+        """Makes a version the champion and writes down why, and what it replaced.
+
+        Raises:
+            FatalError: there is no such version.
+        """
+        before = self.champion(target)
+        if version not in {v.number for v in self.versions(target)}:
+            raise FatalError(f"no version {version} of {target}: see `python -m forecast.registry.client list`")
+        if before is not None and before != version:
+            self._tag(target, version, "replaced", str(before))
+        self._try(lambda: self._client.set_registered_model_alias(target, CHAMPION, str(version)))
+        if self._aliased(target, CHALLENGER) == version:
+            self._try(lambda: self._client.delete_registered_model_alias(target, CHALLENGER))
+        self._decide(target, version, "promoted", reason, figures or {})
+
+    def refuse(self, target: Target, version: int, reason: str, figures: Mapping[str, Any]) -> None:
+        """Writes down why a version is not promoted; the champion stays."""
+        self._decide(target, version, "refused", reason, figures)
+
+    def rollback(self, target: Target, reason: str, figures: Mapping[str, Any] | None = None) -> int:
+        """Moves the champion's alias back to the version it replaced; returns that version.
+
+        Raises:
+            FatalError: the champion replaced nothing.
+        """
+        now = self.champion(target)
+        held = {v.number: v for v in self.versions(target)}
+        replaced = held[now].tags.get("replaced") if now in held else None
+        if now is None or replaced is None or int(replaced) not in held:
+            raise FatalError(f"{target}: the champion ({now}) replaced no other version; promote one by number")
+        self._try(lambda: self._client.set_registered_model_alias(target, CHAMPION, replaced))
+        self._decide(target, now, "rolled_back", reason, figures or {})
+        return int(replaced)
+
+    def ensure_baselines(self) -> None:
+        """Registers the simple rules, and makes one champion, where a target has no champion yet."""
+        for target in TARGETS:
+            if self.champion(target) is not None:
+                continue
+            numbers = [self.register(self.simple(name, target, rules)) for name, rules in first_rules(target)]
+            self.promote(target, numbers[0], "the first version: a simple rule, until a model beats it")
+
+    def simple(self, name: str, target: Target, rules: Sequence[Rule]) -> Forecaster:
+        """A forecaster that is only a rule, with a first guess of its errors."""
+        calibration = intervals.normal(np.full(len(HORIZONS_S), _FIRST_GUESS[target]))
+        return make_baseline(name, target, rules, self._spec, NAMES, calibration)
+
+    def _decide(self, target: Target, version: int, decision: str, reason: str, figures: Mapping[str, Any]) -> None:
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        body = {"decision": decision, "reason": reason, "at": at, "figures": dict(figures)}
+        run_id = str(self._try(lambda: self._client.get_model_version(target, str(version))).run_id)
+        self._try(lambda: self._client.log_dict(run_id, body, f"decisions/{at.replace(':', '')} {decision}.json"))
+        # The decision's own tag comes last: with it the version counts as decided.
+        for key, value in {"reason": reason, "decided_at": at, "decision": decision}.items():
+            self._tag(target, version, key, value)
+        log.info("%s/%s %s: %s %s", target, version, decision, reason, json.dumps(dict(figures)))
+
+    def _tag(self, target: Target, version: int, key: str, value: str) -> None:
+        self._try(lambda: self._client.set_model_version_tag(target, str(version), key, value[:5000]))
+
+    def _aliased(self, target: Target, alias: str) -> int | None:
+        found = self._absent_as_none(lambda: self._client.get_model_version_by_alias(target, alias))
+        return None if found is None else int(found.version)
+
+    def _try(self, call: Callable[[], Any]) -> Any:
+        """The call's result; what MLflow cannot be reached for is worth a later try."""
+        try:
+            return call()
+        except MlflowException as error:
+            if error.error_code in _ABSENT:
+                raise FatalError(f"MLflow at {self._uri}: {error}") from error
+            raise RetryableError(f"MLflow at {self._uri}: {error}") from error
+        except OSError as error:
+            raise RetryableError(f"MLflow at {self._uri}: {error}") from error
+
+    def _absent_as_none(self, call: Callable[[], Any]) -> Any:
+        try:
+            return self._try(call)
+        except FatalError:
+            return None
+
+
+def _print_versions(registry: RegistryClient) -> None:
+    for target in TARGETS:
+        for version in registry.versions(target):
+            tags = version.tags
+            what = f"{tags.get('kind', '?'):12} spec {tags.get('spec', '?')} dataset {tags.get('dataset', '-')}"
+            decided = f"{tags.get('decision', '-')}: {tags.get('reason', '-')}"
+            print(f"{target}/{version.number:<4} {','.join(version.aliases) or '-':20} {what}  {decided}")
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m forecast.registry.client", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("init", help="register the simple rules where there is no champion")
+    commands.add_parser("list", help="every version with its aliases and the last decision")
+    for name, text in (("promote", "serve this version"), ("rollback", "serve again what the champion replaced")):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("target", choices=TARGETS)
+        if name == "promote":
+            command.add_argument("version", type=int)
+        command.add_argument("--reason", default="by hand")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """The command line; an error says what to do and exits 1."""
+    chosen = _parse()
+    settings = load_settings()
+    process.set_up_logging(settings.log_level)
+    try:
+        registry = RegistryClient(settings)
+        if chosen.command == "promote":
+            registry.promote(chosen.target, chosen.version, chosen.reason)
+        elif chosen.command == "rollback":
+            print(f"{chosen.target}: champion is {registry.rollback(chosen.target, chosen.reason)}")
+        elif chosen.command == "init":
+            registry.ensure_baselines()
+        _print_versions(registry)
+    except LakeError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

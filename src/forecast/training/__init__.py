@@ -1,0 +1,1 @@
+"""Fits, evaluates and selects models; serving never imports it."""

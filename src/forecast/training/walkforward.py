@@ -1,0 +1,180 @@
+"""Walk-forward: each stretch of time is forecast by what was learnt strictly before it, an embargo in between."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from forecast.data.dataset import Dataset, overlap_rows
+from forecast.model import baselines, inputs
+from forecast.model.baselines import Rule
+from forecast.model.correction import Library, raw_margin
+from forecast.model.inputs import Inputs
+from forecast.model.linear import Linear
+from forecast.model.targets import MICROS, Array, Target, Times
+from forecast.training import fitting
+from forecast.training.fitting import Sample, Tuning
+from lakehouse.errors import LakeError
+from lakehouse.settings import HORIZONS_S
+
+LIBRARIES: tuple[Library, ...] = ("xgboost", "lightgbm")
+# Left out before the newest rows, which stop the boosters early.
+PURGE_S = 2.0 * HORIZONS_S[-1]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the rows are cut, in time order.
+
+    Attributes:
+        folds: stretches whose forecasts are reported. burn_in: stretches before them that only inform the gate.
+        start: share of the rows that is only trained on. embargo_s: time left out before each stretch; longer than
+            the longest horizon, or the newest labels would reach into what is judged.
+    """
+
+    folds: int = 6
+    burn_in: int = 1
+    start: float = 0.25
+    embargo_s: float = 900.0
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What one training span taught: every rule, the best of them, and the corrections per horizon."""
+
+    rules: dict[str, tuple[Rule, ...]]
+    best: tuple[Rule, ...]
+    linear: tuple[Linear, ...]
+    boosters: dict[Library, tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Out-of-sample forecasts of one stretch, all of shape (rows, horizons).
+
+    Attributes:
+        index: rows of the dataset. rule: the best rule by the training span. rules: every rule.
+        linear: the linear correction. margins: the boosters' margins by library.
+    """
+
+    number: int
+    index: np.ndarray
+    rule: Array
+    rules: dict[str, Array]
+    linear: Array
+    margins: dict[Library, Array]
+    fitted: Fitted = field(repr=False)
+
+
+def split(ts: Times, plan: Schedule) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Pairs (training rows, judged rows) in time order; training ends ``embargo_s`` before the judged rows begin.
+
+    Each stretch holds as many rows as the next, but for rows of the same time, which stay together: cut by the clock,
+    a recording with a long pause would have stretches without any row.
+
+    Raises:
+        LakeError: no stretch is left to judge.
+    """
+    cuts = np.linspace(len(ts) * plan.start, len(ts), plan.folds + plan.burn_in + 1)[:-1].astype(np.int64)
+    edges = [*ts[cuts], ts[-1] + 1]
+    pairs = [
+        (np.flatnonzero(ts < begin - plan.embargo_s * MICROS), np.flatnonzero((ts >= begin) & (ts < end)))
+        for begin, end in pairwise(edges)
+    ]
+    kept = [(train, judged) for train, judged in pairs if len(train) and len(judged)]
+    if len(kept) <= plan.burn_in:
+        raise LakeError(
+            f"no stretch to judge: {len(ts)} rows over {(ts[-1] - ts[0]) / MICROS / 3600:.1f} h give {len(kept)} with"
+            f" rows to learn from, {plan.embargo_s:g} s before them; want more than {plan.burn_in}: give more data"
+        )
+    return kept
+
+
+def thin(index: np.ndarray, most: int) -> np.ndarray:
+    """Evenly thinned to at most about ``most`` rows, the newest kept."""
+    every = -(-len(index) // most)
+    return index[::-1][::every][::-1]
+
+
+def parted(ts: Times, tuning: Tuning) -> tuple[int, int]:
+    """Where the rows that boosters learn from end, and where the newest, which stop them early, begin."""
+    keep = int(len(ts) * (1 - tuning.newest))
+    return keep, int(np.searchsorted(ts, ts[keep] + PURGE_S * MICROS))
+
+
+def fit(
+    data: Dataset, table: Inputs, train: np.ndarray, target: Target, tuning: Tuning, libraries: Sequence[Library]
+) -> Fitted:
+    """Everything learnt from the training rows; the five horizons are fitted side by side."""
+    rows = thin(train, tuning.rows)
+    features, truth = data.rows(rows), data.truth[target][rows]
+    rules = fitting.fit_rules(target, features, truth)
+    best = fitting.best_rules(target, rules, features, truth)
+    scale = baselines.row_scale(features)
+    label = fitting.labels(target, truth, baselines.predict(best, target, features), scale)
+    seen = table[rows]
+    taken = len(rows) / max(len(train), 1)
+    keep, held = parted(data.ts[rows], tuning)
+
+    def one(horizon: int) -> tuple[Linear, dict[Library, Any]]:
+        own = fitting.scaled(tuning, max(1.0, overlap_rows(data, HORIZONS_S[horizon]) * taken))
+        value = label[:, horizon]
+        line = fitting.fit_linear(target, seen, value, own.prior_rows)
+        start = line.predict(seen)
+        older = Sample(seen[:keep], value[:keep], start[:keep])
+        newer = Sample(seen[held:], value[held:], start[held:])
+        return line, {name: fitting.fit_booster(name, target, older, newer, own) for name in libraries}
+
+    with ThreadPoolExecutor(tuning.threads) as pool:
+        parts = list(pool.map(one, range(len(HORIZONS_S))))
+    boosters = {name: tuple(part[1][name] for part in parts) for name in libraries}
+    return Fitted(rules, best, tuple(part[0] for part in parts), boosters)
+
+
+def forecast(data: Dataset, table: Inputs, index: np.ndarray, target: Target, fitted: Fitted, number: int) -> Fold:
+    """The fitted parts applied to rows they have not seen."""
+    features, seen = data.rows(index), table[index]
+    margins = {
+        name: np.column_stack([raw_margin(booster, seen) for booster in boosters])
+        for name, boosters in fitted.boosters.items()
+    }
+    return Fold(
+        number,
+        index,
+        baselines.predict(fitted.best, target, features),
+        {name: baselines.predict(rules, target, features) for name, rules in fitted.rules.items()},
+        np.column_stack([line.predict(seen) for line in fitted.linear]),
+        margins,
+        fitted,
+    )
+
+
+def folds(
+    data: Dataset,
+    target: Target,
+    plan: Schedule,
+    tuning: Tuning,
+    libraries: Sequence[Library] = LIBRARIES,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Iterator[Fold]:
+    """The folds of one target in time order, the burn-in ones first (their numbers are below 0).
+
+    Raises:
+        LakeError: the rows are too few, or span too little time.
+    """
+    table = inputs.table(data.rows())
+    pairs = split(data.ts, plan)
+    for number, (train, judged) in enumerate(pairs):
+        times = data.ts[thin(train, tuning.rows)]
+        if libraries and parted(times, tuning)[1] == len(times):
+            least_h = (PURGE_S / tuning.newest + plan.embargo_s) / plan.start / 3600
+            raise LakeError(
+                f"the rows span {(data.ts[-1] - data.ts[0]) / MICROS / 3600:.1f} h: too short to tell when boosters"
+                f" should stop learning; want at least {least_h:.1f} h: give more data"
+            )
+        fitted = fit(data, table, train, target, tuning, libraries)
+        yield forecast(data, table, judged, target, fitted, number - plan.burn_in)
+        progress(f"{target}: fold {number + 1} of {len(pairs)}, {len(train)} rows learnt")

@@ -1,0 +1,154 @@
+"""What a backfill asks of the lake: what bronze holds, which ids are dense, and how far the consumer has come."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import polars as pl
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from tqdm import tqdm
+
+from ingestion.backfill.progress import ends
+from ingestion.completeness.held_spans import HeldSpan, Minute, held_spans
+from lakehouse.errors import FatalError, RetryableError
+from lakehouse.process import retrying
+from lakehouse.schema import META_SYMBOLS
+from lakehouse.settings import HISTORY_TOPIC, Settings
+from lakehouse.stores import kafka
+from lakehouse.stores.questdb import QuestDB
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.5
+PATIENCE_S = 3.0
+T = TypeVar("T")
+
+
+class HeldHistory:
+    """The lake as a backfill sees it.
+
+    Args:
+        committed: a client of the consumers' group, only to ask how far they are.
+    """
+
+    def __init__(self, settings: Settings, questdb: QuestDB, committed: Consumer, stop: threading.Event) -> None:
+        self._settings = settings
+        self._questdb = questdb
+        self._committed = committed
+        self._admin = kafka.admin(settings)
+        self._stop = stop
+
+    def wait_landed(self) -> None:
+        """Waits until bronze holds all that is in the history log; says so when no consumer is running.
+
+        Raises:
+            RetryableError: told to stop.
+        """
+        goal = self._ask(lambda: ends(self._committed))
+        left = total = self._ask(lambda: self._behind(goal))
+        moved = time.monotonic()
+        with tqdm(desc="Kafka → bronze", total=total, unit=" rows", disable=not total) as bar:
+            while left:
+                if time.monotonic() - moved > PATIENCE_S and not self._consumers():
+                    bar.set_postfix_str("no consumer is running: start it with scripts/up.sh")
+                if self._stop.wait(POLL_S):
+                    raise RetryableError("told to stop before bronze holds everything; run this again to go on")
+                now = self._ask(lambda: self._behind(goal))
+                if now != left:
+                    bar.set_postfix_str("")
+                    moved = time.monotonic()
+                bar.update(left - now)
+                left = now
+        self._ask(lambda: self._questdb.wait_applied(("bronze_trades", "bronze_quotes")))
+
+    def base_of(self, symbol: str, row: dict[str, object]) -> int:
+        """For a file without ids, how many ids other such files of the symbol take up before it.
+
+        Its first row tells whether bronze holds this very file already; then its ids are those.
+
+        Args:
+            row: the first trade, with the id it would have if it were the only such file.
+        """
+        self.wait_landed()
+        same = self._rows(
+            "SELECT max(trade_id) FROM bronze_trades "
+            "WHERE symbol = %s AND ts = %s AND price = %s AND qty = %s AND trade_id < 0",
+            (symbol, row["ts"], row["price"], row["qty"]),
+        )
+        own = int(str(row["trade_id"]))
+        if same and same[0][0] is not None:
+            return int(own - same[0][0])
+        lowest = self._rows("SELECT min(trade_id) FROM bronze_trades WHERE symbol = %s AND trade_id < 0", (symbol,))
+        return -int(lowest[0][0]) if lowest and lowest[0][0] is not None else 0
+
+    def check_new_quotes(self, symbol: str, row: dict[str, object], name: str) -> None:
+        """Refuses a file of quotes that bronze holds although nothing here remembers that it was loaded.
+
+        Quotes have no ids, so nobody downstream could tell that they come twice.
+
+        Raises:
+            FatalError: bronze holds its first quote.
+        """
+        found = self._rows(
+            "SELECT count() FROM bronze_quotes "
+            "WHERE symbol = %s AND ts = %s AND bid = %s AND ask = %s AND source = 'file'",
+            (symbol, row["ts"], row["bid"], row["ask"]),
+        )
+        if found and found[0][0]:
+            raise FatalError(
+                f"bronze holds the first quote of {name} already, but the record of how far it was loaded is gone from "
+                f"{self._settings.state_dir / 'backfill'}: quotes have no ids, loading them again would double them"
+            )
+
+    def note_density(self, symbol: str, dense: bool) -> None:
+        """Records whether a symbol's ids are dense, unless that is known: live symbols are, by Kraken's promise."""
+        known = self._rows("SELECT count() FROM meta_symbols WHERE symbol = %s", (symbol,))
+        if known[0][0] or symbol in self._settings.symbols:
+            return
+        row = {"ts": [datetime.now(UTC)], "symbol": [symbol], "dense": [dense]}
+        frame = pl.DataFrame(row, schema_overrides={"ts": pl.Datetime("us", "UTC")})
+        self._ask(lambda: self._questdb.write(META_SYMBOLS, frame))
+        self._ask(lambda: self._questdb.wait_applied((META_SYMBOLS.name,)))
+        log.info("%s: trade ids are %s", symbol, "dense" if dense else "not dense: completeness cannot be proved")
+
+    def held(self, symbol: str, since: datetime, until: datetime) -> list[HeldSpan]:
+        """The spans in which bronze holds every trade."""
+        rows = self._rows(
+            "SELECT ts, first_id, last_id, ids FROM bronze_minutes "
+            "WHERE symbol = %s AND ts >= %s AND ts < %s AND ids > 0 ORDER BY ts",
+            (symbol, since, until),
+        )
+        return held_spans(Minute(ts.replace(tzinfo=UTC), first, last, ids) for ts, first, last, ids in rows)
+
+    def _behind(self, goal: dict[str, int]) -> int:
+        """How many messages of the history log the consumers have not committed."""
+        partitions = [TopicPartition(HISTORY_TOPIC, int(p)) for p in goal]
+        try:
+            found = kafka.committed(self._committed, partitions)
+            starts = {p.partition: self._low(p) for p in partitions if found[HISTORY_TOPIC, p.partition] is None}
+        except KafkaException as error:
+            raise kafka.kafka_error(error, "Kafka") from error
+        places = {p: found[HISTORY_TOPIC, int(p)] for p in goal}
+        return sum(max(0, end - (starts[int(p)] if (at := places[p]) is None else at)) for p, end in goal.items())
+
+    def _low(self, partition: TopicPartition) -> int:
+        return int(self._committed.get_watermark_offsets(partition, timeout=kafka.TIMEOUT_S)[0])
+
+    def _consumers(self) -> int:
+        """How many consumers are in the group; none that we know of while Kafka is away."""
+        try:
+            return kafka.members(self._admin)
+        except RetryableError:
+            return 0
+
+    def _rows(self, sql: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
+        # QuestDB takes times without a zone, in UTC.
+        plain = [p.astimezone(UTC).replace(tzinfo=None) if isinstance(p, datetime) else p for p in parameters]
+        return self._ask(lambda: self._questdb.rows(sql, plain))
+
+    def _ask(self, step: Callable[[], T]) -> T:
+        """Asks a server, waiting while it is away."""
+        return retrying(step, self._stop, "asking the lake")

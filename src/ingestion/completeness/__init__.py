@@ -1,0 +1,1 @@
+"""Which trade ids are held and which are missing."""

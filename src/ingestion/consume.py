@@ -1,0 +1,40 @@
+"""The consumer's process: migrates the lake, builds the clients and runs the loop until stopped."""
+
+import gc
+import threading
+
+from ingestion.consumer.loop import ConsumerLoop
+from ingestion.consumer.pipeline import Stores
+from ingestion.consumer.silver_refresher import SilverRefresher
+from ingestion.kafka_log.dead_letter_writer import DeadLetterWriter
+from ingestion.migrate import migrate
+from lakehouse import process
+from lakehouse.background import BackgroundThreads
+from lakehouse.collectors import DiskCollector, RedisCollector, registered
+from lakehouse.settings import Settings
+from lakehouse.stores import kafka
+from lakehouse.stores.questdb import QuestDB
+from lakehouse.stores.redis import Redis
+
+
+def main(settings: Settings, stop: threading.Event) -> None:
+    """Migrates, then consumes until stopped."""
+    # A batch is that many message objects, none of them in a cycle: looking for cycles every 700 took a fifth of all.
+    gc.set_threshold(settings.batch_events)
+    questdb, redis = QuestDB(settings), Redis(settings)
+    admin = kafka.admin(settings)
+    with registered(RedisCollector(redis), DiskCollector(settings.var_dir)):
+        process.retrying(lambda: migrate(settings, questdb, admin), stop, "migrating")
+        stores = Stores(questdb, redis, DeadLetterWriter(kafka.producer(settings)))
+        client = kafka.consumer(settings)
+        feed = process.retrying(lambda: ConsumerLoop(settings, client, admin, stores, stop), stop, "starting")
+        helpers = BackgroundThreads(stop)
+        helpers.start("refresher", SilverRefresher(settings, feed.symbols, stop).run)
+        feed.run()
+    questdb.close()
+    redis.close()
+    helpers.check()
+
+
+if __name__ == "__main__":
+    process.run(main, lambda settings: settings.consumer_metrics_port)

@@ -1,0 +1,163 @@
+"""Decides where the consumer starts in each partition, and says so when a position was lost; and trims the log."""
+
+import argparse
+import logging
+import time
+from collections.abc import Sequence
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from ingestion.kafka_log.batches import ORIGINS
+from ingestion.kafka_log.epochs import epoch_of
+from ingestion.kafka_log.position import Position
+from lakehouse import command
+from lakehouse.errors import FatalError
+from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC, Settings
+from lakehouse.stores import bronze, kafka
+from lakehouse.stores.questdb import QuestDB
+
+log = logging.getLogger(__name__)
+StartOffsets = dict[tuple[str, int], Position]
+
+
+def start_offset(committed: int | None, low: int, high: int, held: int, where: str) -> int:
+    """The offset to go on from.
+
+    Args:
+        committed: the group's offset; None: it has none, being new or having lost it.
+        low: the oldest offset that Kafka still has.
+        high: the offset that the next message will get.
+        held: one past the newest offset that bronze holds; 0: bronze holds none.
+        where: names the partition in the error.
+
+    Without a usable committed offset everything that Kafka has is read again, which is harmless: bronze knows each
+    row. Messages that are gone and that bronze does not hold are an error to report.
+    """
+    if committed is not None and committed > high:
+        raise FatalError(
+            f"{where}: committed up to {committed}, but Kafka ends at {high}: it lost its newest messages. They are "
+            "in bronze. To go on with what Kafka has: python -m ingestion.consumer.start_offsets accept-loss"
+        )
+    if committed is not None and committed >= low:
+        return committed
+    expected = max(held, committed or 0)
+    if low > expected:
+        raise FatalError(
+            f"{where}: Kafka starts at {low}, but only messages below {expected} are known to be in bronze, and nobody "
+            f"but the consumer may delete messages. Restore Kafka's log, or give up {low - expected} messages: "
+            "python -m ingestion.consumer.start_offsets accept-loss"
+        )
+    if committed is None and low < high and held:
+        log.warning("%s: no committed offset; reading again from %d, bronze knows what it holds", where, low)
+    return low
+
+
+def start_offsets(
+    client: Consumer, questdb: QuestDB, epochs: dict[str, int], partitions: Sequence[TopicPartition], count: int
+) -> StartOffsets:
+    """Where to start in each partition.
+
+    Args:
+        epochs: number of each topic's life.
+        count: partitions per topic.
+
+    Raises:
+        RetryableError: a server is away. FatalError: a position was lost; with the remedy.
+    """
+    offsets = kafka.committed(client, partitions)
+    found: StartOffsets = {}
+    for part in partitions:
+        key = (part.topic, part.partition)
+        low, high = kafka.watermarks(client, part)
+        committed, held = offsets[key], 0
+        if committed is None or committed < low:
+            held = _held(questdb, epochs[part.topic], ORIGINS[part.topic], part.partition, count)
+        where = f"{part.topic}/{part.partition}"
+        found[key] = Position(epochs[part.topic], start_offset(committed, low, high, held, where))
+    return found
+
+
+def trim(client: Consumer, admin: AdminClient, partitions: Sequence[TopicPartition], keep_hours: int) -> int:
+    """Deletes messages that are both committed (so in bronze) and older than ``keep_hours``.
+
+    Returns:
+        From how many partitions something was deleted.
+    """
+    committed = kafka.committed(client, partitions)
+    since = int((time.time() - keep_hours * 3600) * 1000)
+    try:
+        wanted = [TopicPartition(p.topic, p.partition, since) for p in partitions]
+        recent = client.offsets_for_times(wanted, timeout=kafka.TIMEOUT_S)
+        below = []
+        for part in recent:
+            done = committed[part.topic, part.partition] or 0
+            # Without a message that recent the answer is the end of the log, as a negative number.
+            until = min(done, part.offset) if part.offset >= 0 else done
+            if until > kafka.watermarks(client, part)[0]:
+                below.append(TopicPartition(part.topic, part.partition, until))
+        for future in admin.delete_records(below).values() if below else ():
+            future.result()
+    except KafkaException as error:
+        raise kafka.kafka_error(error, "Kafka, trimming the log") from error
+    return len(below)
+
+
+def _held(questdb: QuestDB, epoch: int, origin: str, partition: int, count: int) -> int:
+    """One past the newest offset of the partition that bronze holds."""
+    questdb.wait_applied(bronze.TABLES)
+    newest = 0
+    for table in bronze.TABLES:
+        query = f"SELECT symbol, max(seq) FROM {table} WHERE epoch = %s AND origin = %s GROUP BY symbol"
+        for symbol, seq in questdb.rows(query, (epoch, origin)):
+            if kafka.partition_of(symbol, count) == partition:
+                newest = max(newest, seq + 1)
+    return newest
+
+
+def accept_loss(settings: Settings) -> dict[str, list[str]]:
+    """Sets lost positions to what Kafka has; stop every consumer before.
+
+    Returns:
+        What was given up, one line per partition.
+
+    Raises:
+        RetryableError: a server is away.
+    """
+    kafka.reach(settings)
+    questdb, client = QuestDB(settings), kafka.consumer(settings)
+    ids = kafka.topic_ids(kafka.admin(settings), (EVENTS_TOPIC, HISTORY_TOPIC))
+    epochs = {topic: epoch_of(questdb, topic, number) for topic, number in ids.items()}
+    count = settings.kafka_partitions
+    given_up = []
+    for part in [TopicPartition(topic, number) for topic in epochs for number in range(count)]:
+        try:
+            start_offsets(client, questdb, epochs, [part], count)
+        except FatalError as error:
+            low, high = kafka.watermarks(client, part)
+            committed = kafka.committed(client, [part])[part.topic, part.partition]
+            place = high if committed is not None and committed > high else low
+            _commit(client, TopicPartition(part.topic, part.partition, place))
+            given_up.append(f"{error}; now at {place}")
+    client.close()
+    questdb.close()
+    return {"given_up": given_up}
+
+
+def _commit(client: Consumer, place: TopicPartition) -> None:
+    try:
+        client.commit(offsets=[place], asynchronous=False)
+    except KafkaException as error:
+        raise kafka.kafka_error(error, f"Kafka, committing {place.topic}/{place.partition}") from error
+
+
+def main() -> None:
+    """``python -m ingestion.consumer.start_offsets accept-loss``."""
+    parser = argparse.ArgumentParser(prog="ingestion.consumer.start_offsets", description=accept_loss.__doc__)
+    parser.add_argument("command", choices=["accept-loss"])
+    parser.parse_args()
+    command.run("accept-loss", accept_loss)
+
+
+if __name__ == "__main__":
+    main()

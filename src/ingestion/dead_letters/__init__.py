@@ -1,0 +1,1 @@
+"""Dead letters: parsed, listed and replayed."""

@@ -1,0 +1,1 @@
+"""The market log on Kafka: publishing, reading batches, validation, epochs and positions."""

@@ -1,0 +1,1 @@
+"""Kraken's public API: WebSocket v2 and REST, messages apart from connections."""

@@ -1,0 +1,225 @@
+"""Kraken's public REST API without the network: pair names, the envelope and its errors, and pages of trades; pure."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeGuard
+
+import orjson
+
+from ingestion.kraken.ws_messages import parse_trade
+from lakehouse.errors import FatalError, LakeError, PoisonError, RetryableError
+from lakehouse.messages import format_time
+from lakehouse.records import SYMBOL_PATTERN, Source, Trade
+
+# REST and the download files still use the old tickers of these two.
+_TO_OLD = {"BTC": "XBT", "DOGE": "XDG"}
+_TO_NEW = {old: new for new, old in _TO_OLD.items()}
+_QUOTES = ("USDT", "USDC", "USD", "EUR", "GBP", "CAD", "JPY", "CHF", "AUD", "XBT", "BTC", "ETH")
+_SIDES = {"b": "buy", "s": "sell"}
+_ORD_TYPES = {"m": "market", "l": "limit"}
+_THROTTLES = ("EGeneral:Too many requests", "EAPI:Rate limit exceeded", "EGeneral:Temporary lockout")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class ThrottledError(RetryableError):
+    """Too many requests: be silent until ``retry_at`` (UTC), or for some tens of seconds where it is None."""
+
+    def __init__(self, detail: str, retry_at: datetime | None = None) -> None:
+        super().__init__(detail)
+        self.retry_at = retry_at
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRow:
+    """A row of a page that is no trade: its JSON text for the dead-letter topic, and what is wrong with it."""
+
+    payload: bytes
+    error: PoisonError
+
+
+@dataclass(frozen=True, slots=True)
+class TradesPage:
+    """One page of ``Trades``: rows in ascending order, and ``last``, the ``since`` (ns) that fetches the next page.
+
+    ``since`` is inclusive: the next page repeats the boundary trade. ``last`` is None on an empty page without one.
+    """
+
+    trades: tuple[Trade, ...]
+    last: int | None
+    bad: tuple[RejectedRow, ...] = ()
+
+
+def rest_pair(symbol: str) -> str:
+    """The name that REST wants for a v2 symbol.
+
+    >>> rest_pair("BTC/USD"), rest_pair("DOGE/EUR"), rest_pair("ETH/BTC"), rest_pair("SOL/USD")
+    ('XBTUSD', 'XDGEUR', 'ETHXBT', 'SOLUSD')
+    """
+    return "".join(_TO_OLD.get(part, part) for part in symbol.split("/"))
+
+
+def symbol_of(pair: str) -> str:
+    """The v2 symbol of REST's ``altname`` or ``wsname``.
+
+    >>> symbol_of("XBTUSD"), symbol_of("XDG/USD"), symbol_of("ETHXBT"), symbol_of("XBTUSDT")
+    ('BTC/USD', 'DOGE/USD', 'ETH/BTC', 'BTC/USDT')
+
+    Raises:
+        FatalError: the pair's quote currency is not known here; give the symbol with a slash.
+    """
+    base, slash, quote = pair.partition("/")
+    if not slash:
+        quote = next((q for q in _QUOTES if pair.endswith(q) and len(pair) > len(q)), "")
+        base = pair.removesuffix(quote)
+    if not base or not quote:
+        raise FatalError(f"cannot tell base from quote in the pair {pair!r}: write it as BTC/USD")
+    return f"{_TO_NEW.get(base, base)}/{_TO_NEW.get(quote, quote)}"
+
+
+def check_symbol(symbol: str) -> None:
+    """Refuses what is no v2 symbol, before a whole history is sent under a name that the lake does not take.
+
+    >>> check_symbol("BTC/USD")
+    >>> check_symbol("xbt-usd")
+    Traceback (most recent call last):
+    lakehouse.errors.FatalError: 'xbt-usd' is no symbol as the lake writes them (BTC/USD): did you mean BTC/USD?
+
+    Raises:
+        FatalError: the message suggests the right spelling where one can be told.
+    """
+    try:
+        meant = symbol_of(re.sub(r"[-_:\s]+", "/", symbol.strip()).upper())
+    except FatalError:
+        meant = ""
+    if re.fullmatch(SYMBOL_PATTERN, symbol) and meant in (symbol, ""):
+        return
+    hint = f": did you mean {meant}?" if re.fullmatch(SYMBOL_PATTERN, meant) else ""
+    raise FatalError(f"{symbol!r} is no symbol as the lake writes them (BTC/USD){hint}")
+
+
+def parse_result(body: bytes) -> dict[str, Any]:
+    """The ``result`` of a REST answer with status 200 (Kraken reports its errors with status 200 too).
+
+    >>> parse_result(b'{"error":[],"result":{"unixtime":1790331330}}')
+    {'unixtime': 1790331330}
+    >>> parse_result(b'{"error":["EGeneral:Too many requests"]}')
+    Traceback (most recent call last):
+    ingestion.kraken.rest_messages.ThrottledError: Kraken REST: EGeneral:Too many requests
+
+    Raises:
+        ThrottledError, RetryableError, FatalError: as `classify` decides; RetryableError also for a body that is not
+            Kraken's envelope, which comes from the proxy before the API.
+    """
+    try:
+        envelope = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        envelope = None
+    if not isinstance(envelope, dict) or not isinstance(envelope.get("error"), list):
+        raise RetryableError(f"Kraken REST: the answer is not Kraken's envelope: {body[:200]!r}")
+    errors = [str(e) for e in envelope["error"] if not str(e).startswith("W")]
+    if errors:
+        raise classify(errors)
+    result = envelope.get("result")
+    if not isinstance(result, dict):
+        raise RetryableError(f"Kraken REST: no result in the answer: {body[:200]!r}")
+    return result
+
+
+def classify(errors: Sequence[str]) -> LakeError:
+    """What to do about the envelope's ``error`` strings (``<E|W><Category>:<text>[:<extra>]``).
+
+    Throttled: the per-IP, per-key and lockout limits, and ``EService:Throttled: <unix time>``. Retryable: the service
+    is busy or away. Fatal: the request itself is wrong, and will be wrong again.
+    """
+    text = "Kraken REST: " + ", ".join(errors)
+    for error in errors:
+        if error.startswith("EService:Throttled"):
+            return ThrottledError(text, _retry_at(error.rpartition(":")[2].strip()))
+        if error.startswith(_THROTTLES):
+            return ThrottledError(text)
+    if all(error.startswith(("EService:", "EGeneral:Internal")) for error in errors):
+        return RetryableError(text)
+    return FatalError(text)
+
+
+def _retry_at(text: str) -> datetime | None:
+    return datetime.fromtimestamp(int(text), UTC) if text.isascii() and text.isdigit() and len(text) < 12 else None
+
+
+def parse_trades_page(body: bytes, symbol: str, received_at: datetime, source: Source = "rest") -> TradesPage:
+    """One answer of ``GET /Trades``; rows that are no trades are set apart in ``bad``, the rest is kept.
+
+    Sample: ``{"error":[],"result":{"XXBTZUSD":[["64249.90000","0.01250000",1790331321.0045187,"s","m","",91234567],
+    ["64250.10000","0.00031000",1790331329.7719039,"b","l","",91234568]],"last":"1790331329771903912"}}``
+
+    Raises:
+        LakeError: as `parse_result`; RetryableError also where the result holds no list of rows.
+    """
+    result = parse_result(body)
+    lists = [value for name, value in result.items() if name != "last"]
+    if len(lists) != 1 or not isinstance(lists[0], list):
+        raise RetryableError(f"Kraken REST: want one list of trades in the result, got {sorted(result)!r:.200}")
+    trades, bad = [], []
+    for row in lists[0]:
+        try:
+            trades.append(parse_row(row, symbol, received_at, source))
+        except PoisonError as error:
+            bad.append(RejectedRow(orjson.dumps(row), error))
+    return TradesPage(tuple(trades), _last(result, lists[0]), tuple(bad))
+
+
+def parse_row(row: object, symbol: str, received_at: datetime, source: Source = "rest") -> Trade:
+    """One row ``[price, volume, time, side, ordertype, misc, trade_id]`` as a trade.
+
+    The time is unix seconds with up to 7 decimals; it is some 0.7 to 1.1 µs later than the WebSocket's time of the same
+    trade, so the two are joined on ``trade_id`` only.
+
+    Raises:
+        PoisonError: the row is no such list.
+    """
+    if not isinstance(row, list) or len(row) < 7:
+        raise PoisonError("bad row", f"want 7 fields, got {row!r:.200}")
+    if row[6] == 0:
+        # Of several such rows of a symbol only the first would pass the filter of ids: the others were lost in silence.
+        raise PoisonError(
+            "no_trade_id", f"Kraken gives this trade no id: {row!r:.200}; replay it with --payload and one"
+        )
+    item: Mapping[str, Any] = {
+        "symbol": symbol,
+        "price": _decimal(row[0]),
+        "qty": _decimal(row[1]),
+        "timestamp": _rfc3339(row[2]),
+        "side": _SIDES.get(str(row[3])),
+        "ord_type": _ORD_TYPES.get(str(row[4]), str(row[4])),
+        "trade_id": row[6],
+    }
+    return parse_trade(item, received_at, source)
+
+
+def _last(result: Mapping[str, Any], rows: Sequence[object]) -> int | None:
+    """What Kraken says, or a time that surely lies before the last row's, good or bad: its decimals are rounded."""
+    last = str(result.get("last", ""))
+    if last.isascii() and last.isdigit():
+        return int(last)
+    times = (row[2] for row in reversed(rows) if isinstance(row, list) and len(row) > 2)
+    newest = next((time for time in times if _is_time(time)), None)
+    return None if newest is None else (math.floor(newest * 1e6) - 1) * 1000
+
+
+def _decimal(value: object) -> float | None:
+    try:
+        return float(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _rfc3339(value: object) -> str | None:
+    return format_time(_EPOCH + timedelta(microseconds=round(value * 1e6))) if _is_time(value) else None
+
+
+def _is_time(value: object) -> TypeGuard[float]:
+    """Unix seconds that a date can be made of."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e11

@@ -1,0 +1,169 @@
+"""Where live events end: each trade once, quotes with their gaps, and what cannot be taken in the dead-letter topic."""
+
+import dataclasses
+import logging
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+
+from ingestion.completeness.id_gaps import Hole, IdFilter
+from ingestion.kafka_log.publisher import Publisher
+from ingestion.producer import metrics
+from lakehouse.messages import encode
+from lakehouse.records import Event, Gap, Quote, Trade
+from lakehouse.settings import EVENTS_TOPIC
+
+log = logging.getLogger(__name__)
+
+
+class Deduplicator:
+    """Decides on every live event and sends it; the WebSocket and the refill share it, each in its own thread.
+
+    Args:
+        publisher: the way to Kafka.
+        filters: per symbol, the trade ids that Kafka already holds.
+        future_tolerance: an event stamped further ahead of our clock is dead-lettered.
+    """
+
+    def __init__(self, publisher: Publisher, filters: Mapping[str, IdFilter], future_tolerance: timedelta) -> None:
+        self._publisher = publisher
+        self._filters = dict(filters)
+        self._tolerance = future_tolerance
+        self._quotes: dict[str, Quote] = {}
+        self._lost: dict[str, str] = {}
+        self._doubted: set[str] = set()
+        # Deciding on an id and sending it are one step, or two threads could both find it new.
+        self._lock = threading.RLock()
+
+    def trade(self, trade: Trade) -> bool:
+        """Sends a trade unless its id was seen; True when it was sent."""
+        with self._lock:
+            if self._from_future(trade):
+                return False
+            seen = self._filters[trade.symbol]
+            if not seen.offer(trade.trade_id, trade.ts, time.monotonic()):
+                metrics.DUPLICATES.labels(trade.symbol).inc()
+                return False
+            metrics.TRADES.labels(trade.symbol, trade.source).inc()
+            metrics.HOLES.labels(trade.symbol).set(seen.missing)
+            self._send(trade)
+            return True
+
+    def refill(self, trade: Trade, audited: Hole | None = None) -> bool:
+        """Sends a trade from REST when its id is missing; True when it was sent.
+
+        REST's times are about a microsecond late, so a trade is never stamped after the next one we know.
+
+        Args:
+            audited: a hole below what this process has seen, which the lake reported.
+        """
+        with self._lock:
+            seen = self._filters[trade.symbol]
+            hole = seen.hole_at(trade.trade_id)
+            if hole is None and audited is not None and audited.first <= trade.trade_id <= audited.last:
+                hole = audited
+            if hole is not None:
+                trade = dataclasses.replace(trade, ts=min(trade.ts, hole.before))
+            if hole is audited and audited is not None:
+                return not self._from_future(trade) and self._send_audited(trade)
+            beyond = seen.top is not None and trade.trade_id > seen.top
+            return (hole is not None or beyond) and self.trade(trade)
+
+    def quote(self, quote: Quote) -> None:
+        """Sends a quote, after the gap that ends with it; one that repeats the last is left out, one set aside lost."""
+        with self._lock:
+            if self._from_future(quote):
+                self.lose_quotes((quote.symbol,), "future")
+                return
+            last = self._quotes.get(quote.symbol)
+            if quote.symbol in self._doubted:
+                self._doubted.discard(quote.symbol)
+                if last is not None and _prices(last) != _prices(quote):
+                    self._lose(quote.symbol, "silent")
+            if (reason := self._lost.pop(quote.symbol, None)) is not None:
+                self._send(Gap(quote.symbol, "ticker", quote.ts, quote.received_at, f"{reason}: over"))
+            elif last is not None and dataclasses.replace(quote, received_at=last.received_at) == last:
+                return
+            self._quotes[quote.symbol] = quote
+            metrics.QUOTES.labels(quote.symbol).inc()
+            self._send(quote)
+
+    def lose_quotes(self, symbols: Iterable[str], reason: str) -> None:
+        """Marks where sight of the quotes ended: a gap stamped with the last quote, and another when they are back."""
+        with self._lock:
+            for symbol in symbols:
+                if symbol in self._quotes and symbol not in self._lost:
+                    self._lose(symbol, reason)
+
+    def resume_after(self, last_quotes: Mapping[str, datetime | None]) -> None:
+        """Marks the time since an earlier process ended as a gap.
+
+        Args:
+            last_quotes: per symbol, the time of the last quote in Kafka, None where it is too far back to be found.
+        """
+        with self._lock:
+            for symbol, ts in last_quotes.items():
+                self._lost[symbol] = "start"
+                metrics.GAPS.labels(symbol, "start").inc()
+                if ts is not None:
+                    self._send(Gap(symbol, "ticker", ts, datetime.now(UTC), "start"))
+
+    def doubt_quotes(self, symbol: str) -> None:
+        """The stream is asked anew since it was silent for long; only if it then differs was something missed."""
+        with self._lock:
+            self._doubted.add(symbol)
+
+    def holes(self, symbol: str, noticed_before: float) -> tuple[Hole, ...]:
+        """Missing ids that came to light before a moment of the monotonic clock."""
+        with self._lock:
+            return tuple(hole for hole in self._filters[symbol].holes if hole.noticed <= noticed_before)
+
+    def newest(self, symbol: str) -> tuple[int, datetime] | None:
+        """Id and time of the newest trade."""
+        with self._lock:
+            seen = self._filters[symbol]
+            return None if seen.top is None or seen.top_ts is None else (seen.top, seen.top_ts)
+
+    def floor(self, symbol: str) -> int | None:
+        """The oldest id that this process answers for."""
+        with self._lock:
+            return self._filters[symbol].floor
+
+    def give_up(self, symbol: str, first: int, last: int) -> None:
+        """Stops missing ids that the exchange does not have."""
+        with self._lock:
+            count = self._filters[symbol].give_up(first, last)
+            metrics.ABSENT.labels(symbol).inc(count)
+            metrics.HOLES.labels(symbol).set(self._filters[symbol].missing)
+        log.warning("%s: the exchange has no trade %d..%d either: no longer missed", symbol, first, last)
+
+    def dead_letter(self, payload: bytes, reason: str, origin: str, detail: str, symbol: str = "") -> None:
+        """Sets a payload aside."""
+        self._publisher.dead_letter(payload, reason, origin, detail, symbol=symbol)
+
+    def _lose(self, symbol: str, reason: str) -> None:
+        self._lost[symbol] = reason
+        metrics.GAPS.labels(symbol, reason).inc()
+        self._send(Gap(symbol, "ticker", self._quotes[symbol].ts, datetime.now(UTC), reason))
+
+    def _send_audited(self, trade: Trade) -> bool:
+        metrics.TRADES.labels(trade.symbol, trade.source).inc()
+        self._send(trade)
+        return True
+
+    def _from_future(self, event: Trade | Quote) -> bool:
+        ahead = event.ts - event.received_at
+        if ahead <= self._tolerance:
+            return False
+        origin = "rest" if event.source == "rest" else "ws"
+        detail = f"stamped {ahead.total_seconds():.3f} s ahead of our clock; if all are, set this machine's clock"
+        self.dead_letter(encode(event), "future", origin, detail, event.symbol)
+        return True
+
+    def _send(self, event: Event) -> None:
+        self._publisher.send(EVENTS_TOPIC, event.symbol, encode(event))
+
+
+def _prices(quote: Quote) -> tuple[float, float, float, float]:
+    return quote.bid, quote.bid_qty, quote.ask, quote.ask_qty

@@ -1,0 +1,195 @@
+"""Fills holes in the trade ids from REST, on a thread of its own, so that live data never waits for it."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from ingestion.completeness.id_gaps import Hole
+from ingestion.kraken.rest_client import PAGE, KrakenRest
+from ingestion.kraken.rest_messages import TradesPage
+from ingestion.producer.deduplicator import Deduplicator
+from lakehouse.errors import FatalError, RetryableError
+
+log = logging.getLogger(__name__)
+
+GRACE_S = 2.0
+PROBE_S = 300.0
+ABSENT_AFTER = 3
+RETRY_S, MAX_RETRY_S = 5.0, 300.0
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def since_ns(ts: datetime) -> int:
+    """Where REST is asked to begin for trades after one at ``ts``: a millisecond before it, as REST's times differ."""
+    return ((ts - _EPOCH) // timedelta(microseconds=1) - 1000) * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class FillJob:
+    """A hole being filled: from where the next page is asked, and whether the lake's ledger reported it."""
+
+    hole: Hole
+    since: int
+    audited: bool = False
+
+
+def next_since(page: TradesPage, since: int, last_wanted: int) -> int | None:
+    """From where to ask for the next page; None when REST has shown all it has up to ``last_wanted``."""
+    if len(page.trades) + len(page.bad) < PAGE or page.last is None:
+        return None
+    if any(trade.trade_id >= last_wanted for trade in page.trades):
+        return None
+    # More trades in one nanosecond than fit a page would be asked for for ever.
+    return max(page.last, since + 1)
+
+
+class GapFiller:
+    """The thread's work: a page at a time, symbol by symbol.
+
+    Args:
+        rest: for this thread alone.
+        sink: knows the holes and takes the trades.
+        doubt: told of a symbol of which REST knows trades that the live feed did not deliver.
+    """
+
+    def __init__(
+        self, rest: KrakenRest, sink: Deduplicator, symbols: Sequence[str], doubt: Callable[[str], None]
+    ) -> None:
+        self._rest = rest
+        self._sink = sink
+        self._symbols = tuple(symbols)
+        self._doubt = doubt
+        self._jobs: dict[str, FillJob] = {}
+        self._reported: dict[str, list[Hole]] = {symbol: [] for symbol in symbols}
+        self._ledgers_turn: set[str] = set()
+        self._absent: dict[str, list[Hole]] = {symbol: [] for symbol in symbols}
+        self._fruitless: dict[tuple[str, int], tuple[int, float]] = {}
+        self._probed: dict[str, float] = dict.fromkeys(symbols, time.monotonic())
+
+    def run(self, stop: threading.Event) -> None:
+        """Fills holes until ``stop`` is set.
+
+        Raises:
+            FatalError: Kafka refused a message.
+        """
+        while not stop.wait(0.1):
+            for symbol in self._symbols:
+                if self._rest.wait_s(symbol) <= 0 and not stop.is_set():
+                    self.step(symbol, stop)
+
+    def report(self, holes: Mapping[str, Sequence[Hole]]) -> None:
+        """Takes holes that the lake's ledger shows; above the sink's floor, where it knows better, only those given up.
+
+        So what the exchange did not have is asked for again, but only as often as someone reports. May be called from
+        any thread: lists are replaced, never changed under the one that fills holes.
+        """
+        for symbol, found in holes.items():
+            floor, absent = self._sink.floor(symbol), self._absent[symbol]
+            self._reported[symbol] = [
+                hole
+                for hole in found
+                if floor is not None
+                and (hole.last < floor or any(a.first <= hole.first and hole.last <= a.last for a in absent))
+            ]
+
+    def step(self, symbol: str, stop: threading.Event) -> None:
+        """At most one call to REST for the symbol."""
+        job = self._jobs.pop(symbol, None) or self._next_job(symbol)
+        try:
+            if job is not None:
+                self._work(symbol, job)
+            elif time.monotonic() - self._probed[symbol] > PROBE_S:
+                self._probe(symbol, stop)
+        except RetryableError as error:
+            log.warning("%s: %s; again in %.0f s", symbol, error, self._rest.wait_s(symbol))
+            if job is not None:
+                self._jobs[symbol] = job
+
+    def _next_job(self, symbol: str) -> FillJob | None:
+        now = time.monotonic()
+        holes = self._sink.holes(symbol, now - GRACE_S)
+        if not holes:
+            self._fruitless = {key: value for key, value in self._fruitless.items() if key[0] != symbol}
+        wanted = [hole for hole in holes if self._fruitless.get((symbol, hole.last), (0, 0.0))[1] <= now]
+        # They take turns: where new holes come as fast as they are filled, older ones would stay open for ever.
+        # Looked up once: `report`, in another thread, may replace the list at any moment.
+        reported = self._reported[symbol]
+        if wanted and not (reported and symbol in self._ledgers_turn):
+            self._ledgers_turn.add(symbol)
+            return FillJob(wanted[0], since_ns(wanted[0].after))
+        self._ledgers_turn.discard(symbol)
+        if reported:
+            hole = reported.pop(0)
+            return FillJob(hole, since_ns(hole.after), audited=True)
+        return None
+
+    def _work(self, symbol: str, job: FillJob) -> None:
+        page = self._page(symbol, job.since)
+        hole = job.hole
+        # A page holds a thousand trades: whatever else the ledger reported of them is filled with it.
+        ids = [trade.trade_id for trade in page.trades]
+        low, high = min(ids, default=0), max(ids, default=-1)
+        reported = self._reported[symbol]
+        asked = [hole] if job.audited else []
+        asked += [h for h in reported if h.first <= high and h.last >= low]
+        sent = sum(self._sink.refill(trade, _around(trade.trade_id, asked)) for trade in page.trades)
+        self._reported[symbol] = [h for h in reported if h.first < low or h.last > high]
+        if sent:
+            log.info("%s: refilled %d trades, hole %d..%d", symbol, sent, hole.first, hole.last)
+        since = next_since(page, job.since, hole.last)
+        if since is not None:
+            self._jobs[symbol] = replace(job, since=since)
+        elif not job.audited:
+            self._conclude(symbol, hole, any(trade.trade_id > hole.last for trade in page.trades))
+
+    def _conclude(self, symbol: str, hole: Hole, passed: bool) -> None:
+        """Asks again later for what REST does not show; gives up when it keeps showing only what comes after."""
+        key = (symbol, hole.last)
+        left = [h for h in self._sink.holes(symbol, float("inf")) if hole.first <= h.first and h.last <= hole.last]
+        if not left:
+            self._fruitless.pop(key, None)
+            return
+        tries = self._fruitless.get(key, (0, 0.0))[0] + 1
+        if passed and tries >= ABSENT_AFTER:
+            self._fruitless.pop(key, None)
+            for each in left:
+                self._sink.give_up(symbol, each.first, each.last)
+            self._absent[symbol] = [*self._absent[symbol], *left]
+            return
+        pause = min(RETRY_S * 2.0 ** (tries - 1), MAX_RETRY_S)
+        for each in left:
+            self._fruitless[symbol, each.last] = (tries, time.monotonic() + pause)
+
+    def _probe(self, symbol: str, stop: threading.Event) -> None:
+        """A quiet stream may be a dead one: does REST know newer trades?"""
+        self._probed[symbol] = time.monotonic()
+        newest = self._sink.newest(symbol)
+        if newest is None or datetime.now(UTC) - newest[1] < timedelta(seconds=PROBE_S):
+            return
+        page = self._page(symbol, since_ns(newest[1]))
+        if not any(trade.trade_id > newest[0] for trade in page.trades) or stop.wait(GRACE_S):
+            return
+        if self._sink.newest(symbol) == newest:
+            log.warning("%s: REST knows newer trades than the live feed delivered", symbol)
+            self._doubt(symbol)
+            for trade in page.trades:
+                self._sink.refill(trade)
+            if len(page.trades) >= PAGE:
+                self._probed[symbol] = 0.0
+
+    def _page(self, symbol: str, since: int) -> TradesPage:
+        try:
+            page, _ = self._rest.trades(symbol, since)
+        except FatalError as error:
+            # The pair is refused, not our request: the other pairs go on, and this one is asked again later.
+            raise RetryableError(str(error)) from error
+        for bad in page.bad:
+            self._sink.dead_letter(bad.payload, bad.error.reason, "rest", str(bad.error), symbol)
+        return page
+
+
+def _around(trade_id: int, holes: Sequence[Hole]) -> Hole | None:
+    return next((hole for hole in holes if hole.first <= trade_id <= hole.last), None)

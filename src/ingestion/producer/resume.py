@@ -1,0 +1,122 @@
+"""What the end of the live log says about each symbol, so that a producer goes on where the last one ended."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import orjson
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from ingestion.completeness.id_gaps import IdFilter, filter_of
+from ingestion.kraken.ws_messages import parse_time
+from lakehouse.errors import PoisonError, RetryableError
+from lakehouse.messages import REPLAY_HEADER
+from lakehouse.settings import EVENTS_TOPIC
+from lakehouse.stores.kafka import TIMEOUT_S, kafka_error
+
+FIRST_LOOK, GROWTH, MAX_LOOK = 20_000, 10, 2_000_000
+
+
+@dataclass(slots=True)
+class LogTail:
+    """The newest part of the log for one symbol.
+
+    Trades that REST refilled are kept apart: they may lie far below the others, and what is between was sent earlier.
+    So are dead letters that were sent again, of any age and with ids that a person may have typed.
+    """
+
+    live: dict[int, datetime] = field(default_factory=dict)
+    refilled: dict[int, datetime] = field(default_factory=dict)
+    replayed: dict[int, datetime] = field(default_factory=dict)
+    last_quote: datetime | None = None
+
+    def take(self, event: dict[str, object], replayed: bool = False) -> None:
+        """Takes one event of the log in; ``replayed``: it was a dead letter."""
+        ts = parse_time(str(event["ts"]))
+        if event["type"] == "trade":
+            sent = self.refilled if event.get("source") == "rest" else self.live
+            ids = self.replayed if replayed else sent
+            ids[int(str(event["trade_id"]))] = ts
+        elif event["type"] == "quote" and not replayed:
+            self.last_quote = ts
+
+    def filter(self, now: float) -> IdFilter:
+        """The trade ids this part of the log holds, from its first live one on."""
+        floor = min(self.live, default=None)
+        above = {i: ts for i, ts in self.refilled.items() if floor is None or i >= floor}
+        sent = above | self.live
+        low, high = min(sent, default=0), max(sent, default=0)
+        between = {i: ts for i, ts in self.replayed.items() if low <= i <= high and sent}
+        return filter_of((between | sent).items(), now)
+
+
+def read_tail(consumer: Consumer, symbols: Iterable[str]) -> dict[str, LogTail]:
+    """Reads back from the end of the log until every symbol was seen, or far enough.
+
+    Returns:
+        The symbols that were found; a symbol that never traded here is not among them.
+
+    Raises:
+        RetryableError: Kafka is away.
+    """
+    wanted = set(symbols)
+    depth = FIRST_LOOK
+    try:
+        while True:
+            spans = _spans(consumer, depth)
+            tails: dict[str, LogTail] = {}
+            for value, replayed in _read(consumer, spans):
+                _take(tails, value, replayed)
+            found = {symbol: tail for symbol, tail in tails.items() if symbol in wanted}
+            if all(symbol in found and found[symbol].live for symbol in wanted) or depth >= MAX_LOOK:
+                return found
+            if all(first == low for _, first, low, _ in spans):
+                return found
+            depth *= GROWTH
+    except KafkaException as error:
+        raise kafka_error(error, "reading the end of the log") from error
+
+
+OffsetSpan = tuple[int, int, int, int]
+
+
+def _spans(consumer: Consumer, depth: int) -> list[OffsetSpan]:
+    """(partition, first offset to read, lowest offset there is, end) of each partition."""
+    topic = consumer.list_topics(EVENTS_TOPIC, timeout=TIMEOUT_S).topics[EVENTS_TOPIC]
+    if topic.error is not None:
+        raise RetryableError(f"Kafka: topic {EVENTS_TOPIC}: {topic.error}; run `python -m ingestion.migrate`")
+    spans = []
+    for partition in topic.partitions:
+        low, high = consumer.get_watermark_offsets(TopicPartition(EVENTS_TOPIC, partition), timeout=TIMEOUT_S)
+        spans.append((partition, max(low, high - depth), low, high))
+    return spans
+
+
+def _read(consumer: Consumer, spans: list[OffsetSpan]) -> Iterator[tuple[bytes, bool]]:
+    """Each message's value, and whether it is a dead letter that was sent again."""
+    left = {partition: high for partition, first, _, high in spans if first < high}
+    consumer.assign([TopicPartition(EVENTS_TOPIC, p, first) for p, first, _, _ in spans if p in left])
+    silent_since = time.monotonic()
+    while left:
+        messages = consumer.consume(10_000, timeout=0.5)
+        if messages:
+            silent_since = time.monotonic()
+        elif time.monotonic() - silent_since > TIMEOUT_S:
+            raise RetryableError(f"Kafka: no answer from {EVENTS_TOPIC} within {TIMEOUT_S:g} s")
+        for message in messages:
+            if message.error() is not None:
+                raise kafka_error(message.error(), "reading the end of the log")
+            if message.offset() + 1 >= left.get(message.partition(), 0):
+                left.pop(message.partition(), None)
+            yield message.value() or b"", REPLAY_HEADER in (message.headers() or ())
+    consumer.unassign()
+
+
+def _take(tails: dict[str, LogTail], value: bytes, replayed: bool) -> None:
+    """Values that do not parse are skipped: the consumer sets those aside."""
+    try:
+        event = orjson.loads(value)
+        tails.setdefault(str(event["symbol"]), LogTail()).take(event, replayed)
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, PoisonError):
+        return

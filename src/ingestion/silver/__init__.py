@@ -1,0 +1,1 @@
+"""Rebuilds silver feature rows from bronze."""

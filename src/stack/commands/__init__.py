@@ -1,0 +1,1 @@
+"""Up, down, status and logs."""

@@ -1,0 +1,63 @@
+"""Takes the lake down in an order that loses nothing."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import psutil
+
+from lakehouse.settings import Settings
+from stack.commands.status_report import consumer_lag
+from stack.layout import Layout
+from stack.servers.ports import leftovers
+from stack.supervision.process import Process
+from stack.supervision.supervisor import STOP_WAIT_S, Supervisor
+
+DRAIN_S = 8.0
+
+
+def down(settings: Settings, paths: Layout, table: Sequence[Process], say: Callable[[str], None]) -> None:
+    """Stops the source, lets the consumer finish, then what serves, then the servers; harmless when repeated."""
+    supervisor = Supervisor(paths)
+    if not supervisor.is_running():
+        say("no supervisor is running")
+    else:
+        _stop_in_order(settings, supervisor, table, say)
+        supervisor.shut_down()
+    for process in sorted(table, key=lambda p: p.stop_stage):
+        if (found := leftovers(settings, [process]).get(process.name)) is not None:
+            say(f"  ending an old {process.name} (pid {found.pid})")
+            _end(found)
+    say("down")
+
+
+def _stop_in_order(
+    settings: Settings, supervisor: Supervisor, table: Sequence[Process], say: Callable[[str], None]
+) -> None:
+    running = {name for name, state in supervisor.states().items() if state.pid}
+    stages = {p.name: p.stop_stage for p in table}
+    for stage in sorted({stages.get(name, 0) for name in running}):
+        names = sorted(name for name in running if stages.get(name, 0) == stage)
+        if "consumer" in names:
+            _drain(settings, say)
+        begun = time.monotonic()
+        supervisor.stop(names)
+        say(f"  stopped {', '.join(names)} in {time.monotonic() - begun:.1f} s")
+
+
+def _drain(settings: Settings, say: Callable[[str], None]) -> None:
+    """Waits until the consumer has stored what the log holds; what it cannot store in time, Kafka keeps."""
+    deadline = time.monotonic() + DRAIN_S
+    while (lag := consumer_lag(settings)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    if lag:
+        say(f"  {lag} records stay in Kafka; the consumer takes them at the next start")
+
+
+def _end(process: psutil.Process) -> None:
+    try:
+        process.terminate()
+        process.wait(STOP_WAIT_S)
+    except psutil.TimeoutExpired:
+        process.kill()
+    except psutil.NoSuchProcess:
+        return

@@ -1,0 +1,114 @@
+"""Brings the lake up: secrets, the market, configurations, the supervisor, every process healthy, data flowing."""
+
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from lakehouse.errors import FatalError
+from lakehouse.settings import Settings, load_settings
+from stack import envfile, source
+from stack.commands import formatting
+from stack.commands.status_report import gather, table_reports
+from stack.layout import Layout, layout
+from stack.servers import ports
+from stack.servers.optional_servers import prepare as prepare_full
+from stack.servers.preparation import MIN_FREE_MB, prepare, write_private
+from stack.supervision.launch import Launch
+from stack.supervision.process import Process
+from stack.supervision.process_table import processes
+from stack.supervision.supervisor import Supervisor
+
+Say = Callable[[str], None]
+FLOW_S = 120.0
+
+
+def up(asked_source: str, full: bool, say: Say) -> None:
+    """Starts what does not run, waits until all is well, and shows what runs where; harmless when repeated.
+
+    Raises:
+        FatalError: something is in the way; the message names it and the remedy.
+    """
+    begun = time.monotonic()
+    make_secrets(say)
+    settings, paths, supervisor = _settle(asked_source, say)
+    if full and not paths.full_record.exists():
+        paths.state.mkdir(parents=True, exist_ok=True)
+        paths.full_record.touch()
+    table = processes(settings, paths)
+    started = _start(settings, paths, supervisor, table, say)
+    if started:
+        _wait_for_data(settings, say)
+    report = gather(settings, table, supervisor.states())
+    say(formatting.where_things_are(settings, table, report))
+    if not report.healthy:
+        raise FatalError("not everything is healthy: see scripts/status.sh and scripts/logs.sh NAME")
+    say(f"{'up' if started else 'was already running'}, all healthy, after {time.monotonic() - begun:.0f} s")
+
+
+def make_secrets(say: Say) -> None:
+    """Writes `.env` on the first start, and adds the secrets that newer settings need; never changes one."""
+    path = Path(os.environ.get("ENV_FILE", ".env"))
+    before = path.read_text() if path.exists() else ""
+    after = envfile.completed(before, lambda: secrets.token_hex(16))
+    if after != before:
+        write_private(path, after)
+        say(f"wrote {path} with {'new' if before else 'generated'} secrets (only you can read it)")
+
+
+def _settle(asked: str, say: Say) -> tuple[Settings, Layout, Supervisor]:
+    """Decides on the market, records it, and returns what follows from it."""
+    draft = load_settings()
+    supervisor = Supervisor(layout(draft))
+    record = layout(draft).source_record
+    recorded = record.read_text().strip() if record.exists() else None
+    env_file = dotenv_values(os.environ.get("ENV_FILE", ".env"))
+    configured = os.environ.get("SOURCE") or env_file.get("SOURCE")
+    chosen, why = source.choose(asked, configured, recorded, supervisor.is_running(), draft.kraken_rest_url)
+    say(f"market: {chosen}: {why}")
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_text(chosen + "\n")
+    settings = load_settings(source=chosen)
+    return settings, layout(settings), supervisor
+
+
+def _start(settings: Settings, paths: Layout, supervisor: Supervisor, table: Sequence[Process], say: Say) -> list[str]:
+    """Starts what does not run, servers first; returns the names of what it started."""
+    _require_disk(paths)
+    prepare(settings, paths)
+    if paths.full_record.exists():
+        prepare_full(settings, paths)
+    supervisor.write_config(settings, table)
+    if supervisor.is_running():
+        if stopped := supervisor.update(table):
+            say(f"settings changed: restarting {', '.join(stopped)}")
+    else:
+        ports.require_free(settings, table)
+        supervisor.boot()
+    states = supervisor.states()
+    missing = [process for process in table if not states[process.name].pid]
+    ports.require_free(settings, missing)
+    Launch(settings, paths, supervisor, say).run(table)
+    return [process.name for process in missing]
+
+
+def _require_disk(paths: Layout) -> None:
+    free = shutil.disk_usage(paths.var.parent).free // 10**6
+    if free < MIN_FREE_MB:
+        raise FatalError(f"{free} MB free at {paths.var}, {MIN_FREE_MB} needed: free some, or set VAR_DIR elsewhere")
+
+
+def _wait_for_data(settings: Settings, say: Say) -> None:
+    """Returns once new trades and new forecasts are stored."""
+    before = table_reports(settings)
+    begun = time.monotonic()
+    for table, what in (("bronze_trades", "trades"), ("gold_forecasts", "forecasts")):
+        while table_reports(settings).get(table) == before.get(table):
+            if time.monotonic() - begun > FLOW_S:
+                raise FatalError(f"no new {what} in {FLOW_S:g} s: see scripts/logs.sh consumer, and producer")
+            time.sleep(0.5)
+        say(f"  {what} flow after {time.monotonic() - begun:.1f} s")

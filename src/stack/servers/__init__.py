@@ -1,0 +1,1 @@
+"""The servers of the native stack: configurations, probes, ports, storage."""

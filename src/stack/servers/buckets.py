@@ -1,0 +1,86 @@
+"""Makes the object store's buckets, versioned, and one user for each with no more rights than it needs."""
+
+import logging
+import sys
+from typing import Any
+
+import urllib3
+from minio import Minio, MinioAdmin
+from minio.credentials import StaticProvider
+from minio.error import MinioAdminException, MinioException, S3Error, ServerError
+from minio.versioningconfig import ENABLED, VersioningConfig
+from urllib3.exceptions import HTTPError
+
+from lakehouse.errors import FatalError, LakeError, RetryableError
+from lakehouse.process import set_up_logging
+from lakehouse.settings import Settings, load_settings
+
+log = logging.getLogger(__name__)
+MLFLOW_BUCKET = "mlflow"
+_READ_WRITE = ("s3:GetObject", "s3:GetObjectVersion", "s3:PutObject")
+
+
+def policy(bucket: str, *actions: str) -> dict[str, Any]:
+    """Rights on one bucket: to list it, and ``actions`` on its objects."""
+    listing = ["s3:ListBucket", "s3:GetBucketLocation", "s3:ListBucketMultipartUploads"]
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Action": listing, "Resource": [f"arn:aws:s3:::{bucket}"]},
+            {"Effect": "Allow", "Action": list(actions), "Resource": [f"arn:aws:s3:::{bucket}/*"]},
+        ],
+    }
+
+
+def ensure(settings: Settings) -> None:
+    """Buckets, users and policies as they should be; running it again changes nothing.
+
+    The lake's user cannot delete: whoever has its key can add versions to the backups, never take any away.
+
+    Raises:
+        RetryableError: the store is away. FatalError: it refuses its administrator.
+    """
+    root = (settings.minio_root_user, settings.minio_root_password.get_secret_value())
+    pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=2, read=10), retries=urllib3.Retry(0))
+    how: dict[str, Any] = {"region": settings.s3_region, "secure": settings.s3_secure, "http_client": pool}
+    client = Minio(settings.s3_address, *root, **how)
+    admin = MinioAdmin(endpoint=settings.s3_address, credentials=StaticProvider(*root), **how)
+    users = (
+        (settings.s3_bucket, settings.s3_access_key, settings.s3_secret_key, _READ_WRITE),
+        (
+            MLFLOW_BUCKET,
+            settings.mlflow_s3_access_key,
+            settings.mlflow_s3_secret_key,
+            (*_READ_WRITE, "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"),
+        ),
+    )
+    try:
+        for bucket, user, key, actions in users:
+            if not client.bucket_exists(bucket):
+                client.make_bucket(bucket)
+                log.info("created bucket %s", bucket)
+            client.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
+            admin.policy_add(f"only-{bucket}", policy=policy(bucket, *actions))
+            admin.user_add(user, key.get_secret_value())
+            # Not attach_policy: that one complains when the user has the policy already.
+            admin.policy_set(f"only-{bucket}", user=user)
+    except (HTTPError, ServerError) as error:
+        raise RetryableError(f"object store at {settings.s3_address}: {error!s:.200}") from error
+    except (MinioException, MinioAdminException) as error:
+        if isinstance(error, S3Error) and error.code == "XMinioServerNotInitialized":
+            raise RetryableError(f"object store at {settings.s3_address} is still starting") from error
+        raise FatalError(f"object store at {settings.s3_address} refuses its administrator: {error!s:.200}") from error
+
+
+def main() -> None:
+    """``python -m stack.servers.buckets``, once, after the object store has come up."""
+    try:
+        settings = load_settings()
+        set_up_logging(settings.log_level)
+        ensure(settings)
+    except LakeError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

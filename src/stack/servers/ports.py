@@ -1,0 +1,71 @@
+"""Who holds a port: finds it before our own server stumbles over it, and names the setting that moves ours."""
+
+from collections.abc import Iterable
+
+import psutil
+
+from lakehouse.errors import FatalError
+from lakehouse.settings import Settings
+from stack.supervision.process import Process
+
+
+def listeners() -> dict[int, psutil.Process | None]:
+    """Local TCP ports that are listened on, each with its process (None: not ours to see)."""
+    found: dict[int, psutil.Process | None] = {}
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr:
+            try:
+                found[connection.laddr.port] = psutil.Process(connection.pid) if connection.pid else None
+            except psutil.NoSuchProcess:
+                continue
+    return found
+
+
+def require_free(settings: Settings, wanted: Iterable[Process]) -> None:
+    """Checks the ports of processes that are about to start.
+
+    Raises:
+        FatalError: a port is taken, or two settings name the same one; says by whom and what to change.
+    """
+    held = listeners()
+    claimed: dict[int, str] = {}
+    for process in wanted:
+        for setting, port in process.port_numbers(settings).items():
+            if port in claimed:
+                raise FatalError(f"{setting} and {claimed[port]} are both {port}: change one of them in .env")
+            claimed[port] = setting
+            if port in held:
+                raise FatalError(_taken(process, setting, port, held[port]))
+
+
+def _taken(process: Process, setting: str, port: int, holder: psutil.Process | None) -> str:
+    if holder is None:
+        return f"port {port} ({process.name}) is held by a process of another user: stop it, or set {setting} in .env"
+    if belongs_to(process, holder):
+        return f"port {port} is held by an old {process.name} (pid {holder.pid}): scripts/down.sh ends it"
+    return (
+        f"port {port} ({process.name}) is held by {holder.name()} (pid {holder.pid}): "
+        f"stop it, or set {setting} to another port in .env"
+    )
+
+
+def leftovers(settings: Settings, table: Iterable[Process]) -> dict[str, psutil.Process]:
+    """Processes of this very lake that listen without a supervisor above them."""
+    held = listeners()
+    found = {}
+    for process in table:
+        for port in process.port_numbers(settings).values():
+            holder = held.get(port)
+            if holder is not None and belongs_to(process, holder):
+                found[process.name] = holder
+    return found
+
+
+def belongs_to(process: Process, running: psutil.Process) -> bool:
+    """Whether a running program is this lake's, left without a supervisor: same command, same interpreter or paths."""
+    try:
+        parent = running.parent()
+        supervised = parent is not None and "supervisor.supervisord" in parent.cmdline()
+        return not supervised and running.cmdline() == list(process.command)
+    except psutil.Error:
+        return False

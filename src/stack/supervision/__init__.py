@@ -1,0 +1,1 @@
+"""The process table and its supervisor."""

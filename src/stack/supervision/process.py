@@ -1,0 +1,51 @@
+"""One supervised process, as the table of processes describes it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from lakehouse.settings import Settings
+from stack.servers import probes
+
+Profile = Literal["core", "simulator", "full"]
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One supervised process.
+
+    Attributes:
+        name: as in status, logs and log files.
+        command: absolute program and arguments.
+        ports: names of the settings that hold the ports it listens on; the first one is its address.
+        probe: raises `LakeError` unless the process answers as a client would want.
+        after: processes that must be healthy before this one is started.
+        stop_stage: on the way down, lower stages stop first.
+        profile: core runs always, simulator only for the simulated market, full only when asked for.
+        once_healthy: done each time it has come up, before anything that needs it starts; harmless when repeated.
+    """
+
+    name: str
+    about: str
+    command: tuple[str, ...]
+    ports: tuple[str, ...]
+    probe: probes.Probe
+    after: tuple[str, ...] = ()
+    stop_stage: int = 9
+    profile: Profile = "core"
+    environment: dict[str, str] = field(default_factory=dict)
+    once_healthy: Callable[[Settings], None] | None = None
+
+    def port_numbers(self, settings: Settings) -> dict[str, int]:
+        """Setting name in capitals to port number."""
+        return {name.upper(): getattr(settings, name) for name in self.ports}
+
+    def come_up(self, settings: Settings) -> None:
+        """Probes it, then does what is to be done once it answers.
+
+        Raises:
+            LakeError: it is not there yet.
+        """
+        self.probe(settings)
+        if self.once_healthy is not None:
+            self.once_healthy(settings)

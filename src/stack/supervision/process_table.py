@@ -1,0 +1,148 @@
+"""The one table of processes: what runs, on which ports, after what, and how we know that it is well."""
+
+import sys
+
+from lakehouse.settings import Settings
+from stack.layout import Layout
+from stack.servers import optional_servers as extra
+from stack.servers import probes
+from stack.supervision.process import Process
+
+
+def processes(settings: Settings, paths: Layout, full: bool | None = None) -> tuple[Process, ...]:
+    """Every process of this lake, servers first; those of ``--full`` if it was ever asked for, or if ``full`` says."""
+    wanted = {"core", "full"} if full or (full is None and paths.full_record.exists()) else {"core"}
+    if settings.source == "simulator":
+        wanted.add("simulator")
+    table = (*extra.servers(settings, paths), *_servers(paths), *_own(), *extra.airflow())
+    return tuple(p for p in table if p.profile in wanted)
+
+
+def _servers(paths: Layout) -> tuple[Process, ...]:
+    return (
+        Process(
+            "questdb",
+            "the tables; SQL console",
+            (
+                *_java(512),
+                "--add-exports=java.base/jdk.internal.math=io.questdb",
+                "-p",
+                str(next(paths.servers.glob("questdb/questdb-*.jar"), "questdb.jar")),
+                "-m",
+                "io.questdb/io.questdb.ServerMain",
+                "-d",
+                str(paths.state / "questdb"),
+            ),
+            ("questdb_http_port", "questdb_pg_port", "questdb_metrics_port"),
+            probes.questdb_answers,
+        ),
+        Process(
+            "kafka",
+            "the log of events",
+            (
+                *_java(256, f"-Dlog4j2.configurationFile={paths.state / 'kafka' / 'log4j2.properties'}"),
+                "-cp",
+                f"{paths.servers}/kafka/*",
+                "kafka.Kafka",
+                str(paths.state / "kafka" / "server.properties"),
+            ),
+            ("kafka_port", "kafka_controller_port"),
+            probes.kafka_answers,
+        ),
+        Process(
+            "redis",
+            "the newest features and forecasts",
+            (str(paths.servers / "redis-server"), str(paths.state / "redis" / "redis.conf")),
+            ("redis_port",),
+            probes.redis_answers,
+        ),
+        _mlflow(paths),
+    )
+
+
+def _mlflow(paths: Layout) -> Process:
+    """On SQLite and a local folder; on PostgreSQL and the object store if ``--full`` came before the first model.
+
+    A lake that has models already keeps them where they are: a registry that moved would be an empty one.
+    """
+    full = paths.full_record.exists() and not (paths.state / "mlflow" / "mlflow.db").exists()
+    return Process(
+        "mlflow",
+        "models and runs",
+        _python("stack.servers.mlflow_server", *(["--full"] if full else [])),
+        ("mlflow_port",),
+        probes.mlflow_answers,
+        tuple(name for name in ("postgres", "minio") if full),
+        stop_stage=8,
+    )
+
+
+def _own() -> tuple[Process, ...]:
+    stores = ("questdb", "kafka", "redis")
+    return (
+        Process(
+            "simulator",
+            "the simulated Kraken",
+            _python("ingestion.simulator"),
+            ("simulator_port", "simulator_metrics_port"),
+            probes.metrics(lambda s: s.simulator_metrics_port),
+            stop_stage=1,
+            profile="simulator",
+        ),
+        Process(
+            "consumer",
+            "Kafka to bronze, silver and Redis",
+            _python("ingestion.consume"),
+            ("consumer_metrics_port",),
+            probes.metrics(lambda s: s.consumer_metrics_port),
+            stores,
+            stop_stage=2,
+        ),
+        Process(
+            "producer",
+            "the market to Kafka",
+            _python("ingestion.produce"),
+            ("producer_metrics_port",),
+            probes.metrics(lambda s: s.producer_metrics_port),
+            # The consumer makes tables and topics on its first start.
+            ("kafka", "consumer"),
+            stop_stage=1,
+        ),
+        Process(
+            "api",
+            "forecasts over HTTP; live page",
+            _python("forecast.serve"),
+            ("api_port",),
+            probes.api_answers,
+            # Not MLflow, the slowest to start: until it answers, the models of the last run serve, or the simple rules.
+            ("redis",),
+            stop_stage=4,
+        ),
+        Process(
+            "predictor",
+            "stores a forecast per feature row",
+            _python("downstream.predictor"),
+            ("predictor_metrics_port",),
+            probes.metrics(lambda s: s.predictor_metrics_port),
+            ("api", "redis", "questdb"),
+            stop_stage=3,
+        ),
+        Process(
+            "score",
+            "judges forecasts by what happened",
+            _python("forecast.score"),
+            ("score_metrics_port",),
+            probes.metrics(lambda s: s.score_metrics_port),
+            ("consumer",),
+            stop_stage=3,
+        ),
+    )
+
+
+def _python(module: str, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", module, *arguments)
+
+
+def _java(heap_mb: int, *options: str) -> tuple[str, ...]:
+    """A small young generation keeps the heap from being touched from end to end before the first collection."""
+    return ("java", "-Xms64m", f"-Xmx{heap_mb}m", "-Xmn24m", "-XX:+UseSerialGC", *options)

@@ -1,0 +1,1 @@
+"""Independent, plain implementations that the compiled ones are tested against."""

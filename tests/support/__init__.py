@@ -1,0 +1,1 @@
+"""Real servers and data for tests and benches."""
