@@ -1,6 +1,6 @@
 # Thin names for scripts/; `make` alone explains them.
 .DEFAULT_GOAL := help
-.PHONY: help up down status test lint docs bench
+.PHONY: help up down status test lint lock docs bench
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 10
@@ -19,6 +19,12 @@ test: ## install what is missing, then every check and test
 
 lint: ## ruff, mypy, import-linter, shellcheck
 	@scripts/lint.sh $(ARGS)
+
+lock: ## requirements.txt and docker/app/requirements.txt from pyproject.toml, for every Python and system, with hashes
+	@.venv/bin/uv pip compile -q --universal --generate-hashes --python-version 3.11 --all-extras \
+	  --custom-compile-command "make lock" pyproject.toml -o requirements.txt
+	@.venv/bin/uv pip compile -q --universal --generate-hashes --python-version 3.11 -c requirements.txt \
+	  --custom-compile-command "make lock" pyproject.toml -o docker/app/requirements.txt
 
 docs: ## what is generated from the code: references, dashboards, .env.example
 	@.venv/bin/python -m lakehouse.docs docs

@@ -30,12 +30,14 @@ apt_install() {
         >/dev/null || die "apt-get could not install: ${missing[*]}"
 }
 
-is_python311() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; }
+# The oldest and the newest Python that the lock is resolved for; pyproject.toml says the same (requires-python).
+is_python() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; }
 
+# find_python: the machine's own Python first, then any other in range. PYTHON names one to take instead.
 find_python() {
     local candidate
-    for candidate in python3.11 python3 python /usr/bin/python3.11; do
-        if is_python311 "$candidate"; then
+    for candidate in ${PYTHON:-python3 /usr/bin/python3 python3.14 python3.13 python3.12 python3.11 python}; do
+        if is_python "$candidate"; then
             command -v "$candidate"
             return
         fi
@@ -43,24 +45,39 @@ find_python() {
     return 1
 }
 
+# Where the machine has no Python in range: the distribution's, else one that uv brings.
+get_python() {
+    find_python && return
+    [[ -z ${PYTHON:-} ]] || die "PYTHON=$PYTHON is no Python from 3.11 to 3.14"
+    if command -v apt-get >/dev/null; then
+        apt_install python3 python3-venv
+        find_python && return
+    fi
+    local uv=${UV:-uv} folder=$ROOT/var/python
+    if ! command -v "$uv" >/dev/null && python3 -m venv "$folder/uv" 2>/dev/null; then
+        "$folder/uv/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION" >&2 && uv=$folder/uv/bin/uv
+    fi
+    "$uv" python install --quiet --install-dir "$folder" 3.13 >&2 2>/dev/null \
+        && "$uv" python find --quiet --managed-python 3.13 2>/dev/null && return
+    die "no Python from 3.11 to 3.14 here, and uv could not fetch one: install python3 and its venv module"
+}
+
 # The virtual environment follows requirements.txt and pyproject.toml; nothing happens while they stay the same.
 make_venv() {
     local python wanted stamp=.venv/.made-from
     wanted=$(cat requirements.txt pyproject.toml scripts/lib.sh | sha256sum)
-    [[ -f $stamp && $(<"$stamp") == "$wanted" ]] && is_python311 .venv/bin/python && return
-    if ! python=$(find_python); then
-        say "Python 3.11 is needed (pyenv, uv or your distribution bring it); looking for a system package"
-        apt_install python3.11 python3.11-venv
-        python=$(find_python) || die "Python 3.11 is needed: install it so that python3.11 is on the PATH"
-    fi
-    if ! is_python311 .venv/bin/python; then
-        "$python" -c 'import ensurepip' 2>/dev/null || apt_install python3.11-venv
+    [[ -f $stamp && $(<"$stamp") == "$wanted" ]] && is_python .venv/bin/python && return
+    if ! is_python .venv/bin/python; then
+        python=$(get_python)
+        # Debian keeps what makes environments in a package of its own, one for each version.
+        "$python" -c 'import ensurepip' 2>/dev/null \
+            || apt_install "$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
         say "making .venv with $("$python" --version)"
         "$python" -m venv --clear .venv
     fi
     say "installing the locked Python packages (minutes when they must be downloaded)"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION"
-    VIRTUAL_ENV=$ROOT/.venv .venv/bin/uv pip sync --quiet requirements.txt
+    VIRTUAL_ENV=$ROOT/.venv .venv/bin/uv pip sync --quiet --require-hashes requirements.txt
     VIRTUAL_ENV=$ROOT/.venv .venv/bin/uv pip install --quiet --no-deps --editable .
     printf '%s' "$wanted" >"$stamp"
 }
@@ -68,11 +85,11 @@ make_venv() {
 java_major() { java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1; }
 
 need_java() {
-    command -v java >/dev/null || apt_install openjdk-17-jre-headless
+    command -v java >/dev/null || apt_install default-jre-headless
     local major
     major=$(java_major)
     ((${major:-0} >= 17)) || die "Java 17 or newer is needed, $(command -v java) is ${major:-unknown}:" \
-        "apt-get install openjdk-17-jre-headless, and make it the first java on the PATH"
+        "apt-get install default-jre-headless, and make it the first java on the PATH"
 }
 
 # The servers' jars come from Maven, at the versions of docker/servers/pom.xml; Redis from the system's packages.

@@ -28,7 +28,7 @@ def test_an_old_java_is_refused_with_the_remedy(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert f"Java 17 or newer is needed, {tmp_path}/java is 11" in done.stderr
-    assert "apt-get install openjdk-17-jre-headless" in done.stderr
+    assert "apt-get install default-jre-headless" in done.stderr
 
 
 def test_a_new_java_is_taken(tmp_path: Path) -> None:
@@ -38,8 +38,30 @@ def test_a_new_java_is_taken(tmp_path: Path) -> None:
 
 def test_python_is_found_by_its_version_not_by_its_name(tmp_path: Path) -> None:
     stub = 'case "$2" in *version_info*) exit {};; esac'
-    done = _run("find_python", tmp_path, **{"python3.11": stub.format(1), "python3": stub.format(0)})
+    everywhere = {"python3": stub.format(1), "python3.13": stub.format(0)}
+    done = _run("PYTHON='python3 python3.13' find_python", tmp_path, **everywhere)
+    assert done.stdout.strip() == f"{tmp_path}/python3.13"
+
+
+def test_the_machines_own_python_comes_first(tmp_path: Path) -> None:
+    done = _run("find_python", tmp_path, **{"python3": "exit 0", "python3.14": "exit 0"})
     assert done.stdout.strip() == f"{tmp_path}/python3"
+
+
+def test_a_named_python_out_of_range_is_refused_in_one_line(tmp_path: Path) -> None:
+    done = _run("PYTHON=old get_python", tmp_path, old="exit 1")
+    assert done.returncode == 1
+    assert done.stderr == "error: PYTHON=old is no Python from 3.11 to 3.14\n"
+
+
+def test_no_python_in_range_anywhere_is_one_line_with_the_remedy(tmp_path: Path) -> None:
+    nothing = dict.fromkeys(("python3", "python3.11", "python3.12", "python3.13", "python3.14", "python"), "exit 1")
+    failing = {"apt-get": "exit 0", "dpkg-query": "echo 'install ok installed'", "uv": "exit 1"}
+    done = _run("is_python() { return 1; }; get_python", tmp_path, **nothing, **failing)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: no Python from 3.11 to 3.14 here, and uv could not fetch one: install python3 and its venv module"
+    ]
 
 
 def test_a_failing_package_manager_is_reported_once(tmp_path: Path) -> None:
