@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -13,7 +14,9 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from downstream import forecast_rows
 from downstream.conflating_queue import ConflatingQueue
+from downstream.forecast_progress import ForecastProgress
 from lakehouse import process
+from lakehouse.background import BackgroundThreads
 from lakehouse.errors import PoisonError, RetryableError
 from lakehouse.records import Forecast
 from lakehouse.schema import GOLD_FORECASTS
@@ -26,6 +29,9 @@ PATHS = {"bid": "/predict_bid", "vol": "/predict_vol"}
 TIMEOUT_S = 10.0
 BATCH_ROWS = 64
 MAX_WAITING = 512
+# Longer than the API takes to start; an outage beyond it shows as a process that restarts, not as a healthy one.
+DEADLINE_S = 120.0
+WATCH_S = 5.0
 
 STORED = Counter("forecasts_stored_total", "Forecasts acknowledged by QuestDB.", ["target"])
 SKIPPED = Counter("forecast_rows_skipped_total", "Feature rows left out because newer ones of the symbol waited.")
@@ -42,6 +48,7 @@ STEP = Histogram(
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0, 10.0),
 )
 FRESHNESS = Gauge("feature_freshness_seconds", "Age of the newest features when they reached us.", ["symbol"])
+OVERDUE = Gauge("forecast_overdue_seconds", "For how long feature rows have come without one forecast.", ["symbol"])
 
 
 class Api:
@@ -100,6 +107,7 @@ class Predictor:
         self._redis = redis
         self._queue = queue
         self._stop = stop
+        self.progress = ForecastProgress()
 
     def run(self) -> None:
         """Works until stopped; the batch in hand is finished first, unless a server is away."""
@@ -133,6 +141,7 @@ class Predictor:
             process.retrying(lambda: self._database.write(GOLD_FORECASTS, frame), self._stop, "storing", longest_s=2.0)
         stored = datetime.now(UTC)
         for row in rows:
+            self.progress.stored(row["symbol"], (row["epoch"], row["seq"]))
             LATENCY.observe((stored - datetime.fromisoformat(row["received_at"])).total_seconds())
         for target in PATHS:
             STORED.labels(target).inc(sum(f.target == target for f in found))
@@ -163,23 +172,50 @@ def follow(redis: Redis, symbols: tuple[str, ...], queue: ConflatingQueue, stop:
             log.warning("lost the features: %s", error)
 
 
+def watch(redis: Redis, symbols: tuple[str, ...], progress: ForecastProgress, stop: threading.Event) -> None:
+    """Compares what the keys hold with what was stored: whatever keeps rows from their forecasts ends the process.
+
+    Raises:
+        RetryableError: rows of a symbol came for `DEADLINE_S` and none was forecast. FatalError: Redis refuses us.
+    """
+    while not stop.wait(WATCH_S):
+        for symbol in symbols:
+            try:
+                row = redis.latest("features", symbol)
+            except RetryableError as error:
+                log.debug("cannot look for forecasts that are due: %s", error)
+                continue
+            if row is not None:
+                overdue_s = progress.overdue_s(symbol, (row["epoch"], row["seq"]), time.monotonic())
+                OVERDUE.labels(symbol).set(overdue_s)
+                if overdue_s > DEADLINE_S:
+                    raise RetryableError(
+                        f"no forecast of {symbol} for {overdue_s:.0f} s though feature rows come; "
+                        "the log above and the API's /readyz tell why; starting anew"
+                    )
+
+
 def main(settings: Settings, stop: threading.Event) -> None:
-    """Builds the clients and works until stopped."""
+    """Builds the clients and works until stopped.
+
+    Raises:
+        LakeError: Redis refuses us, or rows wait too long for their forecasts.
+    """
     api, database = Api(settings), QuestDB(settings)
     # One connection listens, the other one publishes.
     listening, publishing = Redis(settings), Redis(settings)
-    queue = ConflatingQueue(MAX_WAITING)
+    queue, threads = ConflatingQueue(MAX_WAITING), BackgroundThreads(stop)
     try:
         process.retrying(lambda: database.migrate([GOLD_FORECASTS], ()), stop, "migrating")
-        follower = threading.Thread(
-            target=follow, args=(listening, settings.symbols, queue, stop), name="follow", daemon=True
-        )
-        follower.start()
-        Predictor(api, database, publishing, queue, stop).run()
-        follower.join(timeout=3.0)
+        predictor = Predictor(api, database, publishing, queue, stop)
+        threads.start("follow", lambda: follow(listening, settings.symbols, queue, stop))
+        threads.start("watch", lambda: watch(publishing, settings.symbols, predictor.progress, stop))
+        predictor.run()
+        threads.join(timeout_s=3.0)
     finally:
         for client in (api, database, listening, publishing):
             client.close()
+    threads.check()
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from forecast.serving.bodies import Parser
 from forecast.serving.models_in_service import ModelsInService
 from forecast.serving.registry_watcher import ModelSource, RegistryWatcher
 from lakehouse import process
+from lakehouse.background import BackgroundThreads
 from lakehouse.errors import RetryableError
 from lakehouse.settings import Settings
 from lakehouse.stores.questdb import QuestDB
@@ -109,10 +110,11 @@ def main(settings: Settings, stop: threading.Event) -> None:
     redis, database = Redis(settings), QuestDB(settings, readonly=True, timeout_s=QUERY_S)
     services, watcher, feeds = build(settings, redis, database)
     watcher.start()
-    feeds.start()
     server = serve(settings, services)
     sys.setswitchinterval(SWITCH_S)
-    threading.Thread(target=server.run, name="waitress", daemon=True).start()
+    threads = BackgroundThreads(stop)
+    feeds.start(threads)
+    threads.start("waitress", server.run)
     log.info("serving on %s:%d", settings.bind_host, settings.api_port)
     watcher.run(stop, POLL_S)
     feeds.stop()
@@ -121,6 +123,7 @@ def main(settings: Settings, stop: threading.Event) -> None:
     server.close()
     redis.close()
     database.close()
+    threads.check()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
 """The predictor on real servers: every feature row gets its ten forecasts, whatever is restarted meanwhile."""
 
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
+import httpx
 import pytest
+import redis
 
 from lakehouse.schema import GOLD_FORECASTS
 from lakehouse.settings import Settings
@@ -26,11 +29,11 @@ def running(fresh_lake: Settings, servers: LocalServers) -> Iterator[None]:
 
 @pytest.mark.usefixtures("running")
 def test_each_row_is_forecast_stored_and_published(fresh_lake: Settings) -> None:
-    redis, database = Redis(fresh_lake), QuestDB(fresh_lake)
+    store, database = Redis(fresh_lake), QuestDB(fresh_lake)
     symbols = fresh_lake.symbols
     # It may not listen yet: the first row is found under the key, the others come through the channel.
     for seq in range(20):
-        redis.publish("features", [feature_row(fresh_lake, symbol, seq) for symbol in symbols])
+        store.publish("features", [feature_row(fresh_lake, symbol, seq) for symbol in symbols])
         if seq == 0:
             eventually(lambda: _stored(database, 0) == PER_ROW * len(symbols))
 
@@ -39,7 +42,7 @@ def test_each_row_is_forecast_stored_and_published(fresh_lake: Settings) -> None
         return sorted(rows) if len(rows) == 20 * len(symbols) else []
 
     assert eventually(stored) == sorted((s, seq, PER_ROW) for s in symbols for seq in range(20))
-    newest = eventually(lambda: _at(redis.latest("forecasts", symbols[0]), 19))
+    newest = eventually(lambda: _at(store.latest("forecasts", symbols[0]), 19))
     assert [f["horizon_s"] for f in newest["forecasts"] if f["target"] == "bid"] == [60, 120, 180, 240, 300]
     assert all(f["value"] == f["baseline"] == 100.0 for f in newest["forecasts"] if f["target"] == "bid")
     assert all(f["lower_95"] < f["lower"] < f["value"] < f["upper"] < f["upper_95"] for f in newest["forecasts"])
@@ -53,27 +56,54 @@ def test_a_restart_of_what_it_needs_loses_only_what_is_counted(
     fresh_lake: Settings, servers: LocalServers, away: str
 ) -> None:
     symbol = fresh_lake.symbols[0]
-    redis, database = Redis(fresh_lake), QuestDB(fresh_lake)
-    redis.publish("features", [feature_row(fresh_lake, symbol, 1)])
+    store, database = Redis(fresh_lake), QuestDB(fresh_lake)
+    store.publish("features", [feature_row(fresh_lake, symbol, 1)])
     eventually(lambda: _stored(database, 1))
 
     servers.kill(away)
     if away != "redis":
-        redis.publish("features", [feature_row(fresh_lake, symbol, 2)])
+        store.publish("features", [feature_row(fresh_lake, symbol, 2)])
     servers.start(away)
-    eventually(lambda: _publish(redis, feature_row(fresh_lake, symbol, 3)))
+    eventually(lambda: _publish(store, feature_row(fresh_lake, symbol, 3)))
 
     eventually(lambda: _stored(database, 3))
     if away != "redis":
         assert _stored(database, 2) == PER_ROW
 
 
+def test_a_wrong_redis_password_ends_the_process_and_the_right_one_brings_the_forecasts_back(
+    fresh_lake: Settings, servers: LocalServers
+) -> None:
+    symbol, password = fresh_lake.symbols[0], fresh_lake.redis_password.get_secret_value()
+    QuestDB(fresh_lake).migrate([GOLD_FORECASTS], ())
+    servers.start("api", "predictor")
+    client = redis.Redis(port=fresh_lake.redis_port, password=password)
+    eventually(lambda: client.pubsub_numsub(f"features:{symbol}")[0][1])
+    client.config_set("requirepass", "another")
+    try:
+        for kind in ("pubsub", "normal"):
+            client.client_kill_filter(_type=kind, skipme=True)
+        assert servers.wait_ended("predictor", 30.0) == 1
+        # What reads it while the password is wrong says so, and lives on.
+        assert httpx.get(f"{fresh_lake.api_url}/readyz").status_code == HTTPStatus.SERVICE_UNAVAILABLE
+        answer = httpx.post(f"{fresh_lake.api_url}/predict_bid", json={"symbol": symbol})
+        assert answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+    finally:
+        client.config_set("requirepass", password)
+    servers.start("predictor")
+    Redis(fresh_lake).publish("features", [feature_row(fresh_lake, symbol, 1)])
+    database = QuestDB(fresh_lake)
+    assert eventually(lambda: _stored(database, 1)) == PER_ROW
+    assert servers.stop("predictor") == 0
+    assert servers.stop("api") == 0
+
+
 def _stored(database: QuestDB, seq: int) -> int:
     return int(database.rows("SELECT count() FROM gold_forecasts WHERE seq = %s", [seq])[0][0])
 
 
-def _publish(redis: Redis, row: dict[str, Any]) -> bool:
-    redis.publish("features", [row])
+def _publish(store: Redis, row: dict[str, Any]) -> bool:
+    store.publish("features", [row])
     return True
 
 

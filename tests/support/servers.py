@@ -98,6 +98,12 @@ class LocalServers:
             child.kill()
             return child.wait()
 
+    def wait_ended(self, name: str, timeout_s: float) -> int:
+        """Waits until a process ends by itself; returns the exit status."""
+        status = self._children[name].wait(timeout_s)
+        del self._children[name]
+        return status
+
     def pause(self, name: str) -> None:
         """SIGSTOP: the process hangs, its connections stay open."""
         self._children[name].send_signal(signal.SIGSTOP)

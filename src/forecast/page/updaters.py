@@ -11,13 +11,15 @@ from forecast.page.latest_values import LatestValues
 from forecast.page.queries import Queries
 from forecast.serving.models_in_service import ModelsInService
 from lakehouse import process
-from lakehouse.errors import LakeError, RetryableError
+from lakehouse.background import BackgroundThreads
+from lakehouse.errors import FatalError, LakeError, RetryableError
 from lakehouse.settings import Settings
 from lakehouse.stores.redis import ChannelKind, Redis
 
 log = logging.getLogger(__name__)
 CANDLES_S = 2.0
 STATUS_S = 5.0
+REFUSED_S = 5.0
 PRICE_FIELDS = ("bid", "ask", "mid", "last")
 
 
@@ -32,16 +34,12 @@ class Updaters:
         self._stop = threading.Event()
         self._listeners = (Redis(settings), Redis(settings))
 
-    def start(self) -> None:
+    def start(self, threads: BackgroundThreads) -> None:
         """Begins to follow and to ask."""
         features, forecasts = self._listeners
-        jobs: tuple[tuple[str, Callable[[], None]], ...] = (
-            ("page-features", lambda: self._follow(features, "features", self._price)),
-            ("page-forecasts", lambda: self._follow(forecasts, "forecasts", self._forecast)),
-            ("page-figures", self._ask),
-        )
-        for name, job in jobs:
-            threading.Thread(target=job, name=name, daemon=True).start()
+        threads.start("page-features", lambda: self._follow(features, "features", self._price))
+        threads.start("page-forecasts", lambda: self._follow(forecasts, "forecasts", self._forecast))
+        threads.start("page-figures", self._ask)
 
     def stop(self) -> None:
         """Ends the threads and every stream."""
@@ -61,6 +59,10 @@ class Updaters:
                         post(row)
             except RetryableError as error:
                 log.info("the page lost the %s: %s", kind, error)
+            except FatalError as error:
+                # /readyz says so, too; requests that carry their features are answered all the same.
+                log.error("the page has no %s: %s", kind, error)
+                self._stop.wait(REFUSED_S)
 
     def _price(self, row: dict[str, Any]) -> None:
         told = {name: row[name] for name in ("symbol", "ts", "received_at", "complete", "seq")}

@@ -15,7 +15,7 @@ from forecast.serving import metrics, problems
 from forecast.serving.bodies import Parser, RequestRows, invalid, load_object
 from forecast.serving.models_in_service import ModelsInService, ServedModel
 from forecast.serving.problems import FieldError, Problem
-from lakehouse.errors import RetryableError
+from lakehouse.errors import LakeError
 from lakehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Predicting:
     """The prediction endpoints.
 
     Args:
-        latest: the newest live feature row of a symbol, None when there is none; raises `RetryableError`.
+        latest: the newest live feature row of a symbol, None when there is none; raises `LakeError`.
         parser: knows the features and their order.
         models: what serves.
     """
@@ -73,7 +73,7 @@ class Predicting:
             raise Problem(HTTPStatus.NOT_FOUND, "unknown-symbol", f"unknown symbol; this lake has {', '.join(known)}")
         try:
             row = self._latest(symbol)
-        except RetryableError as error:
+        except LakeError as error:
             raise problems.unavailable(str(error)) from error
         ttl, spec = self._settings.features_ttl_s, self._parser.spec
         if row is None:

@@ -15,8 +15,6 @@ from ingestion.kraken.ws_messages import QuoteFrame, Rejection, Status, TradeFra
 from ingestion.producer.deduplicator import Deduplicator
 from ingestion.producer.live_feed import LiveFeed
 from ingestion.producer.resume import LogTail, read_tail
-from lakehouse.background import BackgroundThreads
-from lakehouse.errors import FatalError
 from lakehouse.messages import REPLAY_HEADER, SCHEMA_HEADER, encode
 from lakehouse.records import Event, Quote, Source, Trade
 from lakehouse.settings import EVENTS_TOPIC
@@ -230,34 +228,6 @@ def test_a_connection_made_in_maintenance_is_kept_alive_by_pings(monkeypatch: py
     feed, _ = feed_of()
     feed._follow(connection, stop)
     assert connection.now >= 120.0
-
-
-@pytest.mark.parametrize("error", [FatalError("Kafka refused"), IndexError("pop from empty list")])
-def test_a_thread_that_fails_ends_the_process_with_its_error(error: Exception) -> None:
-    def work() -> None:
-        raise error
-
-    stop = threading.Event()
-    helpers = BackgroundThreads(stop)
-    helpers.check()
-    helpers.start("refill", work)
-    assert stop.wait(10.0)
-    with pytest.raises(type(error), match=str(error)):
-        helpers.check()
-
-
-def test_what_fails_while_stopping_is_no_failure() -> None:
-    stop, done = threading.Event(), threading.Event()
-    stop.set()
-
-    def work() -> None:
-        done.set()
-        raise FatalError("closed under my feet")
-
-    helpers = BackgroundThreads(stop)
-    helpers.start("audit", work)
-    assert done.wait(10.0)
-    helpers.check()
 
 
 def test_the_tail_keeps_refills_apart_so_that_old_ones_open_no_hole() -> None:
