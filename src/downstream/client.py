@@ -16,8 +16,9 @@ import polars as pl
 from lakehouse.errors import FatalError, LakeError
 from lakehouse.schema import GOLD_FORECAST_SCORES, GOLD_FORECASTS, OHLC_INTERVALS
 from lakehouse.settings import Settings, load_settings
-from lakehouse.stores.bronze import instant, text
+from lakehouse.stores.bronze import within
 from lakehouse.stores.questdb import QuestDB
+from lakehouse.times import parse_utc, utc
 
 KINDS = ("ohlc", "features", "forecasts", "scores")
 
@@ -69,17 +70,13 @@ class Client:
         return self._read(GOLD_FORECAST_SCORES.name, symbol, start, end)
 
     def _read(self, table: str, symbol: str, start: datetime, end: datetime) -> pl.DataFrame:
-        span = f"ts >= {instant(_utc(start))} AND ts < {instant(_utc(end))}"
-        return self._database.frame(f"SELECT * FROM {table} WHERE symbol = {text(symbol)} AND {span} ORDER BY ts")
-
-
-def _utc(when: datetime) -> datetime:
-    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+        where = within(symbol, utc(start), utc(end))
+        return self._database.frame(f"SELECT * FROM {table} WHERE {where} ORDER BY ts")
 
 
 def _time(value: str) -> datetime:
     try:
-        return _utc(datetime.fromisoformat(value))
+        return parse_utc(value)
     except ValueError:
         raise argparse.ArgumentTypeError(f"want a date or an RFC 3339 time in UTC, got {value!r}") from None
 

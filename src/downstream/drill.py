@@ -117,15 +117,12 @@ def _compare_silver(questdb: QuestDB, objects: Objects, config: EngineConfig, da
     live = f"FROM silver_features WHERE origin = 'live' AND spec = '{spec}' AND ts"
     latest = datetime.combine(day, time(), UTC) + timedelta(days=1) - MARGIN
     newest = questdb.rows(f"SELECT symbol, max(ts) {live} IN '{day}' GROUP BY symbol ORDER BY symbol")
-    ends = {symbol: min(ts.replace(tzinfo=UTC), latest) for symbol, ts in newest}
+    ends = {symbol: min(ts, latest) for symbol, ts in newest}
     _restore_lead_in(questdb, objects, min(ends.values(), default=latest) - HOUR - LEAD_IN, day)
     compared = 0
     for symbol, end in ends.items():
         start = end - HOUR
-        mine = f"AND symbol = {bronze.text(symbol)}"
-        held = questdb.frame(
-            f"SELECT * {live} >= {bronze.instant(start)} AND ts < {bronze.instant(end)} {mine} AND ts IN '{day}'"
-        )
+        held = questdb.frame(f"SELECT * {live} IN '{day}' AND {bronze.within(symbol, start, end)}")
         again = _recomputed(questdb, config, symbol, start, end, day)
         if wrong := differing(held, again):
             raise FatalError(f"{wrong} of {held.height} silver rows of {symbol} from {start} differ from the live ones")

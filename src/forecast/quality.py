@@ -122,7 +122,7 @@ def feed_findings(questdb: QuestDB, symbol: str, now: datetime) -> list[Finding]
     for table in FEED_TABLES:
         rows = questdb.rows(f"SELECT ts FROM {table} WHERE symbol = %s ORDER BY ts DESC LIMIT 1", (symbol,))
         if rows:
-            age = (now - rows[0][0].replace(tzinfo=UTC)).total_seconds()
+            age = (now - rows[0][0]).total_seconds()
             found.append(Finding("freshness_s", age, 1, symbol, detail=table, feature=table))
     missing, minutes = questdb.rows(
         "SELECT coalesce(sum(holes_inside + holes_before), 0), count() FROM bronze_completeness "

@@ -58,8 +58,7 @@ def replay(questdb: QuestDB, config: EngineConfig, fetch: Fetch, symbol: str, da
     start = datetime.combine(day, time(), UTC)
     end = start + timedelta(days=1)
     spec = spec_hash(config)
-    where = f"symbol = {bronze.text(symbol)} AND ts >= {bronze.instant(start)} AND ts < {bronze.instant(end)}"
-    mine = f"{where} AND spec = {bronze.text(spec)}"
+    mine = f"{bronze.within(symbol, start, end)} AND spec = {bronze.text(spec)}"
     live = questdb.frame(f"SELECT * FROM silver_features WHERE {mine} AND origin = 'live'")
     differ = differing(live, recomputed(questdb, config, symbol, start, end)) if live.height else 0
     served = questdb.frame(f"SELECT * FROM {GOLD_FORECASTS.name} WHERE {mine}")

@@ -103,7 +103,7 @@ class Scorer:
         for table in ("bronze_trades", "bronze_quotes"):
             rows = self._database.rows(f"SELECT ts FROM {table} WHERE symbol = %s ORDER BY ts DESC LIMIT 1", [symbol])
             found += [row[0] for row in rows]
-        return max(found).replace(tzinfo=UTC) if found else None
+        return max(found, default=None)
 
 
 def tell_skill(database: QuestDB) -> None:

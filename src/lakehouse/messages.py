@@ -1,7 +1,7 @@
 """The JSON values on Kafka, schema 1: one event to bytes, and a batch of bytes to one polars frame."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ import polars as pl
 
 from lakehouse.errors import PoisonError
 from lakehouse.records import Event, Gap, Quote, Trade
+from lakehouse.times import format_time
 
 SCHEMA_HEADER = ("schema", b"1")
 # On a dead letter that was sent again: it lies in the log where it was mended, not where it happened.
@@ -53,11 +54,6 @@ EVENT_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "epoch": pl.Int64,
     "seq": pl.Int64,
 }
-
-
-def format_time(value: datetime) -> str:
-    """UTC time as RFC 3339 with six fraction digits and ``Z``."""
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def encode(event: Event) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from features.spec import NAMES, EngineConfig, spec_hash
 from lakehouse.errors import RetryableError
 from lakehouse.settings import Settings
-from lakehouse.stores.redis import as_json_time
+from lakehouse.times import format_time
 
 T = TypeVar("T")
 PRICES = frozenset(("bid", "ask", "mid", "last", "microprice"))
@@ -21,7 +21,7 @@ def spec_of(settings: Settings) -> str:
 
 def feature_row(settings: Settings, symbol: str, seq: int, age_s: float = 0.0, price: float = 100.0) -> dict[str, Any]:
     """A row as the consumer publishes it, received ``age_s`` seconds ago."""
-    now = as_json_time(datetime.now(UTC) - timedelta(seconds=age_s))
+    now = format_time(datetime.now(UTC) - timedelta(seconds=age_s))
     values: dict[str, float | None] = {
         name: price if name in PRICES else 1e-6 * (i + 1) for i, name in enumerate(NAMES)
     }

@@ -19,7 +19,8 @@ from lakehouse.records import Forecast
 from lakehouse.schema import BRONZE_TRADES, GOLD_FORECAST_SCORES, GOLD_FORECASTS, TABLES
 from lakehouse.settings import HORIZONS_S, Settings
 from lakehouse.stores.questdb import QuestDB
-from lakehouse.stores.redis import Redis, as_json_time
+from lakehouse.stores.redis import Redis
+from lakehouse.times import format_time
 from lakehouse.views import views
 from tests.integration.lakes import eventually, feature_row
 from tests.support.servers import LocalServers
@@ -226,7 +227,7 @@ def test_it_reconnects_by_itself(lake: Settings, servers: LocalServers, page: Pa
     seq = next_seq()
     row = feature_row(lake, lake.symbols[0], seq, price=77.7)
     Redis(lake).publish("features", [row])
-    assert row["ts"] <= as_json_time(datetime.now(UTC))
+    assert row["ts"] <= format_time(datetime.now(UTC))
     eventually(lambda: _value(page, "#bid")() == "77.7")
 
 

@@ -11,6 +11,7 @@ import polars as pl
 
 from lakehouse.errors import FatalError
 from lakehouse.schema import Column, ColumnType, Table
+from lakehouse.times import format_time
 
 FORMAT = 1
 # What Hive-style readers take for NULL in a path.
@@ -196,7 +197,7 @@ def _sum(column: Column) -> pl.Expr:
 def _text(value: object) -> str:
     if not isinstance(value, datetime):
         raise FatalError(f"a time was expected, got {value!r}")
-    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return format_time(value)
 
 
 def _int(value: object) -> int | None:

@@ -23,7 +23,7 @@ def read(questdb: QuestDB, symbol: str, start: datetime, end: datetime, spec: st
     Raises:
         RetryableError: QuestDB is away.
     """
-    span = f"symbol = {bronze.text(symbol)} AND ts >= {bronze.instant(start)} AND ts < {bronze.instant(end)}"
+    span = bronze.within(symbol, start, end)
     columns = ", ".join(f'"{name}"' for name in ("ts", "symbol", "complete", *NAMES))
     # Whole rows of days would not fit into memory: take those of one second in ten.
     thinned = f"{span} AND spec = {bronze.text(spec)} AND extract(second from ts) % {EVERY_S} = 0"
@@ -36,7 +36,7 @@ def read(questdb: QuestDB, symbol: str, start: datetime, end: datetime, spec: st
 
 def price_path(questdb: QuestDB, symbol: str, start: datetime, end: datetime) -> PricePath:
     """The symbol's prices, the last of each second: all that a volatility grid of whole seconds can see."""
-    span = f"symbol = {bronze.text(symbol)} AND ts >= {bronze.instant(start)} AND ts < {bronze.instant(end)}"
+    span = bronze.within(symbol, start, end)
     quotes = f"SELECT last(ts) at, last(bid) bid, last(ask) ask FROM bronze_quotes WHERE {span} SAMPLE BY 1s"
     trades = f"SELECT last(ts) at, last(price) price FROM bronze_trades WHERE {span} SAMPLE BY 1s"
     sales = f"SELECT last(ts) at, last(price) price FROM bronze_trades WHERE {span} AND side = 'sell' SAMPLE BY 1s"

@@ -14,6 +14,5 @@ def read_path(database: QuestDB, symbol: str, start: datetime, end: datetime) ->
     Raises:
         RetryableError: QuestDB is away.
     """
-    span = f"ts >= {bronze.instant(start)} AND ts < {bronze.instant(end)}"
-    events = bronze.events(database, f"symbol = {bronze.text(symbol)} AND {span}")
+    events = bronze.events(database, bronze.within(symbol, start, end))
     return price_path(events.sort("ts", "epoch", "seq"))

@@ -123,7 +123,7 @@ _SELECT = f"SELECT ts, state FROM {GOLD_CALIBRATIONS.name}"
 
 
 def _one(rows: Sequence[tuple[Any, ...]]) -> tuple[datetime, Calibration] | None:
-    return (rows[0][0].replace(tzinfo=UTC), Calibration.from_json(rows[0][1])) if rows else None
+    return (rows[0][0], Calibration.from_json(rows[0][1])) if rows else None
 
 
 def _floor(when: datetime) -> datetime:

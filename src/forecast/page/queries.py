@@ -30,7 +30,7 @@ class Queries:
             f"SELECT {', '.join(CANDLE_COLUMNS)} FROM gold_candles_{interval} "
             "WHERE symbol = %s AND ts >= %s AND ts < %s ORDER BY ts DESC LIMIT %s"
         )
-        rows = self._database.rows(sql, [symbol, _naive(start), _naive(end), most])
+        rows = self._database.rows(sql, [symbol, start, end, most])
         return _named(CANDLE_COLUMNS, rows[::-1])
 
     def running_candles(self, symbols: Sequence[str], interval: str = "1m", last: int = 3) -> dict[str, list[Row]]:
@@ -50,7 +50,7 @@ class Queries:
             f"SAMPLE BY {every_s}s), s AS (SELECT ts, seq, truth FROM gold_forecast_scores WHERE {where}) "
             f"SELECT f.at, {told}, s.truth FROM f LEFT JOIN s ON s.ts = f.at AND s.seq = f.seq ORDER BY f.at"
         )
-        about = [symbol, target, horizon_s, _naive(start), _naive(end)]
+        about = [symbol, target, horizon_s, start, end]
         return _named(TRACK_COLUMNS, self._database.rows(sql, [*about, *about]))
 
     def skill(self, window: str) -> list[Row]:
@@ -87,12 +87,5 @@ def _named(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Row]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.replace(tzinfo=UTC)
     # psycopg2 gives NaN for DOUBLE nulls in some views; JSON knows null only.
     return None if isinstance(value, float) and value != value else value
-
-
-def _naive(when: datetime) -> datetime:
-    """UTC without a zone, as QuestDB's PostgreSQL wire takes it."""
-    return when.astimezone(UTC).replace(tzinfo=None)

@@ -21,6 +21,7 @@ from forecast.serving.problems import Problem
 from lakehouse.errors import LakeError
 from lakehouse.schema import OHLC_INTERVALS
 from lakehouse.settings import HORIZONS_S, Settings
+from lakehouse.times import parse_utc
 
 T = TypeVar("T")
 STATIC = Path(__file__).parent / "static"
@@ -164,8 +165,7 @@ def _time(name: str) -> datetime | None:
     if text is None:
         return None
     try:
-        when = datetime.fromisoformat(text)
-        return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+        return parse_utc(text)
     except (ValueError, OverflowError):
         raise invalid(f"query/{name}", "want an RFC 3339 time or date, e.g. 2026-01-31T12:00:00Z") from None
 

@@ -27,6 +27,7 @@ from lakehouse.process import retrying, set_up_logging, stop_event
 from lakehouse.settings import Settings, load_settings
 from lakehouse.stores import kafka
 from lakehouse.stores.questdb import QuestDB
+from lakehouse.times import parse_utc
 
 log = logging.getLogger("backfill")
 
@@ -162,18 +163,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pair", help="what the file calls the symbol where that differs, e.g. BTCUSD")
     parser.add_argument("--file", type=Path, help="trades: Parquet, CSV or zipped CSV")
     parser.add_argument("--quotes", type=Path, help="quotes: Parquet or CSV")
-    parser.add_argument("--since", type=_utc, help="fetch Kraken's history from this day (or time, UTC) on")
-    parser.add_argument("--until", type=_utc, help="… and up to this one (exclusive; by default now)")
+    parser.add_argument("--since", type=parse_utc, help="fetch Kraken's history from this day (or time, UTC) on")
+    parser.add_argument("--until", type=parse_utc, help="… and up to this one (exclusive; by default now)")
     parser.add_argument(
         "--no-rebuild", action="store_true", help="bronze only; the next run without this makes the silver rows"
     )
     return parser
-
-
-def _utc(text: str) -> datetime:
-    """A day or a time, in UTC unless it says otherwise."""
-    value = datetime.fromisoformat(text)
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 if __name__ == "__main__":

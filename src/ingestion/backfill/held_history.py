@@ -121,7 +121,7 @@ class HeldHistory:
             "WHERE symbol = %s AND ts >= %s AND ts < %s AND ids > 0 ORDER BY ts",
             (symbol, since, until),
         )
-        return held_spans(Minute(ts.replace(tzinfo=UTC), first, last, ids) for ts, first, last, ids in rows)
+        return held_spans(Minute(*row) for row in rows)
 
     def _behind(self, goal: dict[str, int]) -> int:
         """How many messages of the history log the consumers have not committed."""
@@ -145,9 +145,7 @@ class HeldHistory:
             return 0
 
     def _rows(self, sql: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
-        # QuestDB takes times without a zone, in UTC.
-        plain = [p.astimezone(UTC).replace(tzinfo=None) if isinstance(p, datetime) else p for p in parameters]
-        return self._ask(lambda: self._questdb.rows(sql, plain))
+        return self._ask(lambda: self._questdb.rows(sql, parameters))
 
     def _ask(self, step: Callable[[], T]) -> T:
         """Asks a server, waiting while it is away."""

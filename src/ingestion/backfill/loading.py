@@ -22,8 +22,8 @@ from ingestion.backfill.progress import FILE_HEADER, ROW_HEADER, Journal, Progre
 from ingestion.completeness.density import Density
 from ingestion.kafka_log.publisher import Publisher
 from lakehouse.errors import FatalError, RetryableError
-from lakehouse.messages import format_time
 from lakehouse.settings import HISTORY_TOPIC
+from lakehouse.times import format_time
 
 log = logging.getLogger(__name__)
 

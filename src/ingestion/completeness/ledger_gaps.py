@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 
 from ingestion.completeness.id_gaps import Hole
+from lakehouse.stores.bronze import within
 from lakehouse.stores.questdb import QuestDB
 
 log = logging.getLogger(__name__)
@@ -59,18 +60,15 @@ def holes_between(seen: Sequence[tuple[int, datetime]]) -> list[Hole]:
 
 def _ids(questdb: QuestDB, symbol: str, minute: datetime) -> list[tuple[int, datetime]]:
     """Ids within a minute and, since ids and times can disagree by a microsecond at its edges, just around it."""
-    rows = questdb.rows(
-        "SELECT trade_id, ts FROM bronze_trades WHERE symbol = %s AND ts >= %s AND ts < %s AND trade_id >= 0",
-        (symbol, minute, minute + _MINUTE),
+    return questdb.rows(
+        f"SELECT trade_id, ts FROM bronze_trades WHERE {within(symbol, minute, minute + _MINUTE)} AND trade_id >= 0"
     )
-    return [(trade_id, ts.replace(tzinfo=UTC)) for trade_id, ts in rows]
 
 
 def _before(questdb: QuestDB, symbol: str, minute: datetime, first_id: int) -> list[tuple[int, datetime]]:
     """The highest id below ``first_id`` in the symbol's minute before this one."""
-    rows = questdb.rows(
+    return questdb.rows(
         "SELECT trade_id, ts FROM bronze_trades WHERE symbol = %s AND ts < %s AND trade_id >= 0 AND trade_id < %s "
         "ORDER BY ts DESC LIMIT 1",
         (symbol, minute, first_id),
     )
-    return [(trade_id, ts.replace(tzinfo=UTC)) for trade_id, ts in rows]

@@ -28,7 +28,8 @@ from lakehouse.retention import dropped_days
 from lakehouse.schema import BRONZE_GAPS, BRONZE_QUOTES, BRONZE_TRADES, Table
 from lakehouse.settings import EVENTS_TOPIC
 from lakehouse.stores.questdb import QuestDB
-from lakehouse.stores.redis import Redis, as_json_time
+from lakehouse.stores.redis import Redis
+from lakehouse.times import format_time
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -215,7 +216,7 @@ class Pipeline:
 def _message(row: Mapping[str, Any]) -> dict[str, Any]:
     """A silver row as Redis carries it; NaN becomes null."""
     head = {name: row[name] for name in ("symbol", "spec", "epoch", "seq", "complete")}
-    times = {name: as_json_time(row[name]) for name in ("ts", "received_at")}
+    times = {name: format_time(row[name]) for name in ("ts", "received_at")}
     values = {name: None if row[name] is None or row[name] != row[name] else row[name] for name in NAMES}
     return head | times | {"values": values}
 

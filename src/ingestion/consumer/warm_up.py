@@ -44,8 +44,8 @@ def held_ids(questdb: QuestDB, symbol: str) -> IntervalSet:
     ids = IntervalSet()
     ids.add_spans(dense["first"].to_numpy(), dense["last"].to_numpy())
     for since, until in _runs(hours.filter(~whole)["ts"].sort()):
-        query = f"SELECT trade_id FROM bronze_trades WHERE symbol = {text(symbol)} AND ts >= {bronze.instant(since)}"
-        ids.add(questdb.frame(f"{query} AND ts < {bronze.instant(until)}")["trade_id"].to_numpy())
+        query = f"SELECT trade_id FROM bronze_trades WHERE {bronze.within(symbol, since, until)}"
+        ids.add(questdb.frame(query)["trade_id"].to_numpy())
     return ids
 
 

@@ -8,8 +8,9 @@ from ingestion.kafka_log.validation import reasons
 from ingestion.kraken.rest_messages import parse_row
 from ingestion.kraken.ws_messages import QuoteFrame, TradeFrame, parse_frame
 from lakehouse.errors import PoisonError
-from lakehouse.messages import decode, encode, format_time
+from lakehouse.messages import decode, encode
 from lakehouse.records import Source
+from lakehouse.times import format_time
 
 
 def events_in(

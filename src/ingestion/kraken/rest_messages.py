@@ -11,8 +11,8 @@ import orjson
 
 from ingestion.kraken.ws_messages import parse_trade
 from lakehouse.errors import FatalError, LakeError, PoisonError, RetryableError
-from lakehouse.messages import format_time
 from lakehouse.records import SYMBOL_PATTERN, Source, Trade
+from lakehouse.times import format_time
 
 # REST and the download files still use the old tickers of these two.
 _TO_OLD = {"BTC": "XBT", "DOGE": "XDG"}

@@ -20,6 +20,7 @@ from lakehouse.schema import META_RUNS
 from lakehouse.settings import Settings
 from lakehouse.stores import bronze
 from lakehouse.stores.questdb import QuestDB
+from lakehouse.times import parse_utc
 
 log = logging.getLogger(__name__)
 _MIN_PIECE = timedelta(minutes=1)
@@ -95,7 +96,7 @@ def span(questdb: QuestDB, symbol: str) -> tuple[datetime, datetime]:
     ends: list[datetime] = []
     for table in bronze.TABLES:
         found = questdb.rows(f"SELECT min(ts), max(ts) FROM {table} WHERE symbol = %s", (symbol,))
-        ends += [ts.replace(tzinfo=UTC) for row in found for ts in row if ts is not None]
+        ends += [ts for row in found for ts in row if ts is not None]
     if not ends:
         raise FatalError(
             f"bronze holds nothing of {symbol}: is it spelt as in SELECT DISTINCT symbol FROM bronze_trades?"
@@ -105,7 +106,7 @@ def span(questdb: QuestDB, symbol: str) -> tuple[datetime, datetime]:
 
 def _piece(questdb: QuestDB, symbol: str, start: datetime, end: datetime) -> timedelta:
     """A span of event time that holds a bounded number of events, on average."""
-    mine = f"symbol = {bronze.text(symbol)} AND ts >= {bronze.instant(start)} AND ts < {bronze.instant(end)}"
+    mine = bronze.within(symbol, start, end)
     count = sum(int(questdb.rows(f"SELECT count() FROM {table} WHERE {mine}")[0][0]) for table in bronze.TABLES)
     return max(_MIN_PIECE, (end - start) / max(1, count // bronze.PIECE_ROWS))
 
@@ -115,11 +116,6 @@ def _finish(questdb: QuestDB, run: dict[str, object]) -> None:
     frame = pl.DataFrame([{"ts": datetime.now(UTC), **run}], schema_overrides=times)
     questdb.write(META_RUNS, frame)
     questdb.wait_applied([META_RUNS.name])
-
-
-def _time(value: str) -> datetime:
-    moment = datetime.fromisoformat(value)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def rebuild_between(settings: Settings, symbol: str, start: datetime | None, end: datetime | None) -> dict[str, int]:
@@ -143,8 +139,8 @@ def main() -> None:
     """``python -m ingestion.silver.rebuild --symbol S [--from A] [--to B]``; without a span, all that bronze holds."""
     parser = argparse.ArgumentParser(prog="ingestion.silver.rebuild", description=__doc__)
     parser.add_argument("--symbol", required=True, help="e.g. BTC/USD")
-    parser.add_argument("--from", dest="start", type=_time, help="UTC, e.g. 2026-10-01 or 2026-10-01T12:00:00Z")
-    parser.add_argument("--to", dest="end", type=_time, help="UTC, exclusive")
+    parser.add_argument("--from", dest="start", type=parse_utc, help="UTC, e.g. 2026-10-01 or 2026-10-01T12:00:00Z")
+    parser.add_argument("--to", dest="end", type=parse_utc, help="UTC, exclusive")
     asked = parser.parse_args()
     command.run("rebuild", lambda settings: rebuild_between(settings, asked.symbol, asked.start, asked.end))
 

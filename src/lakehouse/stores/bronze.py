@@ -25,6 +25,11 @@ def instant(value: datetime) -> str:
     return f"'{value:%Y-%m-%dT%H:%M:%S.%f}Z'"
 
 
+def within(symbol: str, start: datetime, end: datetime) -> str:
+    """The SQL condition of one symbol's rows with ``start <= ts < end``."""
+    return f"symbol = {text(symbol)} AND ts >= {instant(start)} AND ts < {instant(end)}"
+
+
 def events(questdb: QuestDB, where: str, prefix: str = "") -> pl.DataFrame:
     """Trades, quotes and gaps that satisfy ``where`` (SQL over the columns they share), as `EVENT_SCHEMA`, unsorted.
 
@@ -59,8 +64,7 @@ def live_between(
     questdb: QuestDB, symbol: str, start: datetime, end: datetime, prefix: str = ""
 ) -> Iterator[pl.DataFrame]:
     """The live events of a symbol with ``start <= ts < end``, in pieces, by (epoch, seq): as the engine met them."""
-    mine = f"symbol = {text(symbol)} AND origin = 'live' AND ts >= {instant(start)} AND ts < {instant(end)}"
-    yield from _by_log(questdb, mine, prefix)
+    yield from _by_log(questdb, f"{within(symbol, start, end)} AND origin = 'live'", prefix)
 
 
 def live_behind(questdb: QuestDB, symbol: str, start: datetime, end: datetime) -> Iterator[pl.DataFrame]:
@@ -108,6 +112,6 @@ def in_time_order(
     order = pl.col("type").replace_strict(_ORDER, return_dtype=pl.Int8)
     while start < end:
         stop = min(start + piece, end)
-        found = events(questdb, f"symbol = {text(symbol)} AND ts >= {instant(start)} AND ts < {instant(stop)}")
+        found = events(questdb, within(symbol, start, stop))
         yield stop, found.sort("ts", order, "trade_id", "epoch", "seq")
         start = stop

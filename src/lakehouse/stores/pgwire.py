@@ -4,6 +4,7 @@ import select
 import threading
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg2
@@ -35,6 +36,8 @@ class PgWire:
     def query(self, sql: str, parameters: Sequence[object], timeout_s: float) -> Answer:
         """Column names and rows of one statement, within ``timeout_s``, the wait for other threads included.
 
+        On this wire times have no zone: here, both ways, they are UTC.
+
         Raises:
             RetryableError: the server is away or silent. psycopg2.Error: it refuses the statement.
         """
@@ -61,10 +64,10 @@ class PgWire:
         try:
             with used.cursor() as cursor:
                 # Without parameters a % in the query is just a %.
-                cursor.execute(sql, tuple(parameters) or None)
+                cursor.execute(sql, tuple(map(_without_zone, parameters)) or None)
                 _wait(used, deadline)
                 names = [column.name for column in cursor.description or ()]
-                answer = names, cursor.fetchall() if names else []
+                answer = names, [tuple(map(_in_utc, row)) for row in cursor.fetchall()] if names else []
         except BaseException:
             # A query that was given up, or interrupted by a signal, may still be answered: not to the next one.
             used.close()
@@ -80,6 +83,14 @@ class PgWire:
             made.close()
             raise
         return made
+
+
+def _without_zone(value: object) -> object:
+    return value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) else value
+
+
+def _in_utc(value: object) -> object:
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
 
 
 def _wait(waited: connection, deadline: float) -> None:

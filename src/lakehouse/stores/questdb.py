@@ -79,7 +79,7 @@ class QuestDB:
         return pl.read_parquet(io.BytesIO(self._get("/exp", sql, fmt="parquet").content))
 
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """The result of a small query; ``%s`` takes the parameters. Times come back without a zone, in UTC.
+        """The result of a small query; ``%s`` takes the parameters. Times are UTC, in rows and parameters.
 
         Raises:
             RetryableError: the server is away, or silent for ``timeout_s``. FatalError: the query is wrong.

@@ -1,7 +1,6 @@
 """Redis: the newest features and forecasts of each symbol, as a key that expires and a channel of the same name."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 import orjson
@@ -122,8 +121,3 @@ class Redis:
             remedy = "compare REDIS_USER and REDIS_PASSWORD in .env with the server's"
             return FatalError(f"{self._where} refuses us: {remedy}")
         return RetryableError(f"{self._where}: {error}")
-
-
-def as_json_time(value: datetime) -> str:
-    """UTC time as RFC 3339 with microseconds and ``Z``, as in every JSON of the lake."""
-    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

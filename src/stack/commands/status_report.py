@@ -164,4 +164,4 @@ def _report(process: Process, settings: Settings, state: ProcessState | None, er
 
 
 def _rfc3339(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat(timespec="milliseconds") + "Z"
+    return None if moment is None else moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

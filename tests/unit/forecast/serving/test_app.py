@@ -26,7 +26,7 @@ from forecast.serving.models_in_service import ModelsInService, accept, probe_ro
 from forecast.serving.registry_watcher import simple_rule
 from lakehouse.errors import RetryableError
 from lakehouse.settings import HORIZONS_S, Settings, load_settings
-from lakehouse.stores.redis import as_json_time
+from lakehouse.times import format_time
 
 SPEC = "0123456789ab"
 TOKEN = "secret-token"
@@ -96,7 +96,7 @@ _VALUES = _values()
 
 
 def _redis_row(age_s: float = 0.0, **more: object) -> dict[str, Any]:
-    now = as_json_time(datetime.now(UTC) - timedelta(seconds=age_s))
+    now = format_time(datetime.now(UTC) - timedelta(seconds=age_s))
     row = {"symbol": SYMBOL, "ts": now, "received_at": now, "spec": SPEC, "epoch": 1, "seq": 9, "values": _values()}
     return row | more
 

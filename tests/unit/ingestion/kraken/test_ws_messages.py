@@ -29,8 +29,8 @@ from ingestion.kraken.ws_messages import (
     subscribe,
 )
 from lakehouse.errors import PoisonError
-from lakehouse.messages import format_time
 from lakehouse.records import Quote, Trade
+from lakehouse.times import format_time
 
 NOW = datetime(2026, 9, 25, 10, 15, 32, tzinfo=UTC)
 
