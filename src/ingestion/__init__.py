@@ -1,1 +1,1 @@
-"""From Kraken's protocol, or a file, to bronze and silver."""
+"""Ingestion: from Kraken's API or a file into bronze and silver."""

@@ -1,4 +1,4 @@
-"""The consumer's process: migrates the lake, builds the clients and runs the loop until stopped."""
+"""The consumer process: migrates the lake, builds the clients and runs the loop until stopped."""
 
 import gc
 import threading
@@ -19,7 +19,7 @@ from lakehouse.stores.redis import Redis
 
 def main(settings: Settings, stop: threading.Event) -> None:
     """Migrates, then consumes until stopped."""
-    # A batch is that many message objects, none of them in a cycle: looking for cycles every 700 took a fifth of all.
+    # Message objects form no cycles; collecting every 700 allocations, the default, took a fifth of the run time.
     gc.set_threshold(settings.batch_events)
     questdb, redis = QuestDB(settings), Redis(settings)
     admin = kafka.admin(settings)

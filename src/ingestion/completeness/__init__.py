@@ -1,1 +1,1 @@
-"""Which trade ids are held and which are missing."""
+"""Completeness: which trade ids the lake holds and which are missing."""

@@ -1,14 +1,14 @@
-"""Tells whether a file's trade ids are dense, so that holes among them would mean missing trades; pure."""
+"""Detects whether a file's trade ids are dense, so that a missing id means a missing trade; pure."""
 
 import numpy as np
 import numpy.typing as npt
 
 
 class Density:
-    """Follows the ids of a file, a piece at a time.
+    """Checks the ids of a file, chunk by chunk.
 
-    Dense: positive ids, each one above the last, none left out. A file whose ids jump back from one piece to another
-    counts as not dense, which only means that less is proved about it.
+    Dense ids are positive and consecutive. A file whose ids jump back between chunks counts as not dense; its
+    completeness is then not checked.
 
     >>> ids = Density()
     >>> ids.offer(np.array([7, 9, 8])); ids.offer(np.array([10])); ids.dense
@@ -22,7 +22,7 @@ class Density:
         self.dense = True
 
     def offer(self, ids: npt.NDArray[np.int64]) -> None:
-        """Takes the next piece in."""
+        """Adds the next chunk of ids."""
         if not ids.size:
             return
         unique = np.unique(ids)

@@ -1,4 +1,4 @@
-"""Which spans of time need not be asked from the exchange, since bronze holds every trade in them; pure."""
+"""Finds the time spans that need not be downloaded because bronze holds every trade in them; pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class HeldSpan:
 
 
 def held_spans(minutes: Iterable[Minute]) -> list[HeldSpan]:
-    """Joins minutes without holes that follow each other without one.
+    """Merges consecutive minutes without missing ids, inside or between them.
 
     The edges stay inside the outermost minutes, where nothing tells how much of them is held.
     """
@@ -49,7 +49,7 @@ def held_spans(minutes: Iterable[Minute]) -> list[HeldSpan]:
 
 
 def skip(at: datetime, spans: Sequence[HeldSpan]) -> datetime:
-    """From where on to ask when the next trade wanted is at ``at``: past the span that holds it."""
+    """Where to continue when the next trade wanted is at ``at``: past the span that holds it."""
     return next((span.end for span in spans if span.start <= at < span.end), at)
 
 

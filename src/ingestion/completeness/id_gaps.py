@@ -1,4 +1,4 @@
-"""Kraken's trade ids are dense per symbol: which ids were seen, which came twice, and which are missing; pure."""
+"""Tracks which of a symbol's dense trade ids were seen, which repeat and which are missing; pure."""
 
 from bisect import bisect_right
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from datetime import datetime
 class Hole:
     """Ids ``first``..``last`` are missing between a trade at ``after`` and the next known one at ``before``.
 
-    ``noticed`` is when that came to light, in seconds of the caller's monotonic clock.
+    ``noticed`` is the time of detection, in seconds of the caller's monotonic clock.
     """
 
     first: int
@@ -28,7 +28,7 @@ class Hole:
 class IdFilter:
     """The ids of one symbol: all of ``floor``..``top`` were seen, except those in ``holes``.
 
-    The first id offered becomes the floor: what is older is the business of the backfill, not of the live feed.
+    The first id offered becomes the floor: older trades belong to the backfill, not to the live feed.
 
     >>> from datetime import UTC, datetime
     >>> now = datetime(2026, 9, 25, tzinfo=UTC)
@@ -47,7 +47,7 @@ class IdFilter:
 
     @property
     def holes(self) -> tuple[Hole, ...]:
-        """What is missing, in ascending order, no two of them touching."""
+        """The missing ranges, ascending and not adjacent."""
         return tuple(self._holes)
 
     @property
@@ -56,7 +56,7 @@ class IdFilter:
         return sum(hole.size for hole in self._holes)
 
     def offer(self, trade_id: int, ts: datetime, now: float) -> bool:
-        """Takes an id in; True when it is new, False when it was seen before or is older than the floor."""
+        """Records an id; True if it is new, False if it was seen before or lies below the floor."""
         if self.top is None or self.top_ts is None:
             self.floor = self.top = trade_id
             self.top_ts = ts
@@ -76,7 +76,7 @@ class IdFilter:
         return None
 
     def give_up(self, first: int, last: int) -> int:
-        """Stops missing ids ``first``..``last``, which the exchange says do not exist; returns how many those were."""
+        """Drops ids ``first``..``last``, which the exchange does not have, from the holes; returns how many."""
         before = self.missing
         kept: list[Hole] = []
         for hole in self._holes:
@@ -102,7 +102,7 @@ class IdFilter:
 
 
 def filter_of(seen: Iterable[tuple[int, datetime]], now: float) -> IdFilter:
-    """The filter of a feed that ended earlier, from the (id, time) pairs that are still at hand, in any order."""
+    """Restores the filter of an earlier feed from the (id, time) pairs still in the log, in any order."""
     found = IdFilter()
     for trade_id, ts in sorted(seen):
         found.offer(trade_id, ts, now)

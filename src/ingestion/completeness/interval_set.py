@@ -1,4 +1,4 @@
-"""Sets of whole numbers kept as sorted intervals: which trade ids a symbol holds, and which it lacks."""
+"""Sets of integers stored as sorted intervals, for the trade ids that a symbol holds or lacks."""
 
 from collections.abc import Iterator
 
@@ -47,17 +47,17 @@ class IntervalSet:
         return held
 
     def add(self, ids: Ids) -> None:
-        """Takes ids into the set."""
+        """Adds ids to the set."""
         if ids.size:
             ids = np.unique(ids)
             breaks = np.flatnonzero(np.diff(ids) > 1)
             self.add_spans(ids[np.r_[0, breaks + 1]], ids[np.r_[breaks, ids.size - 1]])
 
     def add_spans(self, starts: Ids, ends: Ids) -> None:
-        """Takes closed intervals into the set; ``starts`` ascending, overlaps and neighbours are merged."""
+        """Adds closed intervals, ``starts`` ascending; merges those that overlap or touch."""
         if not starts.size:
             return
-        # What ends well before the new spans stays as it is: appending at the end is the usual case.
+        # Intervals that end before the new ones stay unchanged: appending at the end is the usual case.
         keep = int(np.searchsorted(self._ends, starts[0] - 1))
         first = np.concatenate((self._starts[keep:], starts))
         last = np.concatenate((self._ends[keep:], ends))

@@ -1,4 +1,4 @@
-"""Asks the lake's ledger for trade ids that are still missing, which a producer that starts anew cannot know of."""
+"""Reads missing trade ids from the lake's ledger, including those from before the producer started."""
 
 import logging
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _MINUTE = timedelta(minutes=1)
 def open_holes(questdb: QuestDB, symbol: str) -> list[Hole]:
     """The holes in the ids of a symbol in bronze, oldest first, as of what the consumer has written by now.
 
-    A hole of more than `LARGEST` ids is history that was never asked for: left to the backfill, and said so.
+    A hole of more than `LARGEST` ids is history that was never requested: it is logged and left to the backfill.
 
     Raises:
         RetryableError: QuestDB is away.
@@ -44,7 +44,7 @@ def open_holes(questdb: QuestDB, symbol: str) -> list[Hole]:
 
 
 def holes_between(seen: Sequence[tuple[int, datetime]]) -> list[Hole]:
-    """The holes between ids, given with their times; pure.
+    """The holes between the given (id, time) pairs; pure.
 
     >>> at = datetime(2026, 9, 25, tzinfo=UTC)
     >>> [(hole.first, hole.last) for hole in holes_between([(7, at), (4, at), (5, at)])]
@@ -59,7 +59,7 @@ def holes_between(seen: Sequence[tuple[int, datetime]]) -> list[Hole]:
 
 
 def _ids(questdb: QuestDB, symbol: str, minute: datetime) -> list[tuple[int, datetime]]:
-    """Ids within a minute and, since ids and times can disagree by a microsecond at its edges, just around it."""
+    """Ids of a minute and just around it: at its edges, the order of ids and of times can differ by a microsecond."""
     return questdb.rows(
         f"SELECT trade_id, ts FROM bronze_trades WHERE {within(symbol, minute, minute + _MINUTE)} AND trade_id >= 0"
     )

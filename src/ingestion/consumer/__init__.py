@@ -1,1 +1,1 @@
-"""From Kafka to bronze, silver and Redis, each message exactly once."""
+"""The consumer: from Kafka to bronze, silver and Redis, each message exactly once."""

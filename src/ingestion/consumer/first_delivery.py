@@ -1,4 +1,4 @@
-"""Decides which trades of a batch are first deliveries: ids that bronze does not hold yet; pure."""
+"""Selects the trades of a batch whose ids bronze does not hold yet: the first deliveries; pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ class HeldTrades:
     """What bronze holds of one symbol.
 
     Attributes:
-        ids: trade ids in bronze, whichever way they came.
+        ids: trade ids in bronze, from any source.
         redelivered: per origin, the offsets whose trades are in bronze although Kafka will deliver them again,
             because they were written after the last commit. Writing them again changes nothing (the keys are the
             same), and the engine needs them, since its state ends at the commit.
@@ -25,7 +25,7 @@ class HeldTrades:
     redelivered: dict[str, IntervalSet] = field(default_factory=dict)
 
     def accepts(self, origin: str, ids: Ids, seqs: Ids) -> npt.NDArray[np.bool_]:
-        """For each trade of a batch in log order, whether it is new here or a redelivery of the row in bronze."""
+        """For each trade of a batch in log order, whether it is new or a redelivery of the row in bronze."""
         new = ~self.ids.contains(ids)
         if ids.size > 1 and not (np.diff(ids) > 0).all():
             first = np.zeros(ids.size, np.bool_)
@@ -37,7 +37,7 @@ class HeldTrades:
 
 
 def first_deliveries(trades: pl.DataFrame, origin: str, held: Mapping[str, HeldTrades]) -> npt.NDArray[np.bool_]:
-    """For each row of ``trades`` (symbol, trade_id, seq; log order), whether it is to be kept; those are held then."""
+    """For each row of ``trades`` (symbol, trade_id, seq; log order), whether to keep it; marks kept ids as held."""
     keep = np.ones(trades.height, np.bool_)
     all_ids, all_seqs = trades["trade_id"].to_numpy(), trades["seq"].to_numpy()
     for symbol, rows in by_symbol(trades["symbol"]):
@@ -48,7 +48,7 @@ def first_deliveries(trades: pl.DataFrame, origin: str, held: Mapping[str, HeldT
 
 
 def by_symbol(symbols: pl.Series) -> list[tuple[str, npt.NDArray[np.int64]]]:
-    """Each symbol of a column with the numbers of its rows, ascending."""
+    """Each symbol of a column with its row numbers, ascending."""
     if symbols.is_empty():
         return []
     codes = symbols.cast(pl.Categorical).to_physical().to_numpy()

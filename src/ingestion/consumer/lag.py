@@ -1,4 +1,4 @@
-"""How far the consumer is behind Kafka, asked at each scrape: most worth knowing while nothing moves."""
+"""Computes the consumer's lag at each scrape, so that it stays current while the consumer is stuck."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -7,15 +7,15 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-# Prometheus waits for a scrape not much longer.
+# Shorter than Prometheus' scrape timeout.
 TIMEOUT_S = 3.0
 
 
 class LagCollector(Collector):
-    """``consumer_lag_records`` of the partitions that this member has; none while Kafka does not answer.
+    """Exports ``consumer_lag_records`` of this member's partitions; no sample while Kafka does not answer.
 
     Args:
-        committed: per topic and partition the offset that is committed; called from the scrape's thread.
+        committed: returns the committed offset per topic and partition; called from the scrape's thread.
     """
 
     def __init__(self, admin: AdminClient, committed: Callable[[], Mapping[tuple[str, int], int]]) -> None:
@@ -23,7 +23,7 @@ class LagCollector(Collector):
         self._committed = committed
 
     def collect(self) -> Iterable[Metric]:
-        """The figures of one moment."""
+        """The current lag."""
         about = "Messages in Kafka not yet committed."
         found = GaugeMetricFamily("consumer_lag_records", about, labels=["topic", "partition"])
         committed = self._committed()

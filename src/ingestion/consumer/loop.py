@@ -1,4 +1,4 @@
-"""The consumer: market.events and market.history through bronze, silver and Redis, each message exactly once."""
+"""The consumer's loop: fetches market.events and market.history, hands batches to the pipeline, commits offsets."""
 
 import logging
 import threading
@@ -28,8 +28,8 @@ from lakehouse.stores import kafka
 
 log = logging.getLogger(__name__)
 TOPICS = (EVENTS_TOPIC, HISTORY_TOPIC)
-# A batch that takes longer than this makes fetching pause; one that is not done when its partitions are taken away
-# is given up, and whoever gets them repeats it.
+# Pause fetching while a batch runs longer than PATIENCE_S. Abandon a batch still running FINISH_S after its partitions
+# are revoked; their next owner reprocesses it.
 PATIENCE_S = 1.0
 FINISH_S = 8.0
 TRIM_EVERY_S = 3600.0
@@ -38,9 +38,9 @@ TRIM_EVERY_S = 3600.0
 class ConsumerLoop:
     """Fetches batches and hands them to the pipeline on a second thread, one at a time, while it fetches the next.
 
-    Offsets are committed as the last step of each batch, by the thread that fetches: the client lets one thread in at
-    a time, and another one may wait minutes for its turn. Rebalances come in through fetching: then the batch at hand
-    is finished and committed, or given up when a server is away.
+    The fetching thread commits the offsets, as the last step of each batch: the client serves one thread at a time, and
+    a second one can wait minutes for its turn. Rebalance callbacks run inside a fetch: the current batch is then
+    finished and committed, or abandoned if a server is down.
     """
 
     def __init__(
@@ -66,12 +66,12 @@ class ConsumerLoop:
         self._next_trim = time.monotonic() + 60.0
 
     def symbols(self) -> list[str]:
-        """The settings' symbols whose partitions this member has; may be asked from any thread."""
+        """The configured symbols whose partitions this member owns; thread-safe."""
         assigned, count = self._assigned, self._settings.kafka_partitions
         return [symbol for symbol in self._settings.symbols if kafka.partition_of(symbol, count) in assigned]
 
     def run(self) -> None:
-        """Until ``stop`` is set, or something fatal."""
+        """Runs until ``stop`` is set or a fatal error occurs."""
         self._client.subscribe(
             list(TOPICS), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
@@ -92,7 +92,7 @@ class ConsumerLoop:
         if messages:
             batch = self._read(messages)
             self._wait()
-            # After a rebalance the same messages come again, here or elsewhere.
+            # After a rebalance Kafka delivers these messages again, to this member or another.
             if rebalances == self._rebalances and not self._stop.is_set():
                 self._job = self._worker.submit(self._process, *batch)
         if time.monotonic() > self._next_trim:
@@ -104,7 +104,7 @@ class ConsumerLoop:
         self._commit()
 
     def _fetch(self) -> list[Message]:
-        """Waits for a message, then takes what is there; while a batch is at work, collects up to a whole one."""
+        """Waits for a message, then takes what is available; while a batch is running, collects up to a full one."""
         most = self._settings.batch_events
         messages = self._take(self._early, 1, 0.2)
         self._early = []
@@ -122,7 +122,7 @@ class ConsumerLoop:
         return messages + fresh if rebalances == self._rebalances else fresh
 
     def _read(self, messages: Sequence[Message]) -> tuple[list[TopicBatch], list[DeadLetter], Ends]:
-        """Parses what was fetched last, by topic."""
+        """Parses the fetched messages, by topic."""
         with metrics.timed("read"):
             delivered = delivery.by_topic(messages)
             ends = delivery.ends(delivered, self._next)
@@ -133,14 +133,14 @@ class ConsumerLoop:
         return [part for part, _ in found], dead, ends
 
     def _process(self, parts: list[TopicBatch], dead: list[DeadLetter], ends: Ends) -> Ends:
-        """One batch up to Redis, on the second thread; gives its ends, which may be committed then."""
+        """Processes one batch up to Redis, on the second thread; returns the end offsets to commit."""
         self._pipeline.process(parts, dead)
         self._pipeline.place({key: Position(self._epochs[key[0]], end) for key, end in ends.items()})
         metrics.BATCH.observe(sum(len(part.raws) for part in parts))
         return ends
 
     def _commit(self) -> None:
-        """Commits what is done; when that fails, the next commit covers it, and a repeated batch does no harm."""
+        """Commits finished batches; if that fails, the next commit covers them, and a repeated batch does no harm."""
         ends = [TopicPartition(*key, end) for key, end in self._ends.items()]
         if not ends:
             return
@@ -162,7 +162,7 @@ class ConsumerLoop:
             log.warning("%s; the log is trimmed later", error)
 
     def _wait(self) -> None:
-        """Waits for the batch at work; when that takes long, fetching pauses, but the group still hears from us."""
+        """Waits for the running batch; if that takes long, pauses fetching but keeps polling to stay in the group."""
         if self._job is None:
             return
         wait_for([self._job], PATIENCE_S)
@@ -179,7 +179,7 @@ class ConsumerLoop:
             self._end_job(0)
 
     def _end_job(self, patience_s: float) -> None:
-        """Ends the job at work, if any, and raises what it raised; one that takes longer is halted and given up."""
+        """Ends the running job, if any, and re-raises its error; halts and abandons one that exceeds ``patience_s``."""
         job, self._job = self._job, None
         try:
             if job is None:
@@ -189,10 +189,11 @@ class ConsumerLoop:
                 self._halt.set()
             self._ends |= job.result()
         except RetryableError as error:
-            # Who halts it gives its messages back, or stops; anything else would go on behind them: start anew.
+            # A halted job's messages are redelivered, or we stop. After any other failure, fetching would go on behind
+            # unprocessed messages: restart instead.
             if not self._halt.is_set():
                 raise
-            log.warning("batch given up, it will be repeated: %s", error)
+            log.warning("batch abandoned, its messages will be redelivered: %s", error)
             self._pipeline.forget(self._assigned)
         finally:
             self._halt.clear()
@@ -201,7 +202,7 @@ class ConsumerLoop:
         self._rebalances += 1
         numbers = {part.partition for part in partitions}
         places = process.retrying(lambda: self._places(partitions), self._stop, "finding positions")
-        # What is kept must stand exactly where fetching goes on, or events would be folded twice.
+        # Keep state only if it ends exactly where fetching resumes; otherwise events would be folded twice.
         moved = {
             number for (topic, number), place in places.items() if not self._pipeline.stands_at(topic, number, place)
         }
@@ -215,7 +216,7 @@ class ConsumerLoop:
         self._client.assign(
             [TopicPartition(p.topic, p.partition, places[p.topic, p.partition].offset) for p in partitions]
         )
-        # What was paused when it was given back comes back paused.
+        # Partitions that were revoked while paused are still paused when assigned again.
         self._client.resume(partitions)
         log.info("assigned partitions %s", sorted(numbers))
 
@@ -224,15 +225,15 @@ class ConsumerLoop:
         return start_offsets(self._client, self._questdb, self._epochs, partitions, count)
 
     def _on_revoke(self, _client: Consumer, partitions: list[TopicPartition]) -> None:
-        """State stays until the next assignment: what comes back at once needs no rebuilding."""
+        """Keeps state until the next assignment: a partition that returns at once needs no rebuild."""
         self._rebalances += 1
-        log.info("giving back %d partitions", len(partitions))
+        log.info("%d partitions revoked", len(partitions))
         self._end_job(FINISH_S)
         self._commit()
         self._committed = {}
 
     def _on_lost(self, _client: Consumer, partitions: list[TopicPartition]) -> None:
-        """Others may have gone on meanwhile: nothing that is known here counts any more."""
+        """Drops all state: another member may have processed these partitions meanwhile."""
         self._rebalances += 1
         log.warning("lost %d partitions", len(partitions))
         self._halt.set()

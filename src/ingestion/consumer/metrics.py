@@ -1,4 +1,4 @@
-"""What the consumer tells Prometheus."""
+"""The consumer's Prometheus metrics."""
 
 import time
 from collections import Counter as Counts
@@ -12,11 +12,11 @@ from prometheus_client import Counter, Gauge, Histogram
 TRADES = Counter("trades_ingested", "Trades written to bronze.", ["symbol", "source"])
 QUOTES = Counter("quotes_ingested", "Quotes written to bronze.", ["symbol", "source"])
 ROWS = Counter("feature_rows_written", "Live feature rows written to silver.", ["symbol"])
-RENEWED = Counter("feature_rows_renewed", "Feature rows made anew since trades came late.", ["symbol"])
+RENEWED = Counter("feature_rows_renewed", "Feature rows rebuilt because trades arrived late.", ["symbol"])
 DUPLICATES = Counter("duplicates_dropped", "Trades dropped because bronze held their id.", ["symbol"])
 DEAD = Counter("dead_letters", "Messages and rows set aside.", ["reason"])
-RETRIES = Counter("retries", "Steps that had to be repeated because a server was away.", ["server"])
-PAUSED = Gauge("consumer_paused", "1 while fetching pauses until the batch at hand is done.")
+RETRIES = Counter("retries", "Steps retried because a server was down.", ["server"])
+PAUSED = Gauge("consumer_paused", "1 while fetching pauses until the current batch is done.")
 FRESHNESS = Gauge("feature_freshness_seconds", "Age of the newest feature row, by exchange time.", ["symbol"])
 STEP = Histogram(
     "consumer_step_seconds",
@@ -26,14 +26,14 @@ STEP = Histogram(
 )
 BATCH = Histogram("consumer_batch_events", "Messages per batch.", buckets=(1, 10, 100, 1000, 5000, 20_000, 50_000))
 
-# Up to here counting in Python is quicker than starting polars.
+# Up to this size, counting in Python is faster than calling polars.
 _FEW = 200
 _newest: dict[str, float] = {}
 
 
 @contextmanager
 def timed(step: str) -> Iterator[None]:
-    """Adds the time of the block to the step's histogram."""
+    """Records the block's duration in the step's histogram."""
     began = time.perf_counter()
     try:
         yield
@@ -42,7 +42,7 @@ def timed(step: str) -> Iterator[None]:
 
 
 def count_events(events: pl.DataFrame) -> None:
-    """Counts what bronze has taken."""
+    """Counts events written to bronze."""
     if events.height > _FEW:
         counts = {(k, s, o): n for k, s, o, n in events.group_by("type", "symbol", "source").len().iter_rows()}
     else:
@@ -53,7 +53,7 @@ def count_events(events: pl.DataFrame) -> None:
 
 
 def count_rows(rows: pl.DataFrame) -> None:
-    """Counts live rows and notes how fresh each symbol is."""
+    """Counts live rows and sets each symbol's freshness."""
     for symbol, count, newest in rows.group_by("symbol").agg(pl.len(), pl.col("ts").max().alias("ts")).iter_rows():
         ROWS.labels(symbol).inc(count)
         if symbol not in _newest:

@@ -1,4 +1,4 @@
-"""Takes a batch of events through bronze, the engine, silver and Redis, each step repeated until it succeeds."""
+"""Processes a batch of events: bronze, engine, silver, Redis; retries each step until it succeeds."""
 
 import logging
 import threading
@@ -33,14 +33,14 @@ from lakehouse.times import format_time
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-# Every row is told, so that each gets its forecast; more of a symbol in one batch than this, and we are behind.
+# Publish every row, so that each gets a forecast; a batch with more rows of one symbol means that we are behind.
 MAX_PUBLISHED = 32
 BRONZE = {"trade": BRONZE_TRADES, "quote": BRONZE_QUOTES, "gap": BRONZE_GAPS}
 
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """Where the pipeline reads and writes."""
+    """The servers that the pipeline reads and writes."""
 
     questdb: QuestDB
     redis: Redis
@@ -48,11 +48,11 @@ class Stores:
 
 
 class Pipeline:
-    """One batch after the other; not to be called from two threads at once.
+    """Processes one batch at a time; not thread-safe.
 
     Args:
         stores: clients.
-        config: the engine's.
+        config: the engine's configuration.
         halt: once set, a step that waits for a server gives up with `RetryableError`; the batch is then incomplete,
             and `forget` must be called before the next one.
     """
@@ -69,28 +69,28 @@ class Pipeline:
         self._refusal = RetentionGuard(lambda: self._retry("questdb", lambda: dropped_days(stores.questdb)))
 
     def close(self) -> None:
-        """Ends the helper threads."""
+        """Stops the writer threads."""
         self._writers.shutdown()
 
     def place(self, positions: Mapping[tuple[str, int], Position]) -> None:
-        """Tells where (topic, partition) stand; symbols of partitions that are new here are restored on first sight."""
+        """Sets the position of each (topic, partition); a new symbol's state is rebuilt on its first event."""
         self._positions.update(positions)
 
     def stands_at(self, topic: str, partition: int, place: Position) -> bool:
-        """Whether what is known here of a partition ends exactly at ``place``."""
+        """Whether the state of a partition ends exactly at ``place``."""
         return self._positions.get((topic, partition)) == place
 
     def forget(self, partitions: set[int]) -> None:
-        """Drops all that is known of these partitions' symbols."""
+        """Drops the state of these partitions' symbols."""
         for symbol in [s for s, partition in self._partition.items() if partition in partitions]:
             self._forget_symbol(symbol)
         self._positions = {key: at for key, at in self._positions.items() if key[1] not in partitions}
 
     def process(self, parts: Sequence[TopicBatch], dead: Sequence[DeadLetter]) -> None:
-        """Takes a batch as far as Redis; after it the offsets may be committed.
+        """Processes a batch up to Redis; afterwards its offsets may be committed.
 
         Raises:
-            RetryableError: halted while waiting for a server. FatalError: going on makes no sense.
+            RetryableError: halted while waiting for a server. FatalError: the consumer cannot continue.
         """
         with metrics.timed("restore"):
             for part in parts:
@@ -122,7 +122,7 @@ class Pipeline:
         metrics.count_rows(rows)
 
     def _fresh(self, part: TopicBatch) -> pl.DataFrame:
-        """The part's events without the trades that bronze holds."""
+        """The part's events without trades that bronze already holds."""
         with metrics.timed("deduplicate"):
             places = (part.events["type"] == "trade").arg_true()
             trades = part.events[["symbol", "trade_id", "seq"]][places]
@@ -136,7 +136,7 @@ class Pipeline:
             return part.events.filter(pl.Series(kept))
 
     def _bronze(self, part: TopicBatch, events: pl.DataFrame) -> pl.DataFrame:
-        """Writes events to their tables at once; gives those that bronze has taken."""
+        """Writes events to their tables in parallel; returns those that bronze accepted."""
         with metrics.timed("bronze"):
             frames = [(table, events[(events["type"] == kind).arg_true()]) for kind, table in BRONZE.items()]
             jobs = [
@@ -150,13 +150,13 @@ class Pipeline:
             return events
         rows = [int(frame.item(i, "row")) for frame, i, _ in refused]
         self._set_aside([part.dead(row, error) for row, (_, _, error) in zip(rows, refused, strict=True)])
-        # Their ids were taken for held; what bronze really holds is read anew before the symbol's next event.
+        # Their ids were marked as held; read from bronze again which ids it holds.
         for symbol in {str(frame.item(i, "symbol")) for frame, i, _ in refused}:
             self._held[symbol] = self._held_of(symbol)
         return events.filter(~pl.col("row").is_in(rows))
 
     def _write(self, table: Table, frame: pl.DataFrame, start: int = 0) -> list[tuple[int, PoisonError]]:
-        """Writes rows, halving what is refused until the bad rows stand alone; gives their places and the errors."""
+        """Writes rows; halves a refused batch until bad rows are isolated; returns their positions and errors."""
         try:
             self._retry("questdb", lambda: self._stores.questdb.write(table, frame))
             return []
@@ -177,7 +177,7 @@ class Pipeline:
         self._retry("kafka", lambda: self._stores.letters.send(letters))
 
     def _restore(self, part: TopicBatch) -> None:
-        """Learns what bronze knows of symbols that are new here."""
+        """Rebuilds, from bronze, the state of symbols not seen before."""
         new = [symbol for symbol in part.events["symbol"].unique() if symbol not in self._held]
         for symbol in new:
             row = part.events["row"].filter(part.events["symbol"] == symbol)[0]
@@ -192,7 +192,7 @@ class Pipeline:
         return warm_up.replay(self._stores.questdb, symbol, place, self._state)
 
     def _held_of(self, symbol: str) -> HeldTrades:
-        """What bronze holds, as soon as all that it has acknowledged can be read."""
+        """The trades bronze holds, read once every acknowledged write is visible."""
         self._retry("questdb", lambda: self._stores.questdb.wait_applied(table.name for table in BRONZE.values()))
         places = {name: self._positions[topic, self._partition[symbol]] for topic, name in ORIGINS.items()}
         return self._retry("questdb", lambda: warm_up.held(self._stores.questdb, symbol, places))
@@ -214,7 +214,7 @@ class Pipeline:
 
 
 def _message(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A silver row as Redis carries it; NaN becomes null."""
+    """A silver row as its Redis message; NaN becomes null."""
     head = {name: row[name] for name in ("symbol", "spec", "epoch", "seq", "complete")}
     times = {name: format_time(row[name]) for name in ("ts", "received_at")}
     values = {name: None if row[name] is None or row[name] != row[name] else row[name] for name in NAMES}

@@ -1,4 +1,4 @@
-"""Refuses events of days that left QuestDB behind their backup, with the remedy."""
+"""Rejects events of days that retention removed from QuestDB, with the remedy."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -15,10 +15,10 @@ _TABLES = {"trade": "bronze_trades", "quote": "bronze_quotes"}
 
 
 class RetentionGuard:
-    """Knows which days left, asking again each `REFRESH_S`.
+    """Knows the removed days; queries them again every `REFRESH_S`.
 
     Args:
-        ask: per table the days that left it.
+        ask: returns the removed days per table.
         clock: monotonic seconds.
     """
 
@@ -29,7 +29,7 @@ class RetentionGuard:
         self._days: Days = {}
 
     def split(self, part: TopicBatch) -> tuple[TopicBatch, list[DeadLetter]]:
-        """The part without the events of days that left, and those events to be set aside."""
+        """The part without events of removed days, and those events as dead letters."""
         if self._clock() - self._asked >= REFRESH_S:
             self._asked, self._days = self._clock(), self._ask()
         if not any(self._days.get(table) for table in _TABLES.values()):

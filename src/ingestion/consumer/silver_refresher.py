@@ -1,4 +1,4 @@
-"""Makes silver anew where trades came late, beside the consumer: whoever has a symbol's partition has this duty too."""
+"""Background thread that rebuilds silver rows invalidated by late trades, for the partitions this consumer owns."""
 
 import logging
 import os
@@ -19,11 +19,11 @@ NICE = 10
 
 
 class SilverRefresher:
-    """For a thread of its own, with less right to the processor than the live path.
+    """Runs in its own thread at a lower CPU priority than the live path.
 
     Args:
-        owned: the symbols that this process answers for at the moment.
-        stop: ends the thread, in the middle of a rebuild if need be: one that is not whole counts for nobody.
+        owned: returns the symbols this process owns at the moment.
+        stop: ends the thread, even during a rebuild: readers ignore unfinished runs.
     """
 
     def __init__(self, settings: Settings, owned: Callable[[], Sequence[str]], stop: threading.Event) -> None:
@@ -32,7 +32,7 @@ class SilverRefresher:
         self._stop = stop
 
     def run(self, every_s: float = EVERY_S) -> None:
-        """The work; the first round is due after one interval, when the producer has had time to fill holes."""
+        """Runs the rounds; the first one after one interval, when the producer has had time to fill holes."""
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         questdb = QuestDB(self._settings)
         while not self._stop.wait(every_s):
@@ -40,11 +40,11 @@ class SilverRefresher:
                 try:
                     metrics.RENEWED.labels(symbol).inc(self.mend(questdb, symbol))
                 except LakeError as error:
-                    log.info("%s: not mended this time: %s", symbol, error)
+                    log.info("%s: silver not refreshed this time: %s", symbol, error)
         questdb.close()
 
     def mend(self, questdb: QuestDB, symbol: str) -> int:
-        """Rebuilds what is stale of a symbol; returns how many rows were written."""
+        """Rebuilds a symbol's stale rows; returns how many were written."""
         return renew(questdb, engine_config(self._settings, questdb), symbol, datetime.now(UTC), self._go_on)
 
     def _go_on(self, _done: timedelta) -> None:

@@ -1,4 +1,4 @@
-"""Decides where the consumer starts in each partition, and says so when a position was lost; and trims the log."""
+"""Decides where the consumer starts in each partition, reports lost positions, and trims the log."""
 
 import argparse
 import logging
@@ -22,17 +22,17 @@ StartOffsets = dict[tuple[str, int], Position]
 
 
 def start_offset(committed: int | None, low: int, high: int, held: int, where: str) -> int:
-    """The offset to go on from.
+    """The offset to resume from.
 
     Args:
-        committed: the group's offset; None: it has none, being new or having lost it.
-        low: the oldest offset that Kafka still has.
-        high: the offset that the next message will get.
-        held: one past the newest offset that bronze holds; 0: bronze holds none.
-        where: names the partition in the error.
+        committed: the group's committed offset; None if the group is new or lost it.
+        low: the oldest offset in Kafka.
+        high: the offset of the next message to be written.
+        held: one past the newest offset in bronze; 0 if bronze holds none.
+        where: the partition's name for the error.
 
-    Without a usable committed offset everything that Kafka has is read again, which is harmless: bronze knows each
-    row. Messages that are gone and that bronze does not hold are an error to report.
+    Without a usable committed offset the whole log is read again, which is harmless: rows in bronze are recognised.
+    Messages that are in neither Kafka nor bronze raise an error.
     """
     if committed is not None and committed > high:
         raise FatalError(
@@ -49,7 +49,7 @@ def start_offset(committed: int | None, low: int, high: int, held: int, where: s
             "python -m ingestion.consumer.start_offsets accept-loss"
         )
     if committed is None and low < high and held:
-        log.warning("%s: no committed offset; reading again from %d, bronze knows what it holds", where, low)
+        log.warning("%s: no committed offset; reading again from %d; rows already in bronze are skipped", where, low)
     return low
 
 
@@ -59,11 +59,11 @@ def start_offsets(
     """Where to start in each partition.
 
     Args:
-        epochs: number of each topic's life.
+        epochs: each topic's epoch.
         count: partitions per topic.
 
     Raises:
-        RetryableError: a server is away. FatalError: a position was lost; with the remedy.
+        RetryableError: a server is down. FatalError: a position was lost; the message has the remedy.
     """
     offsets = kafka.committed(client, partitions)
     found: StartOffsets = {}
@@ -79,10 +79,10 @@ def start_offsets(
 
 
 def trim(client: Consumer, admin: AdminClient, partitions: Sequence[TopicPartition], keep_hours: int) -> int:
-    """Deletes messages that are both committed (so in bronze) and older than ``keep_hours``.
+    """Deletes messages that are both committed (hence in bronze) and older than ``keep_hours``.
 
     Returns:
-        From how many partitions something was deleted.
+        The number of partitions that lost messages.
     """
     committed = kafka.committed(client, partitions)
     since = int((time.time() - keep_hours * 3600) * 1000)
@@ -92,7 +92,7 @@ def trim(client: Consumer, admin: AdminClient, partitions: Sequence[TopicPartiti
         below = []
         for part in recent:
             done = committed[part.topic, part.partition] or 0
-            # Without a message that recent the answer is the end of the log, as a negative number.
+            # If no message is that recent, Kafka returns the end of the log as a negative number.
             until = min(done, part.offset) if part.offset >= 0 else done
             if until > kafka.watermarks(client, part)[0]:
                 below.append(TopicPartition(part.topic, part.partition, until))
@@ -116,10 +116,10 @@ def _held(questdb: QuestDB, epoch: int, origin: str, partition: int, count: int)
 
 
 def accept_loss(settings: Settings) -> dict[str, list[str]]:
-    """Sets lost positions to what Kafka has; stop every consumer before.
+    """Resets lost positions to what Kafka has; stop every consumer first.
 
     Returns:
-        What was given up, one line per partition.
+        The messages given up, one line per partition.
 
     Raises:
         RetryableError: a server is away.

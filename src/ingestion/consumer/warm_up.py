@@ -1,4 +1,4 @@
-"""Rebuilds, from bronze, what the consumer must know of a symbol before it takes the symbol's next event."""
+"""Rebuilds a symbol's state from bronze before the consumer processes its next event."""
 
 import logging
 from collections.abc import Mapping
@@ -19,10 +19,10 @@ log = logging.getLogger(__name__)
 
 
 def held(questdb: QuestDB, symbol: str, positions: Mapping[str, Position]) -> HeldTrades:
-    """Which trades of a symbol bronze has.
+    """The trades of a symbol that bronze holds.
 
     Args:
-        positions: per origin, where the symbol's partition stands.
+        positions: per origin, the position of the symbol's partition.
     """
     redelivered = {}
     for origin, place in positions.items():
@@ -34,7 +34,7 @@ def held(questdb: QuestDB, symbol: str, positions: Mapping[str, Position]) -> He
 
 
 def held_ids(questdb: QuestDB, symbol: str) -> IntervalSet:
-    """All trade ids of a symbol in bronze; hours that hold every id from their first to their last cost one row."""
+    """All trade ids of a symbol in bronze; an hour without missing ids costs one row to read."""
     hours = questdb.frame(
         "SELECT ts, min(trade_id) first, max(trade_id) last, count_distinct(trade_id) ids "
         f"FROM bronze_trades WHERE symbol = {text(symbol)} SAMPLE BY 1h"
@@ -50,7 +50,7 @@ def held_ids(questdb: QuestDB, symbol: str) -> IntervalSet:
 
 
 def _runs(hours: pl.Series) -> list[tuple[datetime, datetime]]:
-    """Neighbouring hours as spans (start, end) of at most a day."""
+    """Merges consecutive hours into (start, end) spans of at most a day."""
     ends = hours.dt.offset_by("1h")
     run = ((hours != ends.shift(1)).fill_null(True).cum_sum()).alias("run")
     spans = pl.DataFrame({"start": hours, "end": ends, "run": run, "day": hours.dt.truncate("1d")})
@@ -59,10 +59,10 @@ def _runs(hours: pl.Series) -> list[tuple[datetime, datetime]]:
 
 
 def replay(questdb: QuestDB, symbol: str, place: Position, state: EngineState) -> int:
-    """Folds the tail of bronze below ``place`` into ``state``; its rows are in silver already.
+    """Folds the tail of bronze below ``place`` into ``state``; discards the rows, which silver already has.
 
     Returns:
-        How many events were folded.
+        The number of events folded.
     """
     count = 0
     for piece in bronze.in_log_order(questdb, symbol, place.epoch, place.offset, LEAD_IN):

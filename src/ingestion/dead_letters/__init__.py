@@ -1,1 +1,1 @@
-"""Dead letters: parsed, listed and replayed."""
+"""Dead letters: parses, lists and replays messages that were set aside."""

@@ -1,8 +1,8 @@
-"""The dead-letter topic: lists what was set aside with reason and origin, and sends it again once it passes.
+"""Lists the dead-letter topic with reason and origin, and replays letters that have become acceptable.
 
-A letter is replayed at most once: a receipt in the same topic marks it. What it holds may be an event of ours, a frame
-of Kraken's WebSocket or a row of its REST API; all are read as they would be today, so a fixed parser, a longer
-`FUTURE_TOLERANCE_S` or a clock set right makes them acceptable. Anything else wants the event spelt out: ``--payload``.
+A letter is replayed at most once: a receipt in the same topic marks it. Its payload is an event of ours, a frame of
+Kraken's WebSocket or a row of its REST API. Each is parsed with current code and settings, so a fixed parser, a longer
+`FUTURE_TOLERANCE_S` or a corrected clock makes it acceptable. For anything else, pass the event with ``--payload``.
 """
 
 import argparse
@@ -28,7 +28,7 @@ _RECEIPT = "replayed"
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter as it lies in the topic, at ``number``.
+    """A dead letter; ``number`` identifies it.
 
     Attributes:
         at: when it was set aside.
@@ -82,10 +82,10 @@ def read(consumer: Consumer) -> list[Letter]:
 
 
 def replay(producer: Producer, letter: Letter, future_tolerance_s: float, now: datetime, live: Source) -> int:
-    """Sends what is in the letter to where it was going, then marks the letter; returns how many events those were.
+    """Sends the letter's events to their topic, then marks the letter as replayed; returns the number of events.
 
-    A kill between the two lets the same letter be sent twice: the consumer drops a trade that it holds, a quote would
-    come twice.
+    A kill between the two steps lets the same letter be sent twice: the consumer drops the repeated trade but would
+    store a quote twice.
 
     Args:
         live: the ``source`` of this lake's live events.
@@ -123,7 +123,7 @@ def _messages(consumer: Consumer) -> Iterator[Message]:
 
 
 def _chosen(found: Sequence[Letter], ids: Sequence[int], limit: int | None) -> list[Letter]:
-    """The letters asked for: those numbered, or all that wait, at most ``limit`` of them."""
+    """The requested letters: those numbered, or all pending ones, at most ``limit``."""
     if unknown := sorted(set(ids) - {letter.number for letter in found}):
         raise PoisonError("unknown letter", f"{unknown}; see `list`")
     wanted = [letter for letter in found if letter.number in ids or not (ids or letter.replayed)]
@@ -153,9 +153,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ingestion.dead_letters.letters", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     shown = commands.add_parser("list", help="one line per letter: number, time, state, reason, origin, payload")
-    again = commands.add_parser("replay", help="send letters that wait again, where they are acceptable by now")
+    again = commands.add_parser("replay", help="send pending letters again if they are acceptable now")
     for each in (shown, again):
-        each.add_argument("--limit", type=int, help="at most so many, oldest first")
+        each.add_argument("--limit", type=int, help="send at most this many, oldest first")
         each.add_argument("--id", type=int, action="append", default=[], help="this letter; may be repeated")
     again.add_argument("--payload", help='the event instead, as JSON: {"type":"trade","symbol":…}; needs one --id')
     return parser
@@ -175,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(letter.line())
             return 0
         if asked.payload is not None and len(asked.id) != 1:
-            raise PoisonError("payload", "give the one letter that it replaces with --id")
+            raise PoisonError("payload", "name the one letter that it replaces with --id")
         return 1 if _replay_all(settings, _chosen(found, asked.id, asked.limit), asked.payload) else 0
     except LakeError as error:
         print(f"ingestion.dead_letters.letters: {error}", file=sys.stderr)

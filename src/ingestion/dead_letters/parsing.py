@@ -1,4 +1,4 @@
-"""Reads a dead letter's payload as it would be read today: an event of ours, a WebSocket frame or a REST row; pure."""
+"""Parses a dead letter's payload with the current rules: our event, a WebSocket frame or a REST row; pure."""
 
 from datetime import datetime, timedelta
 
@@ -16,13 +16,13 @@ from lakehouse.times import format_time
 def events_in(
     payload: bytes, symbol: str, received_at: datetime, now: datetime, future_tolerance_s: float, live: Source
 ) -> list[tuple[str, bytes]]:
-    """The (symbol, message value) pairs that a payload holds.
+    """The (symbol, message value) pairs in a payload.
 
     Args:
-        symbol: of a REST row, which does not say.
-        received_at: when the payload was set aside; stamped on what carries no stamp of its own.
-        now: an event that was too far ahead of the clock is stamped anew with this.
-        live: the ``source`` of what came over a WebSocket.
+        symbol: the symbol of a REST row, which does not name it.
+        received_at: when the payload was set aside; used for events without a time of receipt.
+        now: the new time of receipt of an event that was too far ahead of the clock.
+        live: the ``source`` of WebSocket events.
 
     Raises:
         PoisonError: the payload is still not acceptable; the message says why.
@@ -45,7 +45,7 @@ def events_in(
 
 
 def _passed(value: bytes, now: datetime, future_tolerance_s: float) -> tuple[str, bytes]:
-    """The value, once it has passed the same checks as the consumer's."""
+    """The value, if it passes the consumer's validation."""
     events = decode([value], 0, [0])
     ts, received_at = events["ts"][0], events["received_at"][0]
     if ts is not None and received_at is not None and ts - received_at > timedelta(seconds=future_tolerance_s):

@@ -1,4 +1,4 @@
-"""Turns Kafka messages into valid frames of events, and sets aside what cannot be taken; pure."""
+"""Decodes Kafka messages into data frames of valid events and sets the invalid ones aside; pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ _NOTHING = pl.DataFrame(schema={**EVENT_SCHEMA, "row": pl.Int64, "origin": pl.St
 
 @dataclass(frozen=True, slots=True)
 class RawMessages:
-    """Messages of one topic as they lie in Kafka, by column: an object for each would cost more than parsing it.
+    """Messages of one topic as columns: one Python object per message would cost more than parsing it.
 
     Attributes:
         partitions, offsets: of each message; offsets ascend within a partition.
-        values: what it carries; a tombstone's is empty.
+        values: the message values; empty for a tombstone.
     """
 
     partitions: Ids
@@ -33,7 +33,7 @@ class RawMessages:
 
     @classmethod
     def of(cls, partition: int, first: int, values: Sequence[bytes]) -> "RawMessages":
-        """Messages that follow one another in one partition, from offset ``first``."""
+        """Consecutive messages of one partition, from offset ``first``."""
         return cls(np.full(len(values), partition), np.arange(first, first + len(values)), values)
 
     def __len__(self) -> int:
@@ -47,7 +47,7 @@ class RawMessages:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """Something to set aside: why, and the message (or row) it came by."""
+    """A payload to set aside: the reason, and the message (or row) it came from."""
 
     reason: str
     detail: str
@@ -62,7 +62,7 @@ class TopicBatch:
     """The events of one topic in a batch.
 
     Attributes:
-        topic: where they came by.
+        topic: where they came from.
         events: `EVENT_SCHEMA`, per partition in log order, plus ``origin`` and ``row``, the place in ``raws``.
         raws: the messages as they came.
     """
@@ -77,7 +77,7 @@ class TopicBatch:
         return ORIGINS[self.topic]
 
     def dead(self, row: int, error: PoisonError) -> DeadLetter:
-        """The message behind ``row``, to be set aside."""
+        """The message behind ``row`` as a dead letter."""
         partition, offset = int(self.raws.partitions[row]), int(self.raws.offsets[row])
         return DeadLetter(error.reason, str(error), self.topic, partition, offset, self.raws.values[row])
 
@@ -86,7 +86,7 @@ def read(topic: str, epoch: int, raws: RawMessages, future_tolerance_s: float) -
     """Parses and checks the messages of one topic.
 
     Returns:
-        The events that bronze can take, and the messages that it cannot.
+        The events that bronze accepts, and the messages that it does not.
     """
     frames, poisoned = _decode(raws, epoch, ORIGINS[topic], 0)
     events = frames[0] if len(frames) == 1 else pl.concat(frames or [_NOTHING])
@@ -103,7 +103,7 @@ def read(topic: str, epoch: int, raws: RawMessages, future_tolerance_s: float) -
 def _decode(
     raws: RawMessages, epoch: int, origin: str, start: int
 ) -> tuple[list[pl.DataFrame], list[tuple[int, PoisonError]]]:
-    """Decodes all at once; when that fails, halves the messages until the bad ones stand alone."""
+    """Decodes all messages at once; on failure, halves them until the bad ones are isolated."""
     rows = pl.int_range(start, start + len(raws), dtype=pl.Int64).alias("row")
     try:
         frame = decode(raws.values, epoch, raws.offsets)

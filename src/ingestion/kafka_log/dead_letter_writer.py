@@ -1,4 +1,4 @@
-"""The way into the dead-letter topic: each letter with its reason and origin, whole where Kafka takes it, and once."""
+"""Writes dead letters with reason and origin, once each, truncated only if Kafka would refuse their size."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ from lakehouse.settings import DEADLETTER_TOPIC
 from lakehouse.stores import kafka
 
 TIMEOUT_S = 30.0
-# Room for key, headers and framing beside the payload of the largest message.
+# Room for key, headers and framing beside the largest payload.
 _ROOM = 64 * 1024
 _DETAIL = 1000
 
@@ -19,7 +19,7 @@ Headers = list[tuple[str, bytes]]
 
 
 def enveloped(payload: bytes, texts: Mapping[str, str]) -> tuple[bytes, Headers]:
-    """Value and headers of a letter. What Kafka would refuse is cut, and ``truncated`` says how long it was.
+    """Value and headers of a letter. A payload too large for Kafka is cut; ``truncated`` has its original length.
 
     >>> value, headers = enveloped(b"x" * (kafka.MAX_BYTES + 1), {"reason": "unparsable"})
     >>> len(value) < kafka.MAX_BYTES, headers
@@ -33,7 +33,7 @@ def enveloped(payload: bytes, texts: Mapping[str, str]) -> tuple[bytes, Headers]
 
 
 class DeadLetterWriter:
-    """Sets messages aside; remembers what it has queued, so that repeating `send` doubles nothing."""
+    """Sends dead letters; remembers which are queued, so that repeating `send` duplicates nothing."""
 
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
@@ -41,15 +41,15 @@ class DeadLetterWriter:
         self._error: KafkaError | None = None
 
     def send(self, letters: Sequence[DeadLetter]) -> None:
-        """Returns when Kafka has all letters.
+        """Returns when Kafka has acknowledged all letters.
 
         Raises:
-            RetryableError: Kafka is away; the letters stay queued, send the same again. FatalError: it refuses them.
+            RetryableError: Kafka is down; the letters stay queued, call again with them. FatalError: it refuses them.
         """
         for letter in letters:
             if letter not in self._queued:
                 self._queue(letter)
-        # A letter whose delivery failed is no longer among the queued ones, so the next call queues it anew.
+        # A letter whose delivery failed leaves the queued set, so the next call queues it again.
         if self._producer.flush(TIMEOUT_S) or not self._queued.issuperset(letters):
             raise self._late()
         self._queued.clear()

@@ -1,4 +1,4 @@
-"""What Kafka delivered, by column, and whether it is what was due."""
+"""Groups delivered messages by topic and checks that their offsets follow without a gap."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,10 @@ _LOST = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaErr
 
 
 def by_topic(messages: Sequence[Message]) -> dict[str, RawMessages]:
-    """The messages of each topic, in the order they came; what is an error and no message is logged.
+    """The messages of each topic in order of arrival; logs error events.
 
     Raises:
-        FatalError: the position is not in the log any more.
+        FatalError: the position is no longer in the log.
     """
     errors = [message for message in messages if message.error() is not None]
     for message in errors:
@@ -40,10 +40,10 @@ def ends(delivered: Mapping[str, RawMessages], due: Mapping[tuple[str, int], int
 
     Args:
         delivered: as `by_topic` gives it.
-        due: the offset that each partition's next message must have.
+        due: the offset expected of each partition's next message.
 
     Raises:
-        FatalError: an offset is missing or comes again.
+        FatalError: an offset is missing or repeated.
     """
     found = {}
     for topic, raws in delivered.items():

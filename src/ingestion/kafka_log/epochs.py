@@ -1,4 +1,4 @@
-"""Numbers the lives of the Kafka topics: a topic made anew starts a new epoch, and order is (epoch, seq)."""
+"""Assigns epochs to Kafka topics: a recreated topic starts a new epoch, and (epoch, seq) is the total order."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -8,16 +8,16 @@ import polars as pl
 from lakehouse.schema import META_EPOCHS
 from lakehouse.stores.questdb import QuestDB
 
-# Longer than another consumer needs between reading the numbers given so far and writing its own.
+# Longer than another consumer needs between reading the assigned epochs and writing its own.
 SETTLE_S = 1.0
 
 
 def epoch_of(questdb: QuestDB, topic: str, topic_id: str) -> int:
-    """The number of this life of the topic: the Unix time at which it was first met, or the next number not given yet.
+    """The topic's epoch: the Unix time at which it was first seen, or the next free number.
 
-    So a log that a new machine has begun comes after the logs that are restored beside it, whichever is there first.
-    Two consumers that meet a new topic at once may claim the same number. The table holds one row per number, so
-    one of them finds the other's name there, after both have settled, and takes the next.
+    A log begun on a new machine therefore sorts after logs restored beside it, whichever comes first. Two consumers
+    that see a new topic at once may claim the same number. The table holds one row per number, so after a settling
+    pause one of them finds the other's entry there and takes the next.
 
     Raises:
         RetryableError: the server is away.

@@ -1,11 +1,11 @@
-"""Where a partition of the log stands; pure."""
+"""A position in a partition of the log; pure."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a partition stands: all of its messages below ``(epoch, offset)`` are done."""
+    """A partition's position: all messages below ``(epoch, offset)`` are processed."""
 
     epoch: int
     offset: int

@@ -1,4 +1,4 @@
-"""The way into Kafka: waits when the broker does not keep up or is away, and stops when it refuses a message."""
+"""Publishes messages to Kafka: blocks while the broker is slow or down, and fails when it refuses a message."""
 
 import threading
 import time
@@ -15,11 +15,11 @@ from lakehouse.settings import DEADLETTER_TOPIC, EVENTS_TOPIC
 Headers = Sequence[tuple[str, bytes]]
 
 DEAD_LETTERS = Counter("producer_dead_letters_total", "Payloads set aside in the dead-letter topic.", ["reason"])
-QUEUED = Gauge("kafka_queued_messages", "Messages that wait for Kafka's acknowledgement.")
+QUEUED = Gauge("kafka_queued_messages", "Messages waiting for Kafka's acknowledgement.")
 
 
 class Publisher:
-    """Sends messages in order, never dropping one; safe to share between threads."""
+    """Sends messages in order and drops none; thread-safe."""
 
     def __init__(self, producer: Producer, stop: threading.Event) -> None:
         self._producer = producer
@@ -30,7 +30,7 @@ class Publisher:
         """Queues one message; blocks while the queue is full.
 
         Raises:
-            FatalError: Kafka refused an earlier message for good. RetryableError: told to stop while blocked.
+            FatalError: Kafka permanently refused an earlier message. RetryableError: told to stop while blocked.
         """
         self._check()
         while True:
@@ -48,23 +48,23 @@ class Publisher:
                     raise RetryableError("Kafka is away and its queue is full: stopping with messages unsent") from None
 
     def dead_letter(self, payload: bytes, reason: str, origin: str, detail: str = "", **more: str) -> None:
-        """Sets a payload aside with the reason and where it came from (``ws``, ``rest``, ``file:NAME:LINE``).
+        """Sets a payload aside with its reason and origin (``ws``, ``rest``, ``file:NAME:LINE``).
 
         Args:
-            more: further headers: ``topic`` (where it was to go; market.events by default) and ``symbol``.
+            more: further headers: ``topic`` (the destination; market.events by default) and ``symbol``.
         """
         DEAD_LETTERS.labels(reason).inc()
         texts = {"reason": reason, "origin": origin, "detail": detail, "topic": EVENTS_TOPIC} | more
         self.send(DEADLETTER_TOPIC, more.get("symbol", ""), *enveloped(payload, texts))
 
     def poll(self) -> None:
-        """Takes the broker's acknowledgements in; call it often."""
+        """Handles the broker's acknowledgements; call it often."""
         self._producer.poll(0)
         QUEUED.set(len(self._producer))
         self._check()
 
     def flush(self, timeout_s: float) -> int:
-        """Waits until everything is acknowledged; returns how many messages are not."""
+        """Waits until every message is acknowledged or the timeout expires; returns how many are not."""
         deadline = time.monotonic() + timeout_s
         left = int(self._producer.flush(0.2))
         while left and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Says of each event of a batch whether bronze can take it, and if not, why; pure."""
+"""Validates the events of a batch: whether bronze accepts each, and if not, why; pure."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -20,7 +20,7 @@ _NOT_NEGATIVE = {"quote": ("bid_qty", "ask_qty")}
 
 
 def reasons(events: pl.DataFrame, future_tolerance_s: float) -> pl.Series:
-    """For each event the reason to refuse it, null where there is none.
+    """For each event the reason to refuse it; null if it is valid.
 
     Args:
         events: `lakehouse.messages.EVENT_SCHEMA`.
@@ -31,7 +31,7 @@ def reasons(events: pl.DataFrame, future_tolerance_s: float) -> pl.Series:
     return events.select(_reason(future_tolerance_s))["reason"]
 
 
-# Putting the expression together takes longer than checking one event with it.
+# Building the expression takes longer than checking one event with it.
 @cache
 def _reason(future_tolerance_s: float) -> pl.Expr:
     ahead = (pl.col("ts") - pl.col("received_at")).dt.total_microseconds()

@@ -1,4 +1,4 @@
-"""Kraken's public REST API over HTTP: pages of trades, no faster than Kraken allows."""
+"""Client of Kraken's public REST API: fetches pages of trades within Kraken's rate limits."""
 
 import time
 from collections.abc import Callable
@@ -16,10 +16,10 @@ TIMEOUT_S = 20.0
 
 
 class Pace:
-    """When each pair may be asked next: ``interval_s`` apart, longer while Kraken or the way to it is in trouble.
+    """Rate limiter per pair: calls are ``interval_s`` apart, further while Kraken or the network fails.
 
-    A throttle makes every later call slower, each answer makes the next a little faster again, down to ``interval_s``.
-    Kraken limits `Trades` per address and pair, so pairs do not wait for each other; a throttle holds them all back.
+    A throttled call lengthens the interval; each answer shortens it again, down to ``interval_s``. Kraken limits
+    `Trades` per address and pair, so pairs do not wait for each other; a throttled call delays them all.
     """
 
     FIRST_PAUSE_S, MAX_S = 5.0, 60.0
@@ -35,7 +35,7 @@ class Pace:
         self._refused: dict[str, float] = {}
 
     def wait_s(self, pair: str, now: float) -> float:
-        """Seconds until the pair may be asked; not above 0: at once."""
+        """Seconds until the pair may be requested; 0 or less means now."""
         return max(self._next.get(pair, 0.0), self._all) - now
 
     def asked(self, pair: str, now: float) -> None:
@@ -49,23 +49,23 @@ class Pace:
         self._refused.pop(pair, None)
 
     def refused(self, pair: str, now: float) -> None:
-        """Kraken does not know the pair, or not any more: it alone waits, longer each time."""
+        """Kraken does not know the pair (any more): only this pair waits, longer each time."""
         pause = self._refused.get(pair, self.FIRST_PAUSE_S)
         self._next[pair] = now + max(self._interval, pause)
         self._refused[pair] = min(pause * 2, self.MAX_REFUSED_S)
 
     def failed(self, now: float, at_least_s: float = 0.0) -> None:
-        """A call failed or was throttled: everyone waits, longer each time."""
+        """A call failed or was throttled: all pairs wait, longer each time."""
         self._all = now + max(self._pause, at_least_s)
         self._pause = min(self._pause * 2, self.MAX_S)
 
     def slow_down(self) -> None:
-        """Kraken throttled us: long downloads want more time between calls than short ones."""
+        """Kraken throttled us: lengthens the interval, since long downloads need more time between calls."""
         self._interval = min(self._interval * self.SLOWER, max(self._interval, self.SLOWEST_S))
 
 
 class KrakenRest:
-    """Pages of `Trades`; for one thread.
+    """Fetches pages of `Trades`; not thread-safe.
 
     Args:
         http: a client whose base URL is that of the public methods.
@@ -87,17 +87,17 @@ class KrakenRest:
         self._pace = Pace(interval_s)
 
     def wait_s(self, symbol: str) -> float:
-        """Seconds until the symbol may be asked about; not above 0: at once."""
+        """Seconds until the symbol may be requested; 0 or less means now."""
         return self._pace.wait_s(rest_pair(symbol), self._clock())
 
     def trades(self, symbol: str, since_ns: int) -> tuple[TradesPage, bytes]:
-        """One page of trades from ``since_ns`` (nanoseconds since 1970, inclusive) on, and the answer it was read from.
+        """One page of trades from ``since_ns`` on (nanoseconds since 1970, inclusive), and the raw response.
 
-        Call it when `wait_s` allows.
+        Call it only when `wait_s` allows.
 
         Raises:
-            RetryableError: Kraken is away or wants us to slow down; `wait_s` now says for how long.
-            FatalError: Kraken does not know the pair; whoever asks again all the same, after `wait_s`.
+            RetryableError: Kraken is down or throttles us; `wait_s` says for how long.
+            FatalError: Kraken does not know the pair; retry, if at all, after `wait_s`.
         """
         pair = rest_pair(symbol)
         try:
@@ -125,7 +125,7 @@ class KrakenRest:
         self._pace.asked(pair, self._clock())
         try:
             answer = self._http.get("/Trades", params={"pair": pair, "since": str(since_ns), "count": str(PAGE)})
-        except httpx.RequestError as error:  # not only the transport: a proxy may answer what cannot be decoded
+        except httpx.RequestError as error:  # not only transport errors: a proxy may send a body that cannot be decoded
             raise RetryableError(f"Kraken REST: {error!r}") from error
         if answer.status_code != httpx.codes.OK:
             raise RetryableError(f"Kraken REST: HTTP {answer.status_code}: {answer.text[:200]}")

@@ -1,4 +1,4 @@
-"""Kraken's public REST API without the network: pair names, the envelope and its errors, and pages of trades; pure."""
+"""Messages of Kraken's public REST API: pair names, the envelope and its errors, pages of trades; pure."""
 
 import math
 import re
@@ -14,7 +14,7 @@ from lakehouse.errors import FatalError, LakeError, PoisonError, RetryableError
 from lakehouse.records import SYMBOL_PATTERN, Source, Trade
 from lakehouse.times import format_time
 
-# REST and the download files still use the old tickers of these two.
+# REST and the download files still use the old tickers of these two assets.
 _TO_OLD = {"BTC": "XBT", "DOGE": "XDG"}
 _TO_NEW = {old: new for new, old in _TO_OLD.items()}
 _QUOTES = ("USDT", "USDC", "USD", "EUR", "GBP", "CAD", "JPY", "CHF", "AUD", "XBT", "BTC", "ETH")
@@ -25,7 +25,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ThrottledError(RetryableError):
-    """Too many requests: be silent until ``retry_at`` (UTC), or for some tens of seconds where it is None."""
+    """Too many requests: wait until ``retry_at`` (UTC), or some tens of seconds if it is None."""
 
     def __init__(self, detail: str, retry_at: datetime | None = None) -> None:
         super().__init__(detail)
@@ -34,7 +34,7 @@ class ThrottledError(RetryableError):
 
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
-    """A row of a page that is no trade: its JSON text for the dead-letter topic, and what is wrong with it."""
+    """A row that is not a valid trade: its JSON text for the dead-letter topic, and what is wrong with it."""
 
     payload: bytes
     error: PoisonError
@@ -80,7 +80,7 @@ def symbol_of(pair: str) -> str:
 
 
 def check_symbol(symbol: str) -> None:
-    """Refuses what is no v2 symbol, before a whole history is sent under a name that the lake does not take.
+    """Refuses an invalid v2 symbol before a whole history is sent under a name that the lake rejects.
 
     >>> check_symbol("BTC/USD")
     >>> check_symbol("xbt-usd")
@@ -88,7 +88,7 @@ def check_symbol(symbol: str) -> None:
     lakehouse.errors.FatalError: 'xbt-usd' is no symbol as the lake writes them (BTC/USD): did you mean BTC/USD?
 
     Raises:
-        FatalError: the message suggests the right spelling where one can be told.
+        FatalError: the symbol is invalid; the message suggests the right spelling if it can be inferred.
     """
     try:
         meant = symbol_of(re.sub(r"[-_:\s]+", "/", symbol.strip()).upper())
@@ -150,7 +150,7 @@ def _retry_at(text: str) -> datetime | None:
 
 
 def parse_trades_page(body: bytes, symbol: str, received_at: datetime, source: Source = "rest") -> TradesPage:
-    """One answer of ``GET /Trades``; rows that are no trades are set apart in ``bad``, the rest is kept.
+    """Parses a response of ``GET /Trades``; rows that are not valid trades go to ``bad``, the rest is kept.
 
     Sample: ``{"error":[],"result":{"XXBTZUSD":[["64249.90000","0.01250000",1790331321.0045187,"s","m","",91234567],
     ["64250.10000","0.00031000",1790331329.7719039,"b","l","",91234568]],"last":"1790331329771903912"}}``
@@ -183,7 +183,7 @@ def parse_row(row: object, symbol: str, received_at: datetime, source: Source = 
     if not isinstance(row, list) or len(row) < 7:
         raise PoisonError("bad row", f"want 7 fields, got {row!r:.200}")
     if row[6] == 0:
-        # Of several such rows of a symbol only the first would pass the filter of ids: the others were lost in silence.
+        # Of several rows with id 0, only the first would pass the deduplicator; the others would be lost silently.
         raise PoisonError(
             "no_trade_id", f"Kraken gives this trade no id: {row!r:.200}; replay it with --payload and one"
         )
@@ -200,7 +200,7 @@ def parse_row(row: object, symbol: str, received_at: datetime, source: Source = 
 
 
 def _last(result: Mapping[str, Any], rows: Sequence[object]) -> int | None:
-    """What Kraken says, or a time that surely lies before the last row's, good or bad: its decimals are rounded."""
+    """Kraken's ``last``, or a time just before the last row's, good or bad, since its decimals are rounded."""
     last = str(result.get("last", ""))
     if last.isascii() and last.isdigit():
         return int(last)
@@ -221,5 +221,5 @@ def _rfc3339(value: object) -> str | None:
 
 
 def _is_time(value: object) -> TypeGuard[float]:
-    """Unix seconds that a date can be made of."""
+    """Whether a value is Unix seconds within the range of a date."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e11

@@ -1,7 +1,7 @@
-"""The life of each (symbol, stream) subscription: asked, acknowledged, delivering; and what to do when it is not; pure.
+"""State machine of each (symbol, stream) subscription: requested, acknowledged, delivering, refused; pure.
 
-An acknowledgement proves nothing: a stream counts as alive only once its snapshot came. A stream that delivers nothing
-is ended and asked anew, since Kraken sends no second snapshot to one who is "Already subscribed".
+An acknowledgement is not enough: a stream counts as live only once its snapshot arrives. A stream that delivers nothing
+is unsubscribed and requested again, since Kraken sends no second snapshot to an existing subscription.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ Method = Literal["subscribe", "unsubscribe"]
 
 
 class Phase(IntEnum):
-    """Where a subscription stands; the values are those of the metric."""
+    """The state of a subscription; the values are those of the metric."""
 
     REFUSED = -1
     WAITING = 0
@@ -28,7 +28,7 @@ class Phase(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long to wait for what, in seconds; doubled with each fruitless try up to ``longest``."""
+    """Timeouts in seconds; doubled with each failed attempt up to ``longest``."""
 
     ack: float = 5.0
     snapshot: float = 10.0
@@ -40,7 +40,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionRequest:
-    """A request to send, for one stream and some symbols."""
+    """A request to send for one stream and some symbols."""
 
     method: Method
     stream: Stream
@@ -63,7 +63,7 @@ Key = tuple[str, Stream]
 
 
 class Subscriptions:
-    """All subscriptions of one feed, over all its connections."""
+    """All subscriptions of one feed, across its connections."""
 
     def __init__(self, symbols: Iterable[str], limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
@@ -72,11 +72,11 @@ class Subscriptions:
         self._next_id = 1
 
     def phases(self) -> dict[Key, Phase]:
-        """Where each subscription stands."""
+        """The state of each subscription."""
         return {key: one.phase for key, one in self._all.items()}
 
     def opened(self) -> None:
-        """A new connection: nothing survives from the one before, except that what was refused is asked less often."""
+        """Resets for a new connection; refused subscriptions keep their longer retry interval."""
         self._requests.clear()
         for one in self._all.values():
             one.unanswered, one.hopeless = 0, False
@@ -84,13 +84,13 @@ class Subscriptions:
                 one.phase = Phase.WAITING
 
     def rest(self, now: float) -> None:
-        """The market stood still for a reason: silence up to now proves nothing."""
+        """Resets silence timers during a halt."""
         for one in self._all.values():
             if one.phase in (Phase.ACKED, Phase.LIVE):
                 one.since = now
 
     def due(self, now: float) -> list[SubscriptionRequest]:
-        """The requests to send now; calling it again at once gives none."""
+        """The requests to send now; an immediate second call returns none."""
         leave = [key for key, one in self._all.items() if self._is_silent(key, one, now)]
         for key in leave:
             one = self._all[key]
@@ -107,14 +107,14 @@ class Subscriptions:
         return [*self._make("unsubscribe", leave, Phase.LEAVING, now), *self._make("subscribe", ask, Phase.ASKED, now)]
 
     def hopeless(self) -> Key | None:
-        """A subscription that this connection does not serve however often it is asked; another one may.
+        """A subscription that fails on this connection however often it is requested; a new connection may help.
 
-        One that is acknowledged and silent on every connection ends only the first: it must not harm the others.
+        One that is acknowledged but silent on every connection ends only the first, so that the others are not harmed.
         """
         return next((key for key, one in self._all.items() if one.hopeless), None)
 
     def acked(self, method: str, channel: str, symbol: str | None, now: float) -> None:
-        """An acknowledgement came."""
+        """Handles an acknowledgement."""
         for key, one in self._all.items():
             if key == (symbol, channel):
                 if method == "subscribe" and one.phase is Phase.ASKED:
@@ -124,10 +124,10 @@ class Subscriptions:
                     self._enter(one, Phase.WAITING, now)
 
     def refused(self, req_id: int | None, symbol: str | None, error: str, now: float) -> list[Key]:
-        """A refusal came; returns the subscriptions that the exchange will not serve.
+        """Handles a refusal; returns the subscriptions that the exchange will not serve.
 
-        "Already subscribed" means that an acknowledgement got lost, "Subscription Not Found" that there is no need to
-        leave; both are as good as an acknowledgement.
+        "Already subscribed" means that an acknowledgement was lost, "Subscription Not Found" that there is nothing to
+        unsubscribe; both count as an acknowledgement.
         """
         request = self._requests.get(-1 if req_id is None else req_id)
         if request is None:
@@ -148,7 +148,7 @@ class Subscriptions:
         return lost
 
     def delivered(self, symbol: str, stream: Stream, snapshot: bool, now: float) -> None:
-        """Data came; it also stands in for an acknowledgement that got lost."""
+        """Handles data, which also implies an acknowledgement that was lost."""
         one = self._all.get((symbol, stream))
         if one is None or one.phase is Phase.LEAVING:
             return
@@ -158,13 +158,13 @@ class Subscriptions:
             one.quiets = 0
 
     def empty_snapshot(self, stream: Stream, now: float) -> None:
-        """A snapshot without items names no symbol: it is that of the stream which waits longest."""
+        """Handles a snapshot without items, which names no symbol: assigns it to the stream that waits longest."""
         waiting = [one for key, one in self._all.items() if key[1] == stream and one.phase is Phase.ACKED]
         if waiting:
             self._enter(min(waiting, key=lambda one: one.since), Phase.LIVE, now)
 
     def resubscribe(self, symbol: str, stream: Stream) -> None:
-        """Doubts a stream at once, whatever its clock says."""
+        """Makes the next `due` renew a live subscription, whatever its timer says."""
         one = self._all[symbol, stream]
         if one.phase is Phase.LIVE:
             one.phase, one.since = Phase.ACKED, float("-inf")
@@ -186,7 +186,7 @@ class Subscriptions:
         if one.phase is Phase.ACKED:
             return now - one.since >= self._grown(self._limits.snapshot, one.unserved)
         if one.phase is Phase.LIVE and key[1] == "ticker":
-            # Each fruitless look makes it likelier that the market is just quiet.
+            # Each renewal without news makes it likelier that the market is just quiet.
             return now - one.since >= self._grown(self._limits.ticker_silence, one.quiets)
         return False
 

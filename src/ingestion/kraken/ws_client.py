@@ -1,4 +1,4 @@
-"""One WebSocket connection, whose every end has a name, and the pauses between one connection and the next."""
+"""A WebSocket connection that names the reason of every disconnect, and the backoff between connections."""
 
 import random
 import socket
@@ -13,11 +13,11 @@ CONNECT_S = 10.0
 
 
 class DisconnectedError(RetryableError):
-    """The connection ended or could not be made.
+    """The connection ended or could not be established.
 
     Attributes:
-        reason: a short stable word for metrics and gaps, e.g. ``closed_1012``, ``handshake_503``, ``reset``.
-        patient: the exchange is busy with itself: give it some seconds.
+        reason: a short stable label for metrics and gaps, e.g. ``closed_1012``, ``handshake_503``, ``reset``.
+        patient: the exchange is restarting or overloaded: wait some seconds before reconnecting.
     """
 
     def __init__(self, reason: str, detail: str = "", patient: bool = False) -> None:
@@ -30,11 +30,11 @@ class WebSocketClient:
     """An open WebSocket; text frames in, text frames out.
 
     Raises:
-        DisconnectedError: it could not be made.
+        DisconnectedError: the connection could not be established.
     """
 
     def __init__(self, url: str, timeout_s: float = CONNECT_S) -> None:
-        # orjson checks the text anyway, so the library's own (slow) check is left out.
+        # orjson validates UTF-8 anyway, so the library's own slow check is skipped.
         self._ws = websocket.WebSocket(skip_utf8_validation=True)
         try:
             self._ws.connect(url, timeout=timeout_s)
@@ -44,7 +44,7 @@ class WebSocketClient:
             raise DisconnectedError("unreachable", f"{url}: {error}") from error
 
     def receive(self, wait_s: float) -> str | bytes | None:
-        """The next frame, or None when none came within ``wait_s``.
+        """The next frame, or None if none arrives within ``wait_s``.
 
         Raises:
             DisconnectedError: the connection is over.
@@ -79,20 +79,20 @@ class WebSocketClient:
             raise DisconnectedError("reset", str(error)) from error
 
     def close(self) -> None:
-        """Ends the connection without waiting for the other side."""
+        """Closes the connection without waiting for the peer."""
         try:
             if self._ws.sock is not None:
                 self._ws.sock.shutdown(socket.SHUT_RDWR)
         except OSError:
-            pass  # it was over already
+            pass  # already closed
         self._ws.shutdown()
 
 
 class Backoff:
-    """Pauses before connecting: two quick tries, then doubling to 30 s with jitter, within a budget of attempts.
+    """Reconnect backoff: two quick attempts, then doubling to 30 s with jitter, within a budget of attempts.
 
     Kraken bans an address for 10 minutes after about 150 attempts within 10 minutes. After a restart or a refusal it
-    wants 5 s between attempts.
+    asks for 5 s between attempts.
     """
 
     QUICK, MAX_S, PATIENT_S, STABLE_S = 2, 30.0, 5.0, 30.0
@@ -104,7 +104,7 @@ class Backoff:
         self._attempts: deque[float] = deque()
 
     def lasted(self, seconds: float) -> None:
-        """A connection ended after ``seconds``; one that was stable wipes the slate."""
+        """Records how long a connection lasted; a stable one resets the backoff."""
         if seconds >= self.STABLE_S:
             self._failures = 0
 
@@ -113,7 +113,7 @@ class Backoff:
 
         Args:
             now: monotonic seconds.
-            patient: the exchange asked for patience.
+            patient: whether the exchange is restarting or overloaded.
         """
         over = self._failures - self.QUICK
         pause = 0.5 if over <= 0 else min(2.0**over, self.MAX_S)

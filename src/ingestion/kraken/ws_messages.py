@@ -1,7 +1,7 @@
-"""Kraken's WebSocket v2 in both directions: requests to text, and every frame to a typed result; pure.
+"""Messages of Kraken's WebSocket v2: builds requests and parses every frame into a typed result; pure.
 
-Three families of frames exist: a ``method`` key marks a reply, ``channel`` marks data, and an error may come bare.
-Objects are read by key (their order is not stable) and unknown keys are ignored (Kraken adds some without notice).
+There are three kinds of frames: a ``method`` key marks a reply, ``channel`` marks data, and an error may have neither.
+Objects are read by key, since their order is not stable. Unknown keys are ignored: Kraken adds some without notice.
 """
 
 import math
@@ -23,7 +23,7 @@ _MAX_ID = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The engine's state, sent on connecting and on every change; ``online`` is the only one that trades."""
+    """The exchange's state, sent on connecting and on every change; trading happens only in ``online``."""
 
     system: str
     connection_id: int | None
@@ -31,12 +31,12 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The socket lives; it says nothing about a subscription."""
+    """The connection is alive; says nothing about any subscription."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """One symbol's (un)subscription was accepted; ``symbol`` and ``req_id`` are None where Kraken left them out."""
+    """One symbol's (un)subscription was accepted; ``symbol`` and ``req_id`` are None if Kraken omits them."""
 
     method: str
     channel: str
@@ -47,7 +47,7 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """One request, or one symbol of it, was refused; the connection and the other symbols go on."""
+    """One request, or one symbol of it, was refused; the connection and the other symbols continue."""
 
     method: str
     error: str
@@ -87,7 +87,7 @@ class QuoteFrame:
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """Data of a channel that the lake does not take (book, ohlc, …)."""
+    """Data of a channel that the lake does not use (book, ohlc, …)."""
 
     channel: str
 
@@ -109,13 +109,13 @@ def subscribe(
     if stream == "ticker":
         params["event_trigger"] = "bbo"
     if method == "subscribe":
-        # The default of `snapshot` differs between Kraken's documentation and its behaviour: always say it.
+        # The default of `snapshot` differs between Kraken's documentation and its behaviour: always set it.
         params["snapshot"] = True
     return orjson.dumps({"method": method, "params": params, "req_id": req_id}).decode()
 
 
 def ping(req_id: int) -> str:
-    """The request that resets the server's idle clock; it must not carry ``params``.
+    """The request that resets the server's idle timer; it must not carry ``params``.
 
     >>> ping(101)
     '{"method":"ping","req_id":101}'
@@ -124,7 +124,7 @@ def ping(req_id: int) -> str:
 
 
 def parse_frame(text: str | bytes, received_at: datetime, source: Source = "ws") -> ParsedFrame:
-    """One WebSocket frame as a typed result; ``received_at`` and ``source`` are stamped on its trades and quotes.
+    """Parses one WebSocket frame; stamps ``received_at`` and ``source`` on its trades and quotes.
 
     >>> now = datetime(2026, 9, 25, 10, 15, 32, tzinfo=UTC)
     >>> parse_frame('{"channel":"heartbeat"}', now)
