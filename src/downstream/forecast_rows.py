@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 
 from lakehouse.errors import PoisonError
-from lakehouse.records import Forecast
+from lakehouse.records import FeatureRow, Forecast, RowForecasts
+from lakehouse.times import format_time
 
-FeatureRowJson = Mapping[str, Any]
 _TYPES: dict[object, pl.DataType] = {
     float: pl.Float64(),
     int: pl.Int64(),
@@ -19,15 +19,18 @@ _TYPES: dict[object, pl.DataType] = {
 SCHEMA = {f.name: _TYPES.get(f.type, pl.String()) for f in fields(Forecast)}
 
 
-def request_body(rows: Sequence[FeatureRowJson]) -> dict[str, Any]:
+def request_body(rows: Sequence[FeatureRow]) -> dict[str, Any]:
     """What to post to /predict_*: each row's features by name, and what names the row."""
     labels = ("symbol", "spec", "epoch", "seq")
-    return {"data": [{**row["values"], **{k: row[k] for k in labels}, "as_of": row["ts"]} for row in rows]}
+    return {
+        "data": [
+            {**row.values, **{name: getattr(row, name) for name in labels}, "as_of": format_time(row.ts)}
+            for row in rows
+        ]
+    }
 
 
-def forecasts(
-    rows: Sequence[FeatureRowJson], answers: Mapping[str, Mapping[str, Any]], now: datetime
-) -> list[Forecast]:
+def forecasts(rows: Sequence[FeatureRow], answers: Mapping[str, Mapping[str, Any]], now: datetime) -> list[Forecast]:
     """The answers to `request_body` as forecasts.
 
     Args:
@@ -44,26 +47,24 @@ def forecasts(
         if answer["model"] != target or len(answer["rows"]) != len(rows):
             raise PoisonError("answer", f"asked {target} for {len(rows)} rows, got {len(answer['rows'])} of {version}")
         for row, answered in zip(rows, answer["rows"], strict=True):
-            if (answered["symbol"], answered["epoch"], answered["seq"]) != (row["symbol"], row["epoch"], row["seq"]):
-                raise PoisonError("answer", f"asked {target} about {row['symbol']} {row['seq']}, got {answered}")
+            if (answered["symbol"], answered["epoch"], answered["seq"]) != (row.symbol, row.epoch, row.seq):
+                raise PoisonError("answer", f"asked {target} about {row.symbol} {row.seq}, got {answered}")
             found += _of_row(row, target, version, answered, now)
     return found
 
 
-def _of_row(
-    row: FeatureRowJson, target: Any, version: str, answered: Mapping[str, Any], now: datetime
-) -> list[Forecast]:
-    latency = (now - _time(row["received_at"])) / timedelta(milliseconds=1)
+def _of_row(row: FeatureRow, target: Any, version: str, answered: Mapping[str, Any], now: datetime) -> list[Forecast]:
+    latency = (now - row.received_at) / timedelta(milliseconds=1)
     return [
         Forecast(
-            ts=_time(row["ts"]),
-            symbol=row["symbol"],
+            ts=row.ts,
+            symbol=row.symbol,
             target=target,
             model_version=version,
-            spec=row["spec"],
+            spec=row.spec,
             calibration=answered["calibration"],
-            epoch=row["epoch"],
-            seq=row["seq"],
+            epoch=row.epoch,
+            seq=row.seq,
             latency_ms=latency,
             **forecast,
         )
@@ -76,34 +77,22 @@ def frame(found: Sequence[Forecast]) -> pl.DataFrame:
     return pl.DataFrame({name: [getattr(f, name) for f in found] for name in SCHEMA}, schema=SCHEMA)
 
 
-def messages(rows: Sequence[FeatureRowJson], found: Sequence[Forecast]) -> list[dict[str, Any]]:
-    """One message for Redis per feature row: all its forecasts, both targets."""
-    told = ("target", "horizon_s", "value", "lower", "upper", "lower_95", "upper_95", "baseline")
-    by_row: dict[tuple[str, int, int], list[Forecast]] = {}
+def by_row(rows: Sequence[FeatureRow], found: Sequence[Forecast]) -> list[RowForecasts]:
+    """The forecasts of each row that has some, both targets together."""
+    of: dict[tuple[str, int, int], list[Forecast]] = {}
     for forecast in found:
-        by_row.setdefault((forecast.symbol, forecast.epoch, forecast.seq), []).append(forecast)
+        of.setdefault((forecast.symbol, forecast.epoch, forecast.seq), []).append(forecast)
     return [
-        {
-            "symbol": row["symbol"],
-            "as_of": row["ts"],
-            "received_at": row["received_at"],
-            "epoch": row["epoch"],
-            "seq": row["seq"],
-            "spec": row["spec"],
-            "forecasts": [
-                {
-                    **{name: getattr(f, name) for name in told},
-                    "model_version": f.model_version,
-                    "calibration": f.calibration,
-                }
-                for f in of_row
-            ],
-            "latency_ms": of_row[0].latency_ms,
-        }
+        RowForecasts(
+            symbol=row.symbol,
+            as_of=row.ts,
+            received_at=row.received_at,
+            spec=row.spec,
+            epoch=row.epoch,
+            seq=row.seq,
+            latency_ms=mine[0].latency_ms,
+            forecasts=tuple(mine),
+        )
         for row in rows
-        if (of_row := by_row.get((row["symbol"], row["epoch"], row["seq"])))
+        if (mine := of.get((row.symbol, row.epoch, row.seq)))
     ]
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text)

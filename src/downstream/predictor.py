@@ -18,11 +18,11 @@ from downstream.forecast_progress import ForecastProgress
 from lakehouse import process
 from lakehouse.background import BackgroundThreads
 from lakehouse.errors import PoisonError, RetryableError
-from lakehouse.records import Forecast
+from lakehouse.records import FeatureRow, Forecast, RowForecasts
 from lakehouse.schema import GOLD_FORECASTS
 from lakehouse.settings import Settings
 from lakehouse.stores.questdb import QuestDB
-from lakehouse.stores.redis import Redis
+from lakehouse.stores.redis import FEATURES, FORECASTS, Redis
 
 log = logging.getLogger(__name__)
 PATHS = {"bid": "/predict_bid", "vol": "/predict_vol"}
@@ -65,7 +65,7 @@ class Api:
         for connection in self._connections.values():
             connection.close()
 
-    def predict(self, rows: Sequence[forecast_rows.FeatureRowJson]) -> Mapping[str, Mapping[str, Any]]:
+    def predict(self, rows: Sequence[FeatureRow]) -> Mapping[str, Mapping[str, Any]]:
         """Both targets at once for all rows; per target the API's answer.
 
         Raises:
@@ -118,7 +118,7 @@ class Predictor:
                 except RetryableError:
                     log.warning("stopped with %d rows in hand not forecast", len(rows))
 
-    def handle(self, rows: Sequence[forecast_rows.FeatureRowJson]) -> None:
+    def handle(self, rows: Sequence[FeatureRow]) -> None:
         """One batch; a batch that is refused is halved until the row at fault is found, counted and left out."""
         try:
             with STEP.labels("predict").time():
@@ -131,26 +131,26 @@ class Predictor:
                 self.handle(rows[middle:])
                 return
             REFUSED.labels(error.reason).inc()
-            log.error("no forecast for %s seq %d: %s", rows[0]["symbol"], rows[0]["seq"], error)
+            log.error("no forecast for %s seq %d: %s", rows[0].symbol, rows[0].seq, error)
             return
         self._store(rows, found)
 
-    def _store(self, rows: Sequence[forecast_rows.FeatureRowJson], found: Sequence[Forecast]) -> None:
+    def _store(self, rows: Sequence[FeatureRow], found: Sequence[Forecast]) -> None:
         frame = forecast_rows.frame(found)
         with STEP.labels("store").time():
             process.retrying(lambda: self._database.write(GOLD_FORECASTS, frame), self._stop, "storing", longest_s=2.0)
         stored = datetime.now(UTC)
         for row in rows:
-            self.progress.stored(row["symbol"], (row["epoch"], row["seq"]))
-            LATENCY.observe((stored - datetime.fromisoformat(row["received_at"])).total_seconds())
+            self.progress.stored(row.symbol, (row.epoch, row.seq))
+            LATENCY.observe((stored - row.received_at).total_seconds())
         for target in PATHS:
             STORED.labels(target).inc(sum(f.target == target for f in found))
         with STEP.labels("publish").time():
-            self._publish(forecast_rows.messages(rows, found))
+            self._publish(forecast_rows.by_row(rows, found))
 
-    def _publish(self, messages: list[dict[str, Any]]) -> None:
+    def _publish(self, made: Sequence[RowForecasts]) -> None:
         try:
-            self._redis.publish("forecasts", list(messages))
+            self._redis.publish(FORECASTS, made)
         except RetryableError as error:
             # The key would be stale by the time Redis is back, and the next row brings a newer one.
             log.warning("forecasts stored but not published: %s", error)
@@ -161,13 +161,12 @@ def follow(redis: Redis, symbols: tuple[str, ...], queue: ConflatingQueue, stop:
     while not stop.is_set():
         try:
             process.retrying(redis.ping, stop, "following features", longest_s=2.0)
-            for row in redis.follow("features", symbols):
+            for row in redis.follow(FEATURES, symbols):
                 if stop.is_set():
                     return
                 if row is not None:
                     SKIPPED.inc(queue.put(row))
-                    age = datetime.now(UTC) - datetime.fromisoformat(row["received_at"])
-                    FRESHNESS.labels(row["symbol"]).set(age.total_seconds())
+                    FRESHNESS.labels(row.symbol).set((datetime.now(UTC) - row.received_at).total_seconds())
         except RetryableError as error:
             log.warning("lost the features: %s", error)
 
@@ -181,12 +180,12 @@ def watch(redis: Redis, symbols: tuple[str, ...], progress: ForecastProgress, st
     while not stop.wait(WATCH_S):
         for symbol in symbols:
             try:
-                row = redis.latest("features", symbol)
+                row = redis.latest(FEATURES, symbol)
             except RetryableError as error:
                 log.debug("cannot look for forecasts that are due: %s", error)
                 continue
             if row is not None:
-                overdue_s = progress.overdue_s(symbol, (row["epoch"], row["seq"]), time.monotonic())
+                overdue_s = progress.overdue_s(symbol, (row.epoch, row.seq), time.monotonic())
                 OVERDUE.labels(symbol).set(overdue_s)
                 if overdue_s > DEADLINE_S:
                     raise RetryableError(

@@ -27,7 +27,7 @@ from lakehouse.background import BackgroundThreads
 from lakehouse.errors import RetryableError
 from lakehouse.settings import Settings
 from lakehouse.stores.questdb import QuestDB
-from lakehouse.stores.redis import Redis
+from lakehouse.stores.redis import FEATURES, Redis
 
 log = logging.getLogger(__name__)
 POLL_S = 5.0
@@ -56,7 +56,7 @@ def build(settings: Settings, redis: Redis, database: QuestDB) -> tuple[Services
     )
     services = Services(
         settings=settings,
-        latest=lambda symbol: redis.latest("features", symbol),
+        latest=lambda symbol: redis.latest(FEATURES, symbol),
         parser=Parser(NAMES, spec),
         models=models,
         needs={"redis": redis.ping},

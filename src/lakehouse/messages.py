@@ -1,4 +1,4 @@
-"""The JSON values on Kafka, schema 1: one event to bytes, and a batch of bytes to one polars frame."""
+"""The JSON that travels: events on Kafka (schema 1), feature rows and forecasts on Redis."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,7 +9,7 @@ import orjson
 import polars as pl
 
 from lakehouse.errors import PoisonError
-from lakehouse.records import Event, Gap, Quote, Trade
+from lakehouse.records import Event, FeatureRow, Forecast, Gap, Quote, RowForecasts, Trade
 from lakehouse.times import format_time
 
 SCHEMA_HEADER = ("schema", b"1")
@@ -85,3 +85,72 @@ def decode(values: Sequence[bytes], epoch: int, seqs: Sequence[int] | npt.NDArra
         )
     except pl.exceptions.PolarsError as error:
         raise PoisonError("unparsable", str(error)) from error
+
+
+# What each forecast says for itself in the message of its row.
+_FORECAST_FIELDS = (
+    *("target", "horizon_s", "value", "lower", "upper", "lower_95", "upper_95", "baseline"),
+    *("model_version", "calibration"),
+)
+
+
+def encode_features(row: FeatureRow) -> bytes:
+    """One feature row as JSON; NaN becomes null."""
+    return orjson.dumps(
+        {
+            "symbol": row.symbol,
+            "spec": row.spec,
+            "epoch": row.epoch,
+            "seq": row.seq,
+            "complete": row.complete,
+            "ts": format_time(row.ts),
+            "received_at": format_time(row.received_at),
+            "values": row.values,
+        }
+    )
+
+
+def decode_features(value: bytes) -> FeatureRow:
+    """What `encode_features` gave.
+
+    Raises:
+        PoisonError: it did not give this.
+    """
+    try:
+        body = orjson.loads(value)
+        ts, received_at = (datetime.fromisoformat(body.pop(name)) for name in ("ts", "received_at"))
+        return FeatureRow(ts=ts, received_at=received_at, **body)
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PoisonError("unparsable", f"no feature row: {error!r}") from error
+
+
+def encode_forecasts(of_row: RowForecasts) -> bytes:
+    """The forecasts of one feature row as JSON."""
+    return orjson.dumps(
+        {
+            "symbol": of_row.symbol,
+            "as_of": format_time(of_row.as_of),
+            "received_at": format_time(of_row.received_at),
+            "epoch": of_row.epoch,
+            "seq": of_row.seq,
+            "spec": of_row.spec,
+            "forecasts": [{name: getattr(f, name) for name in _FORECAST_FIELDS} for f in of_row.forecasts],
+            "latency_ms": of_row.latency_ms,
+        }
+    )
+
+
+def decode_forecasts(value: bytes) -> RowForecasts:
+    """What `encode_forecasts` gave.
+
+    Raises:
+        PoisonError: it did not give this.
+    """
+    try:
+        body = orjson.loads(value)
+        as_of, received_at = (datetime.fromisoformat(body.pop(name)) for name in ("as_of", "received_at"))
+        shared = {name: body[name] for name in ("symbol", "spec", "epoch", "seq", "latency_ms")}
+        found = tuple(Forecast(ts=as_of, **shared, **one) for one in body["forecasts"])
+        return RowForecasts(as_of=as_of, received_at=received_at, forecasts=found, **shared)
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PoisonError("unparsable", f"no forecasts: {error!r}") from error

@@ -103,3 +103,17 @@ class Forecast:
     epoch: int
     seq: int
     latency_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class RowForecasts:
+    """All forecasts made from one feature row, of both targets; ``as_of`` is the row's ``ts``."""
+
+    symbol: str
+    as_of: datetime
+    received_at: datetime
+    spec: str
+    epoch: int
+    seq: int
+    latency_ms: float
+    forecasts: tuple[Forecast, ...]

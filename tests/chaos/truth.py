@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -18,6 +18,7 @@ from lakehouse.errors import LakeError
 from lakehouse.messages import EVENT_SCHEMA
 from lakehouse.settings import EVENTS_TOPIC, Settings
 from lakehouse.stores import bronze, kafka
+from lakehouse.stores.kafka_reading import whole
 from lakehouse.stores.questdb import QuestDB
 from tests.chaos.storm import Kill
 
@@ -111,7 +112,7 @@ def feed_behind(settings: Settings, end: datetime) -> bool:
     questdb = QuestDB(settings)
     newest = dict(questdb.rows("SELECT symbol, max(ts) FROM bronze_quotes"))
     questdb.close()
-    return any(symbol not in newest or newest[symbol].replace(tzinfo=UTC) < end for symbol in settings.symbols)
+    return any(symbol not in newest or newest[symbol] < end for symbol in settings.symbols)
 
 
 def judge(settings: Settings, kills: Sequence[Kill], end: datetime) -> Verdict:
@@ -137,17 +138,11 @@ def judge(settings: Settings, kills: Sequence[Kill], end: datetime) -> Verdict:
 
 def log_events(settings: Settings) -> pl.DataFrame:
     """Everything in market.events that the consumer should have taken."""
-    client = kafka.consumer(settings, group="chaos-look")
+    found = whole(settings, EVENTS_TOPIC, "chaos-look")
     frames = [pl.DataFrame(schema=EVENT_SCHEMA)]
-    for number in range(settings.kafka_partitions):
-        low, high = kafka.watermarks(client, TopicPartition(EVENTS_TOPIC, number))
-        client.assign([TopicPartition(EVENTS_TOPIC, number, low)])
-        while low < high:
-            messages = client.consume(min(50_000, high - low), 10)
-            raws = by_topic(messages)[EVENTS_TOPIC]
-            frames.append(read(EVENTS_TOPIC, 1, raws, settings.future_tolerance_s)[0].events.select(list(EVENT_SCHEMA)))
-            low += len(messages)
-    client.close()
+    for start in range(0, len(found), 50_000):
+        raws = by_topic(found[start : start + 50_000])[EVENTS_TOPIC]
+        frames.append(read(EVENTS_TOPIC, 1, raws, settings.future_tolerance_s)[0].events.select(list(EVENT_SCHEMA)))
     return pl.concat(frames)
 
 

@@ -13,10 +13,10 @@ from forecast.registry.client import RegistryClient
 from lakehouse.settings import Settings
 from lakehouse.stores.kafka import admin
 from lakehouse.stores.objects import Objects
-from lakehouse.stores.questdb import QuestDB
 from stack.layout import layout
 from stack.servers import buckets
 from stack.servers.optional_servers import prepare_minio
+from tests.integration.lakes import drop_tables
 from tests.support.servers import SERVERS, LocalServers, running, scratch_settings
 
 
@@ -36,7 +36,7 @@ def lake(servers: LocalServers) -> Settings:
 @pytest.fixture
 def fresh_lake(lake: Settings) -> Settings:
     """The same servers, emptied: no table, no topic, no group, no key. Run your migrations first."""
-    _drop_tables(lake)
+    drop_tables(lake)
     _drop_topics(admin(lake))
     redis.Redis(port=lake.redis_port, password=lake.redis_password.get_secret_value()).flushall()
     return lake
@@ -82,16 +82,6 @@ def objects(stored_lake: Settings) -> Iterator[Objects]:
     store = Objects(stored_lake)
     yield store
     store.close()
-
-
-def _drop_tables(lake: Settings) -> None:
-    database = QuestDB(lake)
-    kinds = {"V": "VIEW", "M": "MATERIALIZED VIEW", "T": "TABLE"}
-    found = database.rows("SELECT table_name, table_type FROM tables() WHERE NOT starts_with(table_name, 'sys.')")
-    for kind in kinds:
-        for name in (name for name, letter in found if letter == kind):
-            database.execute(f'DROP {kinds[kind]} IF EXISTS "{name}"')
-    database.close()
 
 
 def _drop_topics(client: AdminClient) -> None:

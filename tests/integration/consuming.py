@@ -21,6 +21,7 @@ from lakehouse.messages import SCHEMA_HEADER, decode, encode
 from lakehouse.records import Event, Gap, Quote, Side, Trade
 from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC, Settings
 from lakehouse.stores import kafka
+from lakehouse.stores.kafka_reading import whole
 from lakehouse.stores.questdb import QuestDB
 from tests.integration.lakes import eventually
 
@@ -109,16 +110,9 @@ def table(settings: Settings, name: str, order: str = "symbol, epoch, seq") -> p
 
 def log_of(settings: Settings, topic: str = EVENTS_TOPIC) -> pl.DataFrame:
     """Everything in a topic as events, per partition in log order (good values only)."""
-    client = kafka.consumer(settings, group="look")
-    frames = []
-    for number in range(settings.kafka_partitions):
-        low, high = kafka.watermarks(client, TopicPartition(topic, number))
-        client.assign([TopicPartition(topic, number, low)])
-        messages = client.consume(high - low, 20) if high > low else []
-        assert len(messages) == high - low
-        frames.append(decode([m.value() or b"" for m in messages], 1, [m.offset() for m in messages]))
-    client.close()
-    return pl.concat(frames)
+    found = whole(settings, topic, "look")
+    partitions = [[m for m in found if m.partition() == number] for number in range(settings.kafka_partitions)]
+    return pl.concat(decode([m.value() or b"" for m in part], 1, [m.offset() for m in part]) for part in partitions)
 
 
 def offline(settings: Settings, events: pl.DataFrame) -> pl.DataFrame:

@@ -2,17 +2,17 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import orjson
-from confluent_kafka import TopicPartition
 
 from lakehouse.settings import EVENTS_TOPIC, Settings
 from lakehouse.stores import kafka
+from lakehouse.stores.kafka_reading import whole
 from tests.support.servers import LocalServers, free_ports
 
 SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD")
@@ -43,17 +43,8 @@ class Feeds:
 
 def read_topic(settings: Settings, topic: str) -> list[tuple[bytes, dict[str, bytes]]]:
     """Values and headers of a topic as it is now."""
-    found: list[tuple[bytes, dict[str, bytes]]] = []
-    with closing(kafka.consumer(settings, group="tests-feeds")) as consumer:
-        for partition in consumer.list_topics(topic, timeout=10).topics[topic].partitions:
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
-            consumer.assign([TopicPartition(topic, partition, low)])
-            while low < high:
-                for message in consumer.consume(min(high - low, 10_000), timeout=5.0):
-                    assert message.error() is None, message.error()
-                    low = message.offset() + 1
-                    found.append((message.value() or b"", dict(message.headers() or ())))
-    return found
+    found = whole(settings, topic, "tests-feeds")
+    return [(message.value() or b"", dict(message.headers() or ())) for message in found]
 
 
 @contextmanager

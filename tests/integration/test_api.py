@@ -14,7 +14,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from features.spec import NAMES
 from forecast.serve import QUERY_S, READY_S
 from lakehouse.settings import HORIZONS_S, Settings
-from lakehouse.stores.redis import Redis
+from lakehouse.stores.redis import FEATURES, Redis
 from tests.integration.consuming import migrated
 from tests.integration.lakes import eventually, feature_row
 from tests.support.servers import LocalServers
@@ -49,7 +49,7 @@ def test_it_keeps_to_its_description(api: httpx.Client, mode: GenerationMode) ->
 
 def test_the_newest_features_are_served_by_symbol(api: httpx.Client, lake: Settings) -> None:
     symbol = lake.symbols[0]
-    Redis(lake).publish("features", [feature_row(lake, symbol, 1)])
+    Redis(lake).publish(FEATURES, [feature_row(lake, symbol, 1)])
     for path in ("/predict_bid", "/predict_vol"):
         answer = api.post(path, json={"symbol": symbol})
         assert answer.status_code == 200
@@ -58,7 +58,7 @@ def test_the_newest_features_are_served_by_symbol(api: httpx.Client, lake: Setti
 
 
 def test_a_thousand_rows_in_one_call(api: httpx.Client, lake: Settings) -> None:
-    row = list(feature_row(lake, lake.symbols[0], 1)["values"].values())
+    row = list(feature_row(lake, lake.symbols[0], 1).values.values())
     answer = api.post("/predict_vol", json={"data": [row] * 1000})
     assert answer.status_code == 200
     assert len(answer.json()["prediction"]) == 1000
@@ -68,7 +68,7 @@ def test_a_thousand_rows_in_one_call(api: httpx.Client, lake: Settings) -> None:
 def test_without_redis_it_is_not_ready_but_still_forecasts_rows(
     api: httpx.Client, lake: Settings, servers: LocalServers
 ) -> None:
-    row = list(feature_row(lake, lake.symbols[0], 1)["values"].values())
+    row = list(feature_row(lake, lake.symbols[0], 1).values.values())
     servers.kill("redis")
     try:
         assert api.get("/readyz").status_code == 503
@@ -84,7 +84,7 @@ def test_a_questdb_that_stands_still_holds_neither_probes_nor_forecasts(
     api: httpx.Client, lake: Settings, servers: LocalServers
 ) -> None:
     symbol = lake.symbols[0]
-    Redis(lake).publish("features", [feature_row(lake, symbol, 2)])
+    Redis(lake).publish(FEATURES, [feature_row(lake, symbol, 2)])
     servers.pause("questdb")
     try:
         # It serves without QuestDB, so it stays ready, and says what is away.

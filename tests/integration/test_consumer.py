@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 
@@ -19,7 +20,8 @@ from lakehouse.records import Event, Trade
 from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC, Settings
 from lakehouse.stores import kafka
 from lakehouse.stores.kafka import partition_of
-from lakehouse.stores.redis import Redis
+from lakehouse.stores.questdb import QuestDB
+from lakehouse.stores.redis import FEATURES, Redis
 from tests.integration.consuming import (
     START,
     assert_same_rows,
@@ -32,7 +34,7 @@ from tests.integration.consuming import (
     table,
     wait_done,
 )
-from tests.integration.lakes import eventually
+from tests.integration.lakes import drop_tables, eventually
 from tests.support.servers import LocalServers
 
 # As our own producer places and packs messages.
@@ -63,12 +65,40 @@ def test_every_event_once_in_bronze_and_silver_as_folded_offline(settings: Setti
     silver = table(settings, "silver_features")
     assert silver.height > 300
     assert_same_rows(silver, offline(settings, log))
-    newest = Redis(settings).latest("features", "BTC/USD")
+    newest = Redis(settings).latest(FEATURES, "BTC/USD")
     last = silver.filter(pl.col("symbol") == "BTC/USD").row(-1, named=True)
     assert newest is not None
-    assert (newest["seq"], newest["spec"], newest["complete"]) == (last["seq"], last["spec"], last["complete"])
-    assert list(newest["values"]) == list(NAMES)
-    assert newest["values"]["last"] == last["last"]
+    assert (newest.seq, newest.spec, newest.complete) == (last["seq"], last["spec"], last["complete"])
+    assert list(newest.values) == list(NAMES)
+    assert newest.values["last"] == last["last"]
+
+
+@pytest.mark.parametrize("dropped", ["bronze_quotes", "silver_features", "all tables"])
+def test_tables_dropped_under_load_stop_the_consumer_and_are_filled_from_the_log_again(
+    settings: Settings, dropped: str
+) -> None:
+    events = market("BTC/USD", 1200)
+    send(settings, events[:400])
+    with consuming(settings) as errors:
+        wait_done(settings)
+        if dropped == "all tables":
+            drop_tables(settings)
+        else:
+            QuestDB(settings).execute(f"DROP TABLE {dropped}")
+        send(settings, events[400:800])
+        assert eventually(lambda: errors)
+    assert isinstance(errors[0], FatalError) and "does not exist" in str(errors[0])
+    send(settings, events[800:])
+    with consuming(settings) as errors:
+        wait_done(settings)
+    assert not errors
+    with closing(kafka.consumer(settings, group="letters")) as client:
+        assert letters.read(client) == []
+    # All of it, since Kafka holds all of it: also what QuestDB acknowledged for a table that was gone already.
+    log = log_of(settings)
+    for kind, name in (("trade", "bronze_trades"), ("quote", "bronze_quotes"), ("gap", "bronze_gaps")):
+        assert table(settings, name)["seq"].to_list() == log.filter(pl.col("type") == kind)["seq"].to_list()
+    assert_same_rows(table(settings, "silver_features"), offline(settings, log))
 
 
 def test_restarts_leave_no_seam_in_the_features(settings: Settings) -> None:

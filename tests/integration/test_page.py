@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import polars as pl
@@ -14,13 +15,13 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from downstream import forecast_rows
 from features.table import SILVER
+from forecast.model.targets import TARGETS
 from forecast.page.routes import MAX_STREAMS
-from lakehouse.records import Forecast
+from lakehouse.records import Forecast, RowForecasts
 from lakehouse.schema import BRONZE_TRADES, GOLD_FORECAST_SCORES, GOLD_FORECASTS, TABLES
 from lakehouse.settings import HORIZONS_S, Settings
 from lakehouse.stores.questdb import QuestDB
-from lakehouse.stores.redis import Redis
-from lakehouse.times import format_time
+from lakehouse.stores.redis import FEATURES, FORECASTS, Redis
 from lakehouse.views import views
 from tests.integration.lakes import eventually, feature_row
 from tests.support.servers import LocalServers
@@ -107,7 +108,7 @@ def complaints() -> list[str]:
 
 @pytest.fixture
 def page(lake: Settings, api: httpx.Client, browser: Browser, complaints: list[str]) -> Iterator[Page]:
-    Redis(lake).publish("features", [feature_row(lake, s, next_seq()) for s in lake.symbols])
+    Redis(lake).publish(FEATURES, [feature_row(lake, s, next_seq()) for s in lake.symbols])
 
     def note(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
@@ -163,15 +164,15 @@ def test_prices_and_forecasts_come_live(lake: Settings, page: Page, complaints: 
     symbol, redis = lake.symbols[0], Redis(lake)
     seq = next_seq()
     row = feature_row(lake, symbol, seq, price=123.4)
-    forecast = {"value": 123.5, "lower": 120.0, "upper": 125.0, "lower_95": 110.0, "upper_95": 130.0, "baseline": 123.4}
-    told = [
-        {"target": target, "horizon_s": h, **forecast, "model_version": f"{target}/1", "calibration": "x"}
-        for target in ("bid", "vol")
-        for h in HORIZONS_S
-    ]
-    names = {name: row[name] for name in ("symbol", "received_at", "epoch", "seq", "spec")}
-    redis.publish("features", [row])
-    redis.publish("forecasts", [{**names, "as_of": row["ts"], "forecasts": told, "latency_ms": 9.0}])
+    figures = {"value": 123.5, "lower": 120.0, "upper": 125.0, "lower_95": 110.0, "upper_95": 130.0, "baseline": 123.4}
+    shared: dict[str, Any] = {"symbol": symbol, "spec": row.spec, "epoch": row.epoch, "seq": seq, "latency_ms": 9.0}
+    told: list[Forecast] = []
+    for target in TARGETS:
+        of = {"ts": row.ts, "target": target, "model_version": f"{target}/1", "calibration": "x", **shared, **figures}
+        told += [Forecast(horizon_s=h, **of) for h in HORIZONS_S]
+    redis.publish(FEATURES, [row])
+    made = RowForecasts(as_of=row.ts, received_at=row.received_at, forecasts=tuple(told), **shared)
+    redis.publish(FORECASTS, [made])
     # Each comes by a stream of its own, so either may be first.
     page.wait_for_selector(f'#forecast[data-seq="{seq}"]', timeout=20_000)
     eventually(lambda: _value(page, "#bid")() == "123.4")
@@ -182,7 +183,7 @@ def test_prices_and_forecasts_come_live(lake: Settings, page: Page, complaints: 
 
 def test_old_prices_are_called_stale(lake: Settings, page: Page) -> None:
     symbol = lake.symbols[0]
-    Redis(lake).publish("features", [feature_row(lake, symbol, next_seq(), age_s=120)])
+    Redis(lake).publish(FEATURES, [feature_row(lake, symbol, next_seq(), age_s=120)])
     page.wait_for_selector("#stale:not([hidden])", timeout=20_000)
     assert "Stale" in page.locator("#stale").inner_text()
 
@@ -226,8 +227,8 @@ def test_it_reconnects_by_itself(lake: Settings, servers: LocalServers, page: Pa
     page.wait_for_selector("#link[data-state=live]", timeout=30_000)
     seq = next_seq()
     row = feature_row(lake, lake.symbols[0], seq, price=77.7)
-    Redis(lake).publish("features", [row])
-    assert row["ts"] <= format_time(datetime.now(UTC))
+    Redis(lake).publish(FEATURES, [row])
+    assert row.ts <= datetime.now(UTC)
     eventually(lambda: _value(page, "#bid")() == "77.7")
 
 
@@ -239,7 +240,7 @@ def test_it_polls_where_no_stream_is_to_be_had(lake: Settings, api: httpx.Client
         page = browser.new_page()
         page.goto(lake.api_url)
         page.wait_for_selector("#link[data-state=polling]", timeout=20_000)
-        Redis(lake).publish("features", [feature_row(lake, lake.symbols[0], next_seq(), price=55.5)])
+        Redis(lake).publish(FEATURES, [feature_row(lake, lake.symbols[0], next_seq(), price=55.5)])
         eventually(lambda: _value(page, "#bid")() == "55.5")
         page.close()
 

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Any
 
 import httpx
 import pytest
 import redis
 
+from lakehouse.records import FeatureRow, RowForecasts
 from lakehouse.schema import GOLD_FORECASTS
 from lakehouse.settings import Settings
 from lakehouse.stores.questdb import QuestDB
-from lakehouse.stores.redis import Redis
+from lakehouse.stores.redis import FEATURES, FORECASTS, Redis
 from tests.integration.lakes import eventually, feature_row
 from tests.support.servers import LocalServers
 
@@ -33,7 +33,7 @@ def test_each_row_is_forecast_stored_and_published(fresh_lake: Settings) -> None
     symbols = fresh_lake.symbols
     # It may not listen yet: the first row is found under the key, the others come through the channel.
     for seq in range(20):
-        store.publish("features", [feature_row(fresh_lake, symbol, seq) for symbol in symbols])
+        store.publish(FEATURES, [feature_row(fresh_lake, symbol, seq) for symbol in symbols])
         if seq == 0:
             eventually(lambda: _stored(database, 0) == PER_ROW * len(symbols))
 
@@ -42,10 +42,10 @@ def test_each_row_is_forecast_stored_and_published(fresh_lake: Settings) -> None
         return sorted(rows) if len(rows) == 20 * len(symbols) else []
 
     assert eventually(stored) == sorted((s, seq, PER_ROW) for s in symbols for seq in range(20))
-    newest = eventually(lambda: _at(store.latest("forecasts", symbols[0]), 19))
-    assert [f["horizon_s"] for f in newest["forecasts"] if f["target"] == "bid"] == [60, 120, 180, 240, 300]
-    assert all(f["value"] == f["baseline"] == 100.0 for f in newest["forecasts"] if f["target"] == "bid")
-    assert all(f["lower_95"] < f["lower"] < f["value"] < f["upper"] < f["upper_95"] for f in newest["forecasts"])
+    newest = eventually(lambda: _at(store.latest(FORECASTS, symbols[0]), 19))
+    assert [f.horizon_s for f in newest.forecasts if f.target == "bid"] == [60, 120, 180, 240, 300]
+    assert all(f.value == f.baseline == 100.0 for f in newest.forecasts if f.target == "bid")
+    assert all(f.lower_95 < f.lower < f.value < f.upper < f.upper_95 for f in newest.forecasts)
     worst = database.rows("SELECT max(latency_ms) FROM gold_forecasts")[0][0]
     assert 0 < worst < 5000
 
@@ -57,12 +57,12 @@ def test_a_restart_of_what_it_needs_loses_only_what_is_counted(
 ) -> None:
     symbol = fresh_lake.symbols[0]
     store, database = Redis(fresh_lake), QuestDB(fresh_lake)
-    store.publish("features", [feature_row(fresh_lake, symbol, 1)])
+    store.publish(FEATURES, [feature_row(fresh_lake, symbol, 1)])
     eventually(lambda: _stored(database, 1))
 
     servers.kill(away)
     if away != "redis":
-        store.publish("features", [feature_row(fresh_lake, symbol, 2)])
+        store.publish(FEATURES, [feature_row(fresh_lake, symbol, 2)])
     servers.start(away)
     eventually(lambda: _publish(store, feature_row(fresh_lake, symbol, 3)))
 
@@ -91,7 +91,7 @@ def test_a_wrong_redis_password_ends_the_process_and_the_right_one_brings_the_fo
     finally:
         client.config_set("requirepass", password)
     servers.start("predictor")
-    Redis(fresh_lake).publish("features", [feature_row(fresh_lake, symbol, 1)])
+    Redis(fresh_lake).publish(FEATURES, [feature_row(fresh_lake, symbol, 1)])
     database = QuestDB(fresh_lake)
     assert eventually(lambda: _stored(database, 1)) == PER_ROW
     assert servers.stop("predictor") == 0
@@ -102,10 +102,10 @@ def _stored(database: QuestDB, seq: int) -> int:
     return int(database.rows("SELECT count() FROM gold_forecasts WHERE seq = %s", [seq])[0][0])
 
 
-def _publish(store: Redis, row: dict[str, Any]) -> bool:
-    store.publish("features", [row])
+def _publish(store: Redis, row: FeatureRow) -> bool:
+    store.publish(FEATURES, [row])
     return True
 
 
-def _at(row: dict[str, Any] | None, seq: int) -> dict[str, Any] | None:
-    return row if row and row["seq"] == seq else None
+def _at(row: RowForecasts | None, seq: int) -> RowForecasts | None:
+    return row if row and row.seq == seq else None

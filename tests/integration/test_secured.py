@@ -15,11 +15,12 @@ from lakehouse.errors import FatalError, RetryableError
 from lakehouse.settings import EVENTS_TOPIC, Settings
 from lakehouse.stores import kafka
 from lakehouse.stores.objects import Objects
-from lakehouse.stores.redis import Redis
+from lakehouse.stores.redis import FEATURES, Redis
 from stack.layout import layout
 from stack.servers import buckets
 from stack.servers.optional_servers import prepare_minio
 from stack.servers.preparation import prepare
+from tests.integration.lakes import feature_row
 from tests.support.servers import LocalServers, free_ports, scratch_settings
 
 WAYS = ("SASL_PLAINTEXT", "SASL_SSL", "SSL")
@@ -152,11 +153,11 @@ def test_kafka_that_wants_tls_from_us_is_named(secured: dict[str, Settings]) -> 
 @pytest.mark.parametrize("user", ["", USER])
 def test_a_row_goes_through_redis(secured: dict[str, Settings], user: str) -> None:
     default = {"redis_user": "", "redis_password": secured["minio"].redis_password}
-    row = {"symbol": "BTC/USD", "epoch": 1, "seq": 2}
+    row = feature_row(secured["minio"], "BTC/USD", 2)
     with closing(Redis(secured["redis"].model_copy(update={} if user else default))) as redis:
-        redis.publish("features", [row])
-        assert redis.latest("features", "BTC/USD") == row
-        assert next(redis.follow("features", ("BTC/USD",))) == row
+        redis.publish(FEATURES, [row])
+        assert redis.latest(FEATURES, "BTC/USD") == row
+        assert next(redis.follow(FEATURES, ("BTC/USD",))) == row
 
 
 def test_redis_whose_certificate_is_not_trusted_is_named(secured: dict[str, Settings], folder: Path) -> None:

@@ -19,7 +19,7 @@ class Update:
 class LatestValues:
     """Holds one entry per (event, key); readers ask for what changed since they last looked.
 
-    >>> board = Board()
+    >>> board = LatestValues()
     >>> board.post("price", "BTC/USD", {"bid": 1}); board.post("price", "BTC/USD", {"bid": 2})
     >>> [news.data for news in board.since(0, timeout_s=0)]
     [b'{"bid":2}']

@@ -7,14 +7,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from forecast.page.latest_values import LatestValues
 from forecast.page.queries import Queries
 from forecast.serving.models_in_service import ModelsInService
 from lakehouse import process
 from lakehouse.background import BackgroundThreads
 from lakehouse.errors import FatalError, LakeError, RetryableError
+from lakehouse.messages import encode_forecasts
+from lakehouse.records import FeatureRow, RowForecasts
 from lakehouse.settings import Settings
-from lakehouse.stores.redis import ChannelKind, Redis
+from lakehouse.stores.redis import FEATURES, FORECASTS, Channel, Redis, Row
+from lakehouse.times import format_time
 
 log = logging.getLogger(__name__)
 CANDLES_S = 2.0
@@ -37,8 +42,8 @@ class Updaters:
     def start(self, threads: BackgroundThreads) -> None:
         """Begins to follow and to ask."""
         features, forecasts = self._listeners
-        threads.start("page-features", lambda: self._follow(features, "features", self._price))
-        threads.start("page-forecasts", lambda: self._follow(forecasts, "forecasts", self._forecast))
+        threads.start("page-features", lambda: self._follow(features, FEATURES, self._price))
+        threads.start("page-forecasts", lambda: self._follow(forecasts, FORECASTS, self._forecast))
         threads.start("page-figures", self._ask)
 
     def stop(self) -> None:
@@ -48,28 +53,29 @@ class Updaters:
         for listener in self._listeners:
             listener.close()
 
-    def _follow(self, redis: Redis, kind: ChannelKind, post: Callable[[dict[str, Any]], None]) -> None:
+    def _follow(self, redis: Redis, channel: Channel[Row], post: Callable[[Row], None]) -> None:
         while not self._stop.is_set():
             try:
-                process.retrying(redis.ping, self._stop, f"the page's {kind}", longest_s=5.0)
-                for row in redis.follow(kind, self._settings.symbols):
+                process.retrying(redis.ping, self._stop, f"the page's {channel.name}", longest_s=5.0)
+                for row in redis.follow(channel, self._settings.symbols):
                     if self._stop.is_set():
                         return
                     if row is not None:
                         post(row)
             except RetryableError as error:
-                log.info("the page lost the %s: %s", kind, error)
+                log.info("the page lost the %s: %s", channel.name, error)
             except FatalError as error:
                 # /readyz says so, too; requests that carry their features are answered all the same.
-                log.error("the page has no %s: %s", kind, error)
+                log.error("the page has no %s: %s", channel.name, error)
                 self._stop.wait(REFUSED_S)
 
-    def _price(self, row: dict[str, Any]) -> None:
-        told = {name: row[name] for name in ("symbol", "ts", "received_at", "complete", "seq")}
-        self._board.post("price", row["symbol"], told | {name: row["values"].get(name) for name in PRICE_FIELDS})
+    def _price(self, row: FeatureRow) -> None:
+        told = {"symbol": row.symbol, "complete": row.complete, "seq": row.seq}
+        times = {"ts": format_time(row.ts), "received_at": format_time(row.received_at)}
+        self._board.post("price", row.symbol, told | times | {name: row.values.get(name) for name in PRICE_FIELDS})
 
-    def _forecast(self, row: dict[str, Any]) -> None:
-        self._board.post("forecast", row["symbol"], row)
+    def _forecast(self, made: RowForecasts) -> None:
+        self._board.post("forecast", made.symbol, orjson.Fragment(encode_forecasts(made)))
 
     def _ask(self) -> None:
         next_status = 0.0

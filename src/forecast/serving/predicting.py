@@ -16,7 +16,9 @@ from forecast.serving.bodies import Parser, RequestRows, invalid, load_object
 from forecast.serving.models_in_service import ModelsInService, ServedModel
 from forecast.serving.problems import FieldError, Problem
 from lakehouse.errors import LakeError
+from lakehouse.records import FeatureRow
 from lakehouse.settings import Settings
+from lakehouse.times import format_time
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -25,7 +27,7 @@ PATHS: Mapping[str, Target] = {"/predict_bid": "bid", "/predict_vol": "vol", "/p
 JSON = "application/json"
 FIELDS = tuple(Prediction.__dataclass_fields__)
 EMPTY_LABELS: Mapping[str, None] = {"symbol": None, "as_of": None, "spec": None, "epoch": None, "seq": None}
-Latest = Callable[[str], dict[str, Any] | None]
+Latest = Callable[[str], FeatureRow | None]
 
 
 class Predicting:
@@ -78,13 +80,13 @@ class Predicting:
         ttl, spec = self._settings.features_ttl_s, self._parser.spec
         if row is None:
             raise _stale(f"no features of {symbol} within the last {ttl} s: its feed is silent or has not started")
-        age = (datetime.now(UTC) - datetime.fromisoformat(row["received_at"])).total_seconds()
+        age = (datetime.now(UTC) - row.received_at).total_seconds()
         if age > ttl:
             raise _stale(f"the newest features of {symbol} are {age:.0f} s old, more than {ttl} s")
-        if row["spec"] != spec:
-            raise _stale(f"features of {symbol} are of definitions {row['spec']}, not {spec}: restart both")
-        labels = {name: row[name] for name in ("symbol", "spec", "epoch", "seq")}
-        return RequestRows(self._parser.named(row["values"]).matrix, [{**labels, "as_of": row["ts"]}])
+        if row.spec != spec:
+            raise _stale(f"features of {symbol} are of definitions {row.spec}, not {spec}: restart both")
+        labels = {name: getattr(row, name) for name in ("symbol", "spec", "epoch", "seq")}
+        return RequestRows(self._parser.named(row.values).matrix, [{**labels, "as_of": format_time(row.ts)}])
 
 
 class Direct:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import polars as pl
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from tqdm import tqdm
 
 from ingestion.backfill.progress import ends
@@ -126,16 +126,11 @@ class HeldHistory:
     def _behind(self, goal: dict[str, int]) -> int:
         """How many messages of the history log the consumers have not committed."""
         partitions = [TopicPartition(HISTORY_TOPIC, int(p)) for p in goal]
-        try:
-            found = kafka.committed(self._committed, partitions)
-            starts = {p.partition: self._low(p) for p in partitions if found[HISTORY_TOPIC, p.partition] is None}
-        except KafkaException as error:
-            raise kafka.kafka_error(error, "Kafka") from error
+        found = kafka.committed(self._committed, partitions)
+        new = [p for p in partitions if found[HISTORY_TOPIC, p.partition] is None]
+        starts = {p.partition: kafka.watermarks(self._committed, p)[0] for p in new}
         places = {p: found[HISTORY_TOPIC, int(p)] for p in goal}
         return sum(max(0, end - (starts[int(p)] if (at := places[p]) is None else at)) for p, end in goal.items())
-
-    def _low(self, partition: TopicPartition) -> int:
-        return int(self._committed.get_watermark_offsets(partition, timeout=kafka.TIMEOUT_S)[0])
 
     def _consumers(self) -> int:
         """How many consumers are in the group; none that we know of while Kafka is away."""

@@ -6,20 +6,16 @@ checkpoint only says from which offset on to look, and what is finished.
 """
 
 import hashlib
-import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import orjson
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer
 
-from lakehouse.errors import RetryableError
 from lakehouse.settings import HISTORY_TOPIC
-from lakehouse.stores.kafka import TIMEOUT_S, kafka_error
+from lakehouse.stores.kafka_reading import OffsetRange, bounds, messages
 
 FILE_HEADER, ROW_HEADER = "file", "row"
-Headers = list[tuple[str, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +82,7 @@ def ends(consumer: Consumer) -> dict[str, int]:
     Raises:
         RetryableError: Kafka is away or lacks the topic.
     """
-    return {str(partition): high for partition, (_, high) in _watermarks(consumer).items()}
+    return {str(partition): held.end for partition, held in bounds(consumer, HISTORY_TOPIC).items()}
 
 
 def caught_up(consumer: Consumer, file_id: str, progress: Progress) -> Progress:
@@ -96,45 +92,14 @@ def caught_up(consumer: Consumer, file_id: str, progress: Progress) -> Progress:
         RetryableError: Kafka is away.
     """
     row = progress.row
-    for headers in _since(consumer, {int(p): offset for p, offset in progress.offsets.items()}):
-        told = dict(headers)
+    ranges = {p: _rest(held, progress.offsets.get(str(p))) for p, held in bounds(consumer, HISTORY_TOPIC).items()}
+    for message in messages(consumer, HISTORY_TOPIC, ranges):
+        told = dict(message.headers() or ())
         if told.get(FILE_HEADER) == file_id.encode():
             row = max(row, int(told[ROW_HEADER]))
     return replace(progress, row=row)
 
 
-def _watermarks(consumer: Consumer) -> dict[int, tuple[int, int]]:
-    try:
-        topic = consumer.list_topics(HISTORY_TOPIC, timeout=TIMEOUT_S).topics[HISTORY_TOPIC]
-        if topic.error is not None:
-            raise RetryableError(f"Kafka: topic {HISTORY_TOPIC}: {topic.error}; is the lake up (scripts/up.sh)?")
-        return {
-            p: consumer.get_watermark_offsets(TopicPartition(HISTORY_TOPIC, p), timeout=TIMEOUT_S)
-            for p in topic.partitions
-        }
-    except KafkaException as error:
-        raise kafka_error(error, "Kafka") from error
-
-
-def _since(consumer: Consumer, offsets: dict[int, int]) -> Iterator[Headers]:
-    """Headers of every message from the offsets on (a missing or bygone one: from the beginning of what is kept)."""
-    left, starts = {}, []
-    for partition, (low, high) in _watermarks(consumer).items():
-        start = offsets.get(partition, low)
-        start = start if low <= start <= high else low
-        if start < high:
-            left[partition] = high
-            starts.append(TopicPartition(HISTORY_TOPIC, partition, start))
-    consumer.assign(starts)
-    heard = time.monotonic()
-    while left:
-        for message in consumer.consume(10_000, timeout=0.5):
-            heard = time.monotonic()
-            if message.error() is not None:
-                raise kafka_error(message.error(), "Kafka")
-            if message.offset() + 1 >= left.get(message.partition(), 0):
-                left.pop(message.partition(), None)
-            yield message.headers() or []
-        if time.monotonic() - heard > TIMEOUT_S:
-            raise RetryableError(f"Kafka: no answer from {HISTORY_TOPIC} within {TIMEOUT_S:g} s")
-    consumer.unassign()
+def _rest(held: OffsetRange, offset: int | None) -> OffsetRange:
+    """What a partition holds from an offset on; all of it where the offset is missing or bygone."""
+    return OffsetRange(offset, held.end) if offset is not None and held.start <= offset <= held.end else held

@@ -17,6 +17,7 @@ from features.spec import NAMES, EngineConfig, spec_hash
 from features.table import SILVER
 from ingestion.consumer import metrics, warm_up
 from ingestion.consumer.first_delivery import HeldTrades, by_symbol, first_deliveries
+from ingestion.consumer.refusals import RefusalLimit
 from ingestion.consumer.retention_guard import RetentionGuard
 from ingestion.kafka_log.batches import ORIGINS, DeadLetter, TopicBatch
 from ingestion.kafka_log.dead_letter_writer import DeadLetterWriter
@@ -24,12 +25,12 @@ from ingestion.kafka_log.position import Position
 from lakehouse import process
 from lakehouse.errors import PoisonError, RetryableError
 from lakehouse.messages import EVENT_SCHEMA
+from lakehouse.records import FeatureRow
 from lakehouse.retention import dropped_days
 from lakehouse.schema import BRONZE_GAPS, BRONZE_QUOTES, BRONZE_TRADES, Table
 from lakehouse.settings import EVENTS_TOPIC
 from lakehouse.stores.questdb import QuestDB
-from lakehouse.stores.redis import Redis
-from lakehouse.times import format_time
+from lakehouse.stores.redis import FEATURES, Redis
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -66,6 +67,7 @@ class Pipeline:
         self._partition: dict[str, int] = {}
         self._positions: dict[tuple[str, int], Position] = {}
         self._writers = ThreadPoolExecutor(len(BRONZE), "bronze")
+        self._limits = {table.name: RefusalLimit(table.name) for table in (*BRONZE.values(), SILVER)}
         self._refusal = RetentionGuard(lambda: self._retry("questdb", lambda: dropped_days(stores.questdb)))
 
     def close(self) -> None:
@@ -117,8 +119,8 @@ class Pipeline:
             newest = rows
             if rows.height > MAX_PUBLISHED:
                 newest = rows.group_by("symbol", maintain_order=True).tail(MAX_PUBLISHED)
-            messages = [_message(row) for row in newest.iter_rows(named=True)]
-            self._retry("redis", lambda: self._stores.redis.publish("features", messages))
+            told = [_feature_row(row) for row in newest.iter_rows(named=True)]
+            self._retry("redis", lambda: self._stores.redis.publish(FEATURES, told))
         metrics.count_rows(rows)
 
     def _fresh(self, part: TopicBatch) -> pl.DataFrame:
@@ -155,17 +157,26 @@ class Pipeline:
             self._held[symbol] = self._held_of(symbol)
         return events.filter(~pl.col("row").is_in(rows))
 
-    def _write(self, table: Table, frame: pl.DataFrame, start: int = 0) -> list[tuple[int, PoisonError]]:
-        """Writes rows; halves a refused batch until bad rows are isolated; returns their positions and errors."""
+    def _write(self, table: Table, frame: pl.DataFrame) -> list[tuple[int, PoisonError]]:
+        """Writes rows; returns the positions of those refused, and the errors.
+
+        Raises:
+            FatalError: the table lacks what the rows have, or refuses too many of them.
+        """
+        self._limits[table.name].offer(frame.height)
+        return self._halved(table, frame, 0)
+
+    def _halved(self, table: Table, frame: pl.DataFrame, start: int) -> list[tuple[int, PoisonError]]:
+        """Writes rows; halves a refused batch until bad rows are isolated."""
         try:
             self._retry("questdb", lambda: self._stores.questdb.write(table, frame))
             return []
         except PoisonError as error:
             if frame.height == 1:
+                self._limits[table.name].refuse(error)
                 return [(start, error)]
             half = frame.height // 2
-            left = self._write(table, frame[:half], start)
-            return left + self._write(table, frame[half:], start + half)
+            return self._halved(table, frame[:half], start) + self._halved(table, frame[half:], start + half)
 
     def _set_aside(self, letters: list[DeadLetter]) -> None:
         if not letters:
@@ -213,12 +224,10 @@ class Pipeline:
         return process.retrying(counted, self._halt, server)
 
 
-def _message(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A silver row as its Redis message; NaN becomes null."""
-    head = {name: row[name] for name in ("symbol", "spec", "epoch", "seq", "complete")}
-    times = {name: format_time(row[name]) for name in ("ts", "received_at")}
-    values = {name: None if row[name] is None or row[name] != row[name] else row[name] for name in NAMES}
-    return head | times | {"values": values}
+def _feature_row(row: Mapping[str, Any]) -> FeatureRow:
+    """A silver row as published on Redis."""
+    head = {name: row[name] for name in ("symbol", "ts", "spec", "epoch", "seq", "complete", "received_at")}
+    return FeatureRow(**head, values={name: row[name] for name in NAMES})
 
 
 def _dead_row(part: TopicBatch, row: Mapping[str, Any], error: PoisonError) -> DeadLetter:

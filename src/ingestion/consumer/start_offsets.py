@@ -3,21 +3,25 @@
 import argparse
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from features.table import SILVER
 from ingestion.kafka_log.batches import ORIGINS
 from ingestion.kafka_log.epochs import epoch_of
 from ingestion.kafka_log.position import Position
 from lakehouse import command
 from lakehouse.errors import FatalError
+from lakehouse.schema import BRONZE_QUOTES, BRONZE_TRADES
 from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC, Settings
 from lakehouse.stores import bronze, kafka
 from lakehouse.stores.questdb import QuestDB
 
 log = logging.getLogger(__name__)
+# What each partition of market.events fills: it is never without quotes for long.
+LIVE_TABLES = (BRONZE_TRADES.name, BRONZE_QUOTES.name, SILVER.name)
 StartOffsets = dict[tuple[str, int], Position]
 
 
@@ -66,16 +70,39 @@ def start_offsets(
         RetryableError: a server is down. FatalError: a position was lost; the message has the remedy.
     """
     offsets = kafka.committed(client, partitions)
+    live = {name: _partitions_in(questdb, name, count) for name in LIVE_TABLES}
     found: StartOffsets = {}
     for part in partitions:
         key = (part.topic, part.partition)
         low, high = kafka.watermarks(client, part)
         committed, held = offsets[key], 0
+        where = f"{part.topic}/{part.partition}"
+        lost = lost_tables(live, part.partition) if part.topic == EVENTS_TOPIC else []
+        if lost and committed is not None and low < committed <= high:
+            log.warning("%s: %s lost what was committed up to %d; reading again", where, ", ".join(lost), committed)
+            committed = None
         if committed is None or committed < low:
             held = _held(questdb, epochs[part.topic], ORIGINS[part.topic], part.partition, count)
-        where = f"{part.topic}/{part.partition}"
         found[key] = Position(epochs[part.topic], start_offset(committed, low, high, held, where))
     return found
+
+
+def lost_tables(live: Mapping[str, Set[int]], partition: int) -> list[str]:
+    """The tables that were made anew, as the others tell; all of them when none has any row.
+
+    QuestDB acknowledges writes for a short while after a table was dropped, so that the commit says too much.
+
+    Args:
+        live: per table, the partitions of which it has live rows.
+    """
+    known = any(partition in partitions for partitions in live.values()) or not any(live.values())
+    return [name for name, partitions in live.items() if known and partition not in partitions]
+
+
+def _partitions_in(questdb: QuestDB, table: str, count: int) -> set[int]:
+    questdb.wait_applied([table])
+    rows = questdb.rows(f"SELECT symbol FROM {table} WHERE origin = 'live' LATEST ON ts PARTITION BY symbol")
+    return {kafka.partition_of(symbol, count) for (symbol,) in rows}
 
 
 def trim(client: Consumer, admin: AdminClient, partitions: Sequence[TopicPartition], keep_hours: int) -> int:

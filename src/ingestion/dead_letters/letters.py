@@ -7,12 +7,12 @@ Kraken's WebSocket or a row of its REST API. Each is parsed with current code an
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer
 
 from ingestion.dead_letters.parsing import events_in
 from lakehouse.errors import LakeError, PoisonError, RetryableError
@@ -21,6 +21,7 @@ from lakehouse.process import set_up_logging
 from lakehouse.records import Source
 from lakehouse.settings import DEADLETTER_TOPIC, EVENTS_TOPIC, Settings, load_settings
 from lakehouse.stores import kafka
+from lakehouse.stores.kafka_reading import bounds, messages
 
 TIMEOUT_S = 30.0
 _RECEIPT = "replayed"
@@ -62,11 +63,12 @@ def read(consumer: Consumer) -> list[Letter]:
         RetryableError: Kafka is away.
     """
     found: dict[int, Letter] = {}
-    for message in _messages(consumer):
+    for message in messages(consumer, DEADLETTER_TOPIC, bounds(consumer, DEADLETTER_TOPIC)):
         head = {name: value.decode(errors="replace") for name, value in message.headers() or ()}
         if _RECEIPT in head:
-            number = int(head[_RECEIPT])
-            found[number] = replace(found[number], replayed=True)
+            # A letter may expire before its receipt does.
+            if (number := int(head[_RECEIPT])) in found:
+                found[number] = replace(found[number], replayed=True)
             continue
         found[message.offset()] = Letter(
             number=message.offset(),
@@ -105,21 +107,6 @@ def replay(producer: Producer, letter: Letter, future_tolerance_s: float, now: d
 def _flush(producer: Producer) -> None:
     if producer.flush(TIMEOUT_S):
         raise RetryableError(f"Kafka did not acknowledge within {TIMEOUT_S:g} s")
-
-
-def _messages(consumer: Consumer) -> Iterator[Message]:
-    place = TopicPartition(DEADLETTER_TOPIC, 0)
-    low, high = kafka.watermarks(consumer, place)
-    if low == high:
-        return
-    consumer.assign([TopicPartition(DEADLETTER_TOPIC, 0, low)])
-    while True:
-        message = consumer.poll(kafka.TIMEOUT_S)
-        if message is None or message.error():
-            raise RetryableError(f"Kafka: {message.error() if message else 'no answer'} reading {DEADLETTER_TOPIC}")
-        yield message
-        if message.offset() + 1 >= high:
-            return
 
 
 def _chosen(found: Sequence[Letter], ids: Sequence[int], limit: int | None) -> list[Letter]:

@@ -1,19 +1,18 @@
 """What the end of the live log says about each symbol, so that a producer goes on where the last one ended."""
 
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import orjson
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer
 
 from ingestion.completeness.id_gaps import IdFilter, filter_of
 from ingestion.kraken.ws_messages import parse_time
-from lakehouse.errors import PoisonError, RetryableError
+from lakehouse.errors import PoisonError
 from lakehouse.messages import REPLAY_HEADER
 from lakehouse.settings import EVENTS_TOPIC
-from lakehouse.stores.kafka import TIMEOUT_S, kafka_error
+from lakehouse.stores.kafka_reading import OffsetRange, bounds, messages
 
 FIRST_LOOK, GROWTH, MAX_LOOK = 20_000, 10, 2_000_000
 
@@ -62,55 +61,16 @@ def read_tail(consumer: Consumer, symbols: Iterable[str]) -> dict[str, LogTail]:
     """
     wanted = set(symbols)
     depth = FIRST_LOOK
-    try:
-        while True:
-            spans = _spans(consumer, depth)
-            tails: dict[str, LogTail] = {}
-            for value, replayed in _read(consumer, spans):
-                _take(tails, value, replayed)
-            found = {symbol: tail for symbol, tail in tails.items() if symbol in wanted}
-            if all(symbol in found and found[symbol].live for symbol in wanted) or depth >= MAX_LOOK:
-                return found
-            if all(first == low for _, first, low, _ in spans):
-                return found
-            depth *= GROWTH
-    except KafkaException as error:
-        raise kafka_error(error, "reading the end of the log") from error
-
-
-OffsetSpan = tuple[int, int, int, int]
-
-
-def _spans(consumer: Consumer, depth: int) -> list[OffsetSpan]:
-    """(partition, first offset to read, lowest offset there is, end) of each partition."""
-    topic = consumer.list_topics(EVENTS_TOPIC, timeout=TIMEOUT_S).topics[EVENTS_TOPIC]
-    if topic.error is not None:
-        raise RetryableError(f"Kafka: topic {EVENTS_TOPIC}: {topic.error}; run `python -m ingestion.migrate`")
-    spans = []
-    for partition in topic.partitions:
-        low, high = consumer.get_watermark_offsets(TopicPartition(EVENTS_TOPIC, partition), timeout=TIMEOUT_S)
-        spans.append((partition, max(low, high - depth), low, high))
-    return spans
-
-
-def _read(consumer: Consumer, spans: list[OffsetSpan]) -> Iterator[tuple[bytes, bool]]:
-    """Each message's value, and whether it is a dead letter that was sent again."""
-    left = {partition: high for partition, first, _, high in spans if first < high}
-    consumer.assign([TopicPartition(EVENTS_TOPIC, p, first) for p, first, _, _ in spans if p in left])
-    silent_since = time.monotonic()
-    while left:
-        messages = consumer.consume(10_000, timeout=0.5)
-        if messages:
-            silent_since = time.monotonic()
-        elif time.monotonic() - silent_since > TIMEOUT_S:
-            raise RetryableError(f"Kafka: no answer from {EVENTS_TOPIC} within {TIMEOUT_S:g} s")
-        for message in messages:
-            if message.error() is not None:
-                raise kafka_error(message.error(), "reading the end of the log")
-            if message.offset() + 1 >= left.get(message.partition(), 0):
-                left.pop(message.partition(), None)
-            yield message.value() or b"", REPLAY_HEADER in (message.headers() or ())
-    consumer.unassign()
+    while True:
+        held = bounds(consumer, EVENTS_TOPIC)
+        wide = {p: OffsetRange(max(span.start, span.end - depth), span.end) for p, span in held.items()}
+        tails: dict[str, LogTail] = {}
+        for message in messages(consumer, EVENTS_TOPIC, wide):
+            _take(tails, message.value() or b"", REPLAY_HEADER in (message.headers() or ()))
+        found = {symbol: tail for symbol, tail in tails.items() if symbol in wanted}
+        if all(symbol in found and found[symbol].live for symbol in wanted) or depth >= MAX_LOOK or wide == held:
+            return found
+        depth *= GROWTH
 
 
 def _take(tails: dict[str, LogTail], value: bytes, replayed: bool) -> None:

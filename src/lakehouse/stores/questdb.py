@@ -19,6 +19,8 @@ from lakehouse.stores.pgwire import CONNECT_S, Answer, PgWire
 _WRITE_CELLS = 1_500_000
 # Up to here rows are written one by one: pandas takes half a second to import and milliseconds per frame.
 _FEW_CELLS = 15_000
+# What a write is told when the schema, not the row, is wrong: the tables were dropped, or the folder is another one.
+_SCHEMA_COMPLAINTS = ("creating new tables is disabled", "creating new columns is disabled", "cast error from protocol")
 _BUSY_SQL = ("table busy", "could not lock", "timeout, query aborted", "is suspended")
 
 
@@ -107,6 +109,7 @@ class QuestDB:
 
         Raises:
             RetryableError: the server is away; repeating is harmless. PoisonError: it refuses some row.
+            FatalError: the table, or a column of it, is not there or of another type.
         """
         for part in frame.iter_slices(max(1, _WRITE_CELLS // len(table.columns))):
             self._send(table, part)
@@ -220,6 +223,8 @@ def _sql_error(where: str, sql: str, detail: str) -> RetryableError | FatalError
 def _write_error(where: str, error: QuestDBError) -> RetryableError | PoisonError | FatalError:
     if error.code == QuestDBErrorCode.AuthError:
         return FatalError(f"{where}: refuses our password: compare QUESTDB_PASSWORD in .env with the server's")
+    if error.code == QuestDBErrorCode.ServerFlushError and any(words in str(error) for words in _SCHEMA_COMPLAINTS):
+        return FatalError(f"{where}: not as python -m ingestion.migrate makes it: {error}")
     if error.code == QuestDBErrorCode.ServerFlushError and '"code":"invalid"' in str(error):
         return PoisonError("refused", f"{where}: {error}")
     if error.code in (QuestDBErrorCode.SocketError, QuestDBErrorCode.ServerFlushError):

@@ -1,19 +1,36 @@
 """Redis: the newest features and forecasts of each symbol, as a key that expires and a channel of the same name."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
-import orjson
 import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 
-from lakehouse.errors import FatalError, RetryableError
+from lakehouse import messages
+from lakehouse.errors import FatalError, PoisonError, RetryableError
+from lakehouse.records import FeatureRow, RowForecasts
 from lakehouse.settings import Settings
 from lakehouse.stores.tls import ca_file
 
-ChannelKind = Literal["features", "forecasts"]
+log = logging.getLogger(__name__)
+Row = TypeVar("Row", FeatureRow, RowForecasts)
+
+
+@dataclass(frozen=True, slots=True)
+class Channel(Generic[Row]):
+    """One kind of row on Redis: the keys and channels ``name:symbol``, and what their values are."""
+
+    name: str
+    encode: Callable[[Row], bytes]
+    decode: Callable[[bytes], Row]
+
+
+FEATURES = Channel("features", messages.encode_features, messages.decode_features)
+FORECASTS = Channel("forecasts", messages.encode_forecasts, messages.decode_forecasts)
 
 # Sets and publishes in one step, unless the key already holds a newer (epoch, seq): a redelivered batch or a slow
 # second writer must never put an older row over a newer one.
@@ -73,46 +90,40 @@ class Redis:
         except RedisError as error:
             raise self._error(error) from error
 
-    def publish(self, kind: ChannelKind, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Sets the key ``kind:symbol`` and publishes on the channel of that name, in order, never older over newer.
-
-        Args:
-            rows: JSON-able rows with at least ``symbol``, ``epoch`` and ``seq``; NaN must already be None.
-        """
+    def publish(self, channel: Channel[Row], rows: Sequence[Row]) -> None:
+        """Sets each row's key and publishes it on the channel of that name, in order, never older over newer."""
         try:
             with self._client.pipeline(transaction=False) as pipe:
                 for row in rows:
-                    key = f"{kind}:{row['symbol']}"
-                    args = [row["epoch"], row["seq"], self._ttl, orjson.dumps(row, option=orjson.OPT_UTC_Z)]
+                    key = f"{channel.name}:{row.symbol}"
+                    args: list[int | bytes] = [row.epoch, row.seq, self._ttl, channel.encode(row)]
                     self._publish(keys=[key, f"{key}:order"], args=args, client=pipe)
                 pipe.execute()
         except RedisError as error:
             raise self._error(error) from error
 
-    def latest(self, kind: ChannelKind, symbol: str) -> dict[str, Any] | None:
+    def latest(self, channel: Channel[Row], symbol: str) -> Row | None:
         """The newest row of a symbol, or None when it never came or has expired."""
         try:
-            value = self._client.get(f"{kind}:{symbol}")
+            value = self._client.get(f"{channel.name}:{symbol}")
         except RedisError as error:
             raise self._error(error) from error
-        return None if value is None else dict(orjson.loads(value))
+        return None if value is None else _decoded(channel, value)
 
-    def follow(
-        self, kind: ChannelKind, symbols: tuple[str, ...], poll_s: float = 1.0
-    ) -> Iterator[dict[str, Any] | None]:
+    def follow(self, channel: Channel[Row], symbols: tuple[str, ...], poll_s: float = 1.0) -> Iterator[Row | None]:
         """Rows as they come: first what the keys hold, then the channels; None each ``poll_s`` without news.
 
         Pub/sub forgets, so start this anew (it reads the keys again) after every `RetryableError`.
         """
         try:
-            with self._listener.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
-                channel.subscribe(*(f"{kind}:{symbol}" for symbol in symbols))
+            with self._listener.pubsub(ignore_subscribe_messages=True) as pubsub:  # type: ignore[no-untyped-call]
+                pubsub.subscribe(*(f"{channel.name}:{symbol}" for symbol in symbols))
                 for symbol in symbols:
-                    if (row := self.latest(kind, symbol)) is not None:
+                    if (row := self.latest(channel, symbol)) is not None:
                         yield row
                 while True:
-                    message = channel.get_message(timeout=poll_s)
-                    yield None if message is None else dict(orjson.loads(message["data"]))
+                    message = pubsub.get_message(timeout=poll_s)
+                    yield None if message is None else _decoded(channel, message["data"])
         except RedisError as error:
             raise self._error(error) from error
 
@@ -121,3 +132,12 @@ class Redis:
             remedy = "compare REDIS_USER and REDIS_PASSWORD in .env with the server's"
             return FatalError(f"{self._where} refuses us: {remedy}")
         return RetryableError(f"{self._where}: {error}")
+
+
+def _decoded(channel: Channel[Row], value: bytes | str) -> Row | None:
+    """The row; None for one of another release, which expires within minutes."""
+    try:
+        return channel.decode(value if isinstance(value, bytes) else value.encode())
+    except PoisonError as error:
+        log.warning("left out a value of %s: %s", channel.name, error)
+        return None

@@ -9,21 +9,21 @@ import pytest
 
 from downstream import forecast_rows
 from lakehouse.errors import PoisonError
-from lakehouse.records import Forecast
+from lakehouse.records import FeatureRow, Forecast
 from lakehouse.schema import GOLD_FORECASTS
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def _row(symbol: str = "BTC/USD", seq: int = 7) -> dict[str, Any]:
-    times = {"ts": "2026-01-01T11:59:59.500000Z", "received_at": "2026-01-01T11:59:59.980000Z"}
-    return {"symbol": symbol, "spec": "abc", "epoch": 2, "seq": seq, **times, "values": {"bid": 1.0, "rv_1m": None}}
+def _row(symbol: str = "BTC/USD", seq: int = 7) -> FeatureRow:
+    ts, received_at = (NOW - timedelta(milliseconds=ms) for ms in (500, 20))
+    return FeatureRow(symbol, ts, "abc", 2, seq, True, received_at, {"bid": 1.0, "rv_1m": None})
 
 
-def _answer(rows: list[dict[str, Any]], target: str = "bid", version: str = "3") -> dict[str, Any]:
+def _answer(rows: list[FeatureRow], target: str = "bid", version: str = "3") -> dict[str, Any]:
     one = {"horizon_s": 60, "value": 1.0, "lower": 0.9, "upper": 1.1, "lower_95": 0.8, "upper_95": 1.2, "baseline": 1.0}
     two = {**one, "horizon_s": 120}
-    names = [{k: row[k] for k in ("symbol", "epoch", "seq")} for row in rows]
+    names = [{"symbol": row.symbol, "epoch": row.epoch, "seq": row.seq} for row in rows]
     answered = [{**name, "forecasts": [one, two], "calibration": "cal"} for name in names]
     return {"model": target, "version": version, "rows": answered}
 
@@ -70,15 +70,15 @@ def test_the_frame_is_what_the_table_holds() -> None:
 def test_one_message_per_row_with_both_targets() -> None:
     rows = [_row(), _row("ETH/USD", 9)]
     found = forecast_rows.forecasts(rows, {"bid": _answer(rows), "vol": _answer(rows, "vol")}, NOW)
-    messages = forecast_rows.messages(rows, found)
-    assert [m["symbol"] for m in messages] == ["BTC/USD", "ETH/USD"]
-    assert [(f["target"], f["horizon_s"]) for f in messages[0]["forecasts"]] == [
+    messages = forecast_rows.by_row(rows, found)
+    assert [m.symbol for m in messages] == ["BTC/USD", "ETH/USD"]
+    assert [(f.target, f.horizon_s) for f in messages[0].forecasts] == [
         ("bid", 60),
         ("bid", 120),
         ("vol", 60),
         ("vol", 120),
     ]
-    assert messages[0]["latency_ms"] == pytest.approx(20.0)
+    assert messages[0].latency_ms == pytest.approx(20.0)
 
 
 def test_an_answer_about_other_rows_is_refused() -> None:

@@ -2,34 +2,35 @@
 
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from downstream import predictor
 from downstream.forecast_progress import ForecastProgress
 from lakehouse.errors import FatalError, RetryableError
+from lakehouse.records import FeatureRow
 from lakehouse.settings import Settings
 from tests.support.servers import scratch_settings
 
-SYMBOL = "BTC/USD"
+SYMBOL, NOW = "BTC/USD", datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Server:
     """Stands for every client of the predictor; its features never come."""
 
-    newest: dict[str, Any] | None = None
+    newest: FeatureRow | None = None
 
     def __init__(self, *_: object) -> None: ...
     def close(self) -> None: ...
     def migrate(self, *_: object) -> None: ...
     def ping(self) -> None: ...
 
-    def latest(self, kind: str, symbol: str) -> dict[str, Any] | None:
+    def latest(self, channel: object, symbol: str) -> FeatureRow | None:
         return self.newest
 
-    def follow(self, kind: str, symbols: tuple[str, ...]) -> Iterator[dict[str, Any] | None]:
+    def follow(self, channel: object, symbols: tuple[str, ...]) -> Iterator[FeatureRow | None]:
         while True:
             threading.Event().wait(0.01)
             yield None
@@ -65,9 +66,9 @@ def test_rows_that_come_without_one_forecast_end_the_process(
 
         seq = 0
 
-        def latest(self, kind: str, symbol: str) -> dict[str, Any] | None:
+        def latest(self, channel: object, symbol: str) -> FeatureRow | None:
             type(self).seq += 1
-            return {"epoch": 1, "seq": self.seq}
+            return FeatureRow(symbol, NOW, "abc", 1, self.seq, True, NOW, {})
 
     monkeypatch.setattr(predictor, "Redis", Deaf)
     monkeypatch.setattr(predictor, "WATCH_S", 0.01)

@@ -25,6 +25,7 @@ from forecast.serving.bodies import Parser
 from forecast.serving.models_in_service import ModelsInService, accept, probe_rows
 from forecast.serving.registry_watcher import simple_rule
 from lakehouse.errors import RetryableError
+from lakehouse.records import FeatureRow
 from lakehouse.settings import HORIZONS_S, Settings, load_settings
 from lakehouse.times import format_time
 
@@ -39,7 +40,7 @@ class World:
 
     client: FlaskClient
     models: ModelsInService
-    redis: dict[str, dict[str, Any]] = field(default_factory=dict)
+    redis: dict[str, FeatureRow] = field(default_factory=dict)
     away: set[str] = field(default_factory=set)
     started: list[str] = field(default_factory=list)
 
@@ -47,7 +48,7 @@ class World:
         if name in self.away:
             raise RetryableError(f"{name} is away")
 
-    def latest(self, symbol: str) -> dict[str, Any] | None:
+    def latest(self, symbol: str) -> FeatureRow | None:
         self.check("redis")
         return self.redis.get(symbol)
 
@@ -95,10 +96,9 @@ def _values() -> dict[str, float | None]:
 _VALUES = _values()
 
 
-def _redis_row(age_s: float = 0.0, **more: object) -> dict[str, Any]:
-    now = format_time(datetime.now(UTC) - timedelta(seconds=age_s))
-    row = {"symbol": SYMBOL, "ts": now, "received_at": now, "spec": SPEC, "epoch": 1, "seq": 9, "values": _values()}
-    return row | more
+def _redis_row(age_s: float = 0.0, spec: str = SPEC) -> FeatureRow:
+    now = datetime.now(UTC) - timedelta(seconds=age_s)
+    return FeatureRow(SYMBOL, now, spec, 1, 9, True, now, _values())
 
 
 def _problem(response: TestResponse, status: int) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def test_the_three_forms_agree(world: World) -> None:
     assert (first["model"], first["version"], first["horizons_s"]) == ("bid", "4", list(HORIZONS_S))
     row = first["rows"][0]
     assert (row["symbol"], row["spec"], row["epoch"], row["seq"]) == (SYMBOL, SPEC, 1, 9)
-    assert row["as_of"] == world.redis[SYMBOL]["ts"]
+    assert row["as_of"] == format_time(world.redis[SYMBOL].ts)
     assert [f["horizon_s"] for f in row["forecasts"]] == list(HORIZONS_S)
     assert all(f["lower_95"] < f["lower"] < f["value"] < f["upper"] < f["upper_95"] for f in row["forecasts"])
 

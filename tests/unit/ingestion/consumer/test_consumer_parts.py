@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ingestion.completeness.interval_set import IntervalSet
 from ingestion.consumer import start_offsets
 from ingestion.consumer.first_delivery import HeldTrades, by_symbol, first_deliveries
-from ingestion.consumer.start_offsets import start_offset
+from ingestion.consumer.start_offsets import lost_tables, start_offset
 from ingestion.dead_letters import letters
 from ingestion.kafka_log.batches import RawMessages, read
 from ingestion.silver import rebuild
@@ -92,6 +92,22 @@ def test_rows_are_grouped_by_symbol_in_order(symbols: list[str]) -> None:
     assert {s: rows.tolist() for s, rows in found} == {
         s: [i for i, x in enumerate(symbols) if x == s] for s in set(symbols)
     }
+
+
+@pytest.mark.parametrize(
+    ("trades", "quotes", "silver", "expected"),
+    [
+        ({0, 1}, {0, 1}, {0, 1}, []),
+        ({0, 1}, {1}, {0, 1}, ["quotes"]),
+        ({0, 1}, set(), set(), ["quotes", "silver"]),
+        ({1}, {1}, {1}, []),  # nothing but poison ever came to partition 0
+        (set(), set(), set(), ["trades", "quotes", "silver"]),  # an empty folder
+    ],
+)
+def test_a_table_that_was_made_anew_shows_beside_the_others(
+    trades: set[int], quotes: set[int], silver: set[int], expected: list[str]
+) -> None:
+    assert lost_tables({"trades": trades, "quotes": quotes, "silver": silver}, 0) == expected
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ from unittest.mock import Mock
 import orjson
 import pytest
 
-from ingestion.dead_letters.letters import Letter, replay
+from ingestion.dead_letters.letters import Letter, read, replay
 from ingestion.dead_letters.parsing import events_in
 from lakehouse.errors import PoisonError
 from lakehouse.messages import REPLAY_HEADER, encode
 from lakehouse.records import Trade
-from lakehouse.settings import EVENTS_TOPIC
+from lakehouse.settings import DEADLETTER_TOPIC, EVENTS_TOPIC
 
 THEN = datetime(2026, 9, 25, 12, tzinfo=UTC)
 BTC = "BTC/USD"
@@ -90,3 +90,21 @@ def test_a_letter_is_one_line_whatever_is_in_it() -> None:
     letter = Letter(3, THEN, "unparsable", "a\nb\tc", "ws", "market.events", BTC, b"\xff{", False)
     assert letter.line().split("\t")[:5] == ["3", "2026-09-25T12:00:00.000000Z", "waiting", "unparsable", "ws"]
     assert letter.line().count("\t") == 6 and "\n" not in letter.line()
+
+
+def test_a_receipt_that_outlived_its_letter_is_left_out() -> None:
+    def message(offset: int, *headers: tuple[str, bytes]) -> Mock:
+        place: dict[str, object] = {"partition": 0, "offset": offset, "timestamp": (1, 1_790_000_000_000)}
+        known = place | {"error": None, "headers": list(headers), "value": b"x"}
+        return Mock(**{name: Mock(return_value=value) for name, value in known.items()})
+
+    log = Mock()
+    log.list_topics.return_value.topics = {DEADLETTER_TOPIC: Mock(error=None, partitions=[0])}
+    log.get_watermark_offsets.return_value = (5, 9)
+    log.consume.return_value = [
+        message(5, ("replayed", b"2")),
+        message(6, ("reason", b"future")),
+        message(7, ("reason", b"unparsable")),
+        message(8, ("replayed", b"6")),
+    ]
+    assert [(x.number, x.reason, x.replayed) for x in read(log)] == [(6, "future", True), (7, "unparsable", False)]

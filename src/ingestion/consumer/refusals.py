@@ -1,0 +1,46 @@
+"""Tells a bad row from a bad table: a few refused rows are dead letters, a flood of them stops the consumer; pure."""
+
+from collections import deque
+
+from lakehouse.errors import FatalError, PoisonError
+
+MAX_REFUSED = 20
+MAX_REFUSED_SHARE = 0.01
+# Batches may hold one row each: refusals are counted over so many rows, or the batch at hand if it is larger.
+WINDOW_ROWS = 10_000
+
+
+class RefusalLimit:
+    """Counts what one table refuses; not to be called from two threads at once.
+
+    >>> limit = RefusalLimit("bronze_quotes")
+    >>> limit.offer(5000)
+    >>> for _ in range(50): limit.refuse(PoisonError("refused", "one bad row"))
+    """
+
+    def __init__(self, table: str) -> None:
+        self._table = table
+        self._offered: deque[int] = deque()
+        self._refused: deque[int] = deque()
+
+    def offer(self, rows: int) -> None:
+        """So many rows are about to be written."""
+        self._offered.append(rows)
+        self._refused.append(0)
+        while sum(self._offered) - self._offered[0] >= WINDOW_ROWS:
+            self._offered.popleft()
+            self._refused.popleft()
+
+    def refuse(self, error: PoisonError) -> None:
+        """One of the rows offered last was refused.
+
+        Raises:
+            FatalError: so many were lately that it is no matter of the rows.
+        """
+        self._refused[-1] += 1
+        refused, offered = sum(self._refused), sum(self._offered)
+        if refused > MAX_REFUSED and refused > MAX_REFUSED_SHARE * offered:
+            raise FatalError(
+                f"QuestDB refused {refused} of the last {offered} rows of {self._table}, which is no matter of single "
+                f"rows; stopped before more are set aside: compare its columns with docs/data-dictionary.md; {error}"
+            )
