@@ -1,1 +1,1 @@
-"""What is made of the lake: forecasts in gold, backups, restores, the reading client."""
+"""Consumers of the lake: the predictor, backup and restore, retention, the reading client."""

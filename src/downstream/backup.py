@@ -1,4 +1,4 @@
-"""Backs whole UTC days up: QuestDB to Parquet in the object store, read back before the manifest is written."""
+"""Backs up whole UTC days: from QuestDB to Parquet in the object store, read back before the manifest is written."""
 
 import argparse
 import logging
@@ -28,16 +28,16 @@ from lakehouse.stores.objects import Objects
 from lakehouse.stores.questdb import QuestDB
 
 log = logging.getLogger(__name__)
-# Parts encoded, sent and read back at a time.
+# Day files encoded, sent and read back in parallel.
 PARALLEL = 2
-# Values exported at once: what a run holds in memory is a few times 8 bytes as much.
+# Values exported at once; a run needs a few times 8 bytes of memory for each.
 BATCH_CELLS = 20_000_000
 MARKER = "_lake.json"
 
 
 @dataclass(frozen=True, slots=True)
 class ExportUnit:
-    """Parts of one table's day that are exported at once; ``whole``: all that the day has."""
+    """Day files of one table and day that are exported together; ``whole``: all of the day's."""
 
     parts: tuple[DayFile, ...]
     whole: bool
@@ -45,14 +45,14 @@ class ExportUnit:
 
 @dataclass(frozen=True, slots=True)
 class BackupReport:
-    """What a backup did.
+    """The result of a backup.
 
     Attributes:
-        written: parts exported, because they were new or had changed.
-        rows: rows in those parts.
-        size: bytes in those parts.
-        unchanged: parts whose backup already holds the same rows.
-        last_day: newest whole day that is backed up, ISO; empty when there is none.
+        written: day files exported because they were new or changed.
+        rows: rows in those files.
+        size: bytes in those files.
+        unchanged: day files whose backup already holds the same rows.
+        last_day: newest backed-up day, ISO; empty if there is none.
     """
 
     written: int
@@ -70,12 +70,12 @@ def run(
     tables: Iterable[Table] = LAKE_TABLES,
     today: date | None = None,
 ) -> BackupReport:
-    """Backs up every whole day whose rows differ from its backup (all that were missed, too), or only ``day``.
+    """Backs up every whole day whose rows differ from its backup, including missed days, or only ``day``.
 
-    The files of the newest of these days are read back even if nothing changed, and written anew if they are damaged.
+    The files of the newest of these days are read back even if nothing changed, and rewritten if they are damaged.
 
     Raises:
-        RetryableError: a store is away; what was written stays whole, the next run goes on from there.
+        RetryableError: a store is down; finished files stay valid, and the next run continues from there.
         FatalError: a backup does not read back, or the lake holds fewer rows than its backup.
     """
     today = today or datetime.now(UTC).date()
@@ -95,7 +95,7 @@ def run(
 
 
 def _check_others(objects: Objects, seen: list[DayFile]) -> None:
-    """Reads back what the newest day's backup holds and the lake does not: it could not be written anew."""
+    """Reads back the newest day's files that the lake no longer holds, since they could not be rewritten."""
     newest = max((part.day for part in seen), default=None)
     for part in set(backed_up(objects, newest)) - set(seen) if newest else ():
         if manifest := read_manifest(objects, part):
@@ -103,7 +103,7 @@ def _check_others(objects: Objects, seen: list[DayFile]) -> None:
 
 
 def claim(objects: Objects, source: str) -> None:
-    """Marks the bucket as this market's, so that invented and real rows never mix.
+    """Marks the bucket as this market's, so that simulated and real rows never mix.
 
     Raises:
         FatalError: it holds another market's backups.
@@ -116,7 +116,7 @@ def claim(objects: Objects, source: str) -> None:
 
 
 def held_tables(questdb: QuestDB, tables: Iterable[Table]) -> Iterator[Table]:
-    """The tables that exist, with the server's columns: ours in our order, then any it has besides, by name."""
+    """The existing tables with the server's columns: ours in our order, then any others by name."""
     wanted = {table.name: table for table in tables}
     existing = {row[0] for row in questdb.rows("SELECT table_name FROM tables()")}
     for table in (t for name, t in wanted.items() if name in existing):
@@ -127,7 +127,7 @@ def held_tables(questdb: QuestDB, tables: Iterable[Table]) -> Iterator[Table]:
 
 
 def parts(questdb: QuestDB, table: Table, today: date, day: date | None = None) -> Iterator[tuple[DayFile, str]]:
-    """Every part of a table before ``today`` (or only ``day``'s), with the fingerprint of its rows now."""
+    """Every day file of a table before ``today`` (or only ``day``'s) with the current fingerprint of its rows."""
     questdb.wait_applied([table.name])
     span = f"ts < '{today}'" if day is None else f"ts IN '{day}'"
     named = "symbol" in table.names
@@ -139,7 +139,7 @@ def parts(questdb: QuestDB, table: Table, today: date, day: date | None = None) 
 
 
 def stale_parts(objects: Objects, found: dict[DayFile, str]) -> list[DayFile]:
-    """The parts whose backup is missing, half-written or of other rows; on the newest day also damaged files."""
+    """The day files whose backup is missing, incomplete or of other rows; on the newest day also damaged files."""
     with ThreadPoolExecutor(8) as pool:
         manifests = dict(zip(found, pool.map(lambda part: read_manifest(objects, part), found), strict=True))
     newest = max((part.day for part in found), default=None)
@@ -151,7 +151,7 @@ def stale_parts(objects: Objects, found: dict[DayFile, str]) -> list[DayFile]:
 
 
 def batches(found: dict[DayFile, str], stale: list[DayFile], table: Table) -> Iterator[ExportUnit]:
-    """The stale parts in groups that are exported at once: of one day, and of no more than `BATCH_CELLS`; pure."""
+    """Groups stale day files for export: of one day each, and of at most `BATCH_CELLS` values; pure."""
     cells = {part: rows_in(fingerprint) * len(table.columns) for part, fingerprint in found.items()}
     days = Counter(part.day for part in found)
     for day, of_day in groupby(sorted(stale, key=lambda part: part.day), lambda part: part.day):
@@ -165,11 +165,11 @@ def batches(found: dict[DayFile, str], stale: list[DayFile], table: Table) -> It
 
 
 def export(questdb: QuestDB, objects: Objects, table: Table, groups: Iterable[ExportUnit]) -> list[Manifest]:
-    """Writes parts, reads each back, and only then writes its manifest; the next group is exported meanwhile.
+    """Writes day files, reads each back, then writes its manifest; exports the next group meanwhile.
 
     Raises:
-        RetryableError: a store is away. FatalError: what was read back is not what was written, or a backup holds rows
-            that the lake has not: writing it anew would lose them.
+        RetryableError: a store is down. FatalError: a file reads back differently, or a backup holds rows that the
+            lake lacks: overwriting it would lose them.
     """
     written: list[Manifest] = []
     with ThreadPoolExecutor(PARALLEL) as pool:
@@ -179,7 +179,7 @@ def export(questdb: QuestDB, objects: Objects, table: Table, groups: Iterable[Ex
 
 
 def _fetch(questdb: QuestDB, table: Table, group: ExportUnit) -> tuple[ExportUnit, pl.DataFrame]:
-    """A group's rows. Of a whole day the server exports at full speed; choosing symbols costs it several times that."""
+    """A group's rows. The server exports whole days at full speed; selecting symbols takes several times as long."""
     names = ", ".join(f'"{name}"' for name in table.names)
     chosen = "" if group.whole else f" AND ({' OR '.join(_where(part) for part in group.parts)})"
     return group, questdb.frame(f"SELECT {names} FROM {table.name} WHERE ts IN '{group.parts[0].day}'{chosen}")
@@ -207,7 +207,7 @@ def _store(objects: Objects, table: Table, rows: pl.DataFrame, part: DayFile) ->
 
 
 def _lose_nothing(objects: Objects, part: DayFile, rows: pl.DataFrame) -> None:
-    """Lets a backup be replaced only by rows that hold all of its own, by the table's keys."""
+    """Refuses to replace a backup by rows that lack any of its own, by the table's keys."""
     manifest = read_manifest(objects, part)
     if manifest is None:
         return
@@ -226,12 +226,12 @@ def _lose_nothing(objects: Objects, part: DayFile, rows: pl.DataFrame) -> None:
 
 
 def record(questdb: QuestDB, now: datetime, files: int, what: str) -> None:
-    """Notes in ``gold_quality`` that backups were verified now; Prometheus' figure comes from there."""
+    """Records in ``gold_quality`` that backups were verified now; the Prometheus metric is read from there."""
     note(questdb, now, [Finding("backup_verified", now.timestamp(), files, detail=what)])
 
 
 def back_up(settings: Settings, day: date | None = None) -> BackupReport:
-    """One backup with its own clients, noted in ``gold_quality``: what the command and the DAG call.
+    """Runs one backup with its own clients and records it in ``gold_quality``; called by the command and the DAG.
 
     Raises:
         NothingToDoError: there is no whole day to back up.

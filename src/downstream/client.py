@@ -1,4 +1,4 @@
-"""Reads the lake as polars frames, by symbol and span of time; on the command line too, where it can write Parquet.
+"""Reads the lake as polars frames by symbol and time span; on the command line it can write Parquet.
 
 ``python -m downstream.client ohlc|features|forecasts|scores --symbol BTC/USD [--from T] [--to T] [--out F.parquet]``
 """
@@ -24,12 +24,12 @@ KINDS = ("ohlc", "features", "forecasts", "scores")
 
 
 class Client:
-    """Frames out of one lake; times are UTC microseconds, rows are in order of time, spans are ``start <= ts < end``.
+    """Reads one lake; times are UTC microseconds, rows are in time order, spans are ``start <= ts < end``.
 
-    Every method raises `RetryableError` while QuestDB is away and `FatalError` for what the lake does not have.
+    Every method raises `RetryableError` while QuestDB is down and `FatalError` for what the lake does not have.
 
     Args:
-        settings: the lake to read; by default the one that the environment and `.env` describe.
+        settings: the lake to read; by default the one described by the environment and `.env`.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -48,7 +48,7 @@ class Client:
         self._database.close()
 
     def ohlc(self, symbol: str, start: datetime, end: datetime, interval: str = "1m") -> pl.DataFrame:
-        """Candles that begin in the span; ``closed`` is false on one that still runs.
+        """Candles that begin in the span; ``closed`` is false on the running one.
 
         Args:
             interval: 1m, 5m, 15m, 1h or 1d.
@@ -58,15 +58,15 @@ class Client:
         return self._read(f"gold_candles_{interval}", symbol, start, end)
 
     def features(self, symbol: str, start: datetime, end: datetime) -> pl.DataFrame:
-        """Feature rows to train on: complete live rows, else the newest rebuild's."""
+        """Feature rows for training: complete live rows, otherwise those of the newest rebuild."""
         return self._read("silver_training", symbol, start, end)
 
     def forecasts(self, symbol: str, start: datetime, end: datetime) -> pl.DataFrame:
-        """Every forecast served, as of its feature row."""
+        """Every forecast served, at the time of its feature row."""
         return self._read(GOLD_FORECASTS.name, symbol, start, end)
 
     def scores(self, symbol: str, start: datetime, end: datetime) -> pl.DataFrame:
-        """Every judged forecast beside what happened."""
+        """Every scored forecast with what happened."""
         return self._read(GOLD_FORECAST_SCORES.name, symbol, start, end)
 
     def _read(self, table: str, symbol: str, start: datetime, end: datetime) -> pl.DataFrame:
@@ -85,15 +85,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m downstream.client", description="Read the lake as a table.")
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("--symbol", required=True, help="as in SYMBOLS, e.g. BTC/USD")
-    parser.add_argument("--from", dest="start", type=_time, help="first time, UTC; by default an hour before --to")
-    parser.add_argument("--to", dest="end", type=_time, help="end, not included; by default now")
+    parser.add_argument("--from", dest="start", type=_time, help="start, UTC (default: an hour before --to)")
+    parser.add_argument("--to", dest="end", type=_time, help="end, UTC, exclusive (default: now)")
     parser.add_argument("--interval", default="1m", choices=OHLC_INTERVALS, help="of candles")
-    parser.add_argument("--out", type=Path, help="write Parquet here instead of showing the rows")
+    parser.add_argument("--out", type=Path, help="write Parquet to this path instead of printing the rows")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line; an error says what to do and exits 1."""
+    """The command line; an error names the remedy and exits 1."""
     chosen = _parse(arguments)
     end = chosen.end or datetime.now(UTC)
     start = chosen.start or end - timedelta(hours=1)

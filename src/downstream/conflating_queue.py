@@ -1,4 +1,4 @@
-"""Feature rows that wait to be forecast: in order, each once; when too many, only the newest per symbol."""
+"""A queue of feature rows to forecast: in order, each once; under overload it keeps the newest row per symbol."""
 
 import threading
 
@@ -6,10 +6,10 @@ from lakehouse.records import FeatureRow
 
 
 class ConflatingQueue:
-    """Hands rows from the thread that follows Redis to the one that forecasts.
+    """Passes rows from the thread that reads Redis to the one that requests forecasts.
 
     Args:
-        most: rows that may wait; one more, and all but the newest of each symbol are skipped and counted.
+        most: maximum queue length; beyond it, all rows except the newest of each symbol are skipped and counted.
     """
 
     def __init__(self, most: int) -> None:
@@ -22,7 +22,7 @@ class ConflatingQueue:
         """Adds a row, unless it or a newer one of its symbol was here before (the key repeats the channel).
 
         Returns:
-            How many waiting rows were skipped for it.
+            The number of queued rows skipped for it.
         """
         order = (row.epoch, row.seq)
         with self._changed:
@@ -40,7 +40,7 @@ class ConflatingQueue:
             return skipped
 
     def take(self, most: int, timeout_s: float) -> list[FeatureRow]:
-        """Up to ``most`` rows, oldest first; empty when none came in time."""
+        """Up to ``most`` rows, oldest first; empty if none arrives in time."""
         with self._changed:
             if not self._waiting:
                 self._changed.wait(timeout_s)

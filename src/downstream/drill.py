@@ -1,4 +1,4 @@
-"""The restore drill: a random backed-up day comes back into scratch tables and is held against the live lake."""
+"""The restore drill: restores a random backed-up day into scratch tables and compares it with the live lake."""
 
 import argparse
 import hashlib
@@ -30,14 +30,14 @@ from lakehouse.stores.questdb import QuestDB
 log = logging.getLogger(__name__)
 PREFIX = "scratch_"
 HOUR = timedelta(hours=1)
-# The last rows of a day may follow on events of the next one.
+# The last rows of a day may depend on events of the next one.
 MARGIN = timedelta(minutes=10)
 CANDLES = next(view for view in GOLD_VIEWS if view.name == "gold_ohlc_1m")
 
 
 @dataclass(frozen=True, slots=True)
 class DrillReport:
-    """What a drill found to be equal: files and rows restored, candles and silver rows recomputed from them."""
+    """What a drill verified: files and rows restored, candles and silver rows recomputed from them."""
 
     day: str
     files: int
@@ -50,7 +50,7 @@ def drill(questdb: QuestDB, objects: Objects, config: EngineConfig, day: date) -
     """Restores ``day`` beside the live tables, compares files, candles and an hour of silver, and cleans up.
 
     Raises:
-        FatalError: something differs; the message says what. RetryableError: a store is away.
+        FatalError: something differs; the message says what. RetryableError: a store is down.
     """
     _clean(questdb)
     try:
@@ -77,7 +77,7 @@ def choose_day(questdb: QuestDB, objects: Objects, seed: int | None = None) -> d
 
 
 def _compare_files(questdb: QuestDB, objects: Objects, day: date) -> None:
-    """Live rows and restored rows both give the very bytes of the backup, and no live row is left out of it."""
+    """Checks that live and restored rows both encode to the backup's bytes and that it lacks no live row."""
     saved = set(backed_up(objects, day))
     held = {part for table in held_tables(questdb, LAKE_TABLES) for part, _ in parts(questdb, table, date.max, day)}
     if unsaved := held - saved:
@@ -98,7 +98,7 @@ def _compare_files(questdb: QuestDB, objects: Objects, day: date) -> None:
 
 
 def _compare_candles(questdb: QuestDB, day: date) -> int:
-    """One-minute candles out of the restored trades against the live view; returns how many."""
+    """Compares one-minute candles of the restored trades with the live view; returns how many."""
     keys = ["ts", "symbol"]
     sql = CANDLES.sql.replace(f"FROM {CANDLES.base}", f"FROM {PREFIX}{CANDLES.base} WHERE ts IN '{day}'")
     ours = questdb.frame(sql).sort(keys)
@@ -112,7 +112,7 @@ def _compare_candles(questdb: QuestDB, day: date) -> int:
 
 
 def _compare_silver(questdb: QuestDB, objects: Objects, config: EngineConfig, day: date) -> int:
-    """Live rows of each symbol's last hour against those that the restored events give; returns how many."""
+    """Compares each symbol's last hour of live silver rows with rows of the restored events; returns how many."""
     spec = spec_hash(config)
     live = f"FROM silver_features WHERE origin = 'live' AND spec = '{spec}' AND ts"
     latest = datetime.combine(day, time(), UTC) + timedelta(days=1) - MARGIN
@@ -127,7 +127,7 @@ def _compare_silver(questdb: QuestDB, objects: Objects, config: EngineConfig, da
         if wrong := differing(held, again):
             raise FatalError(f"{wrong} of {held.height} silver rows of {symbol} from {start} differ from the live ones")
         compared += held.height
-    log.info("%s: %d silver rows of %d symbols made anew", day, compared, len(ends))
+    log.info("%s: %d silver rows of %d symbols recomputed", day, compared, len(ends))
     return compared
 
 
@@ -146,7 +146,7 @@ def _recomputed(
 
 
 def _restore_lead_in(questdb: QuestDB, objects: Objects, since: datetime, day: date) -> None:
-    """Brings back the events of the days before, as far as windows reach; a lake may be younger than that."""
+    """Restores the events of the days before, as far back as windows reach and the lake goes."""
     for age in range((day - since.date()).days, 0, -1):
         before = day - timedelta(days=age)
         if any(part.table in bronze.TABLES for part in backed_up(objects, before)):
@@ -166,7 +166,7 @@ def _clean(questdb: QuestDB) -> None:
 
 
 def run_drill(settings: Settings, day: date | None = None) -> DrillReport:
-    """One drill with its own clients, noted in ``gold_quality``: what the command and the DAG call."""
+    """Runs one drill with its own clients and records it in ``gold_quality``; called by the command and the DAG."""
     with closing(QuestDB(settings)) as questdb, closing(Objects(settings)) as objects:
         config = EngineConfig.of(settings, bronze.sparse_symbols(questdb))
         report = drill(questdb, objects, config, day or choose_day(questdb, objects))

@@ -1,4 +1,4 @@
-"""How long the feature rows of each symbol have come without a forecast; pure."""
+"""Measures for how long each symbol's feature rows have arrived without a forecast; pure."""
 
 import threading
 
@@ -22,13 +22,13 @@ class ForecastProgress:
         self._waits: dict[str, tuple[float, LogPosition]] = {}
 
     def stored(self, symbol: str, position: LogPosition) -> None:
-        """A row has its forecast: from here the wait begins anew."""
+        """Records that a row has its forecast, which restarts the measurement."""
         with self._lock:
             self._stored[symbol] = position
             self._waits.pop(symbol, None)
 
     def overdue_s(self, symbol: str, newest: LogPosition, now: float) -> float:
-        """Seconds since the first look that found rows waiting; 0 while there is but one, which the API may refuse.
+        """Seconds since rows were first seen waiting; 0 while there is only one, which the API may refuse.
 
         Args:
             newest: position of the symbol's newest feature row.

@@ -1,4 +1,4 @@
-"""From feature rows and the API's answers to rows of gold_forecasts and messages for Redis; pure."""
+"""Converts feature rows and the API's answers to rows of gold_forecasts and Redis messages; pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -20,7 +20,7 @@ SCHEMA = {f.name: _TYPES.get(f.type, pl.String()) for f in fields(Forecast)}
 
 
 def request_body(rows: Sequence[FeatureRow]) -> dict[str, Any]:
-    """What to post to /predict_*: each row's features by name, and what names the row."""
+    """The body to post to /predict_*: each row's features by name and its identity."""
     labels = ("symbol", "spec", "epoch", "seq")
     return {
         "data": [
@@ -34,8 +34,8 @@ def forecasts(rows: Sequence[FeatureRow], answers: Mapping[str, Mapping[str, Any
     """The answers to `request_body` as forecasts.
 
     Args:
-        rows: the feature rows asked about, as they came from Redis.
-        answers: per target, the API's answer, with a row for each of ``rows``, in order.
+        rows: the feature rows sent, as received from Redis.
+        answers: per target, the API's answer with one row for each of ``rows``, in order.
         now: our clock, UTC; ``latency_ms`` runs from the receipt of the row's event until now.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The predictor: each feature row on Redis gets its forecasts from the API, into gold_forecasts and onto Redis."""
+"""The predictor: requests forecasts for each feature row on Redis, stores them in gold_forecasts and publishes them."""
 
 import logging
 import threading
@@ -29,12 +29,12 @@ PATHS = {"bid": "/predict_bid", "vol": "/predict_vol"}
 TIMEOUT_S = 10.0
 BATCH_ROWS = 64
 MAX_WAITING = 512
-# Longer than the API takes to start; an outage beyond it shows as a process that restarts, not as a healthy one.
+# Longer than the API takes to start; a longer outage makes the process restart instead of looking healthy.
 DEADLINE_S = 120.0
 WATCH_S = 5.0
 
 STORED = Counter("forecasts_stored_total", "Forecasts acknowledged by QuestDB.", ["target"])
-SKIPPED = Counter("forecast_rows_skipped_total", "Feature rows left out because newer ones of the symbol waited.")
+SKIPPED = Counter("forecast_rows_skipped_total", "Feature rows skipped because newer ones of the symbol were waiting.")
 REFUSED = Counter("forecast_rows_refused_total", "Feature rows the API could not forecast.", ["reason"])
 LATENCY = Histogram(
     "event_to_forecast_seconds",
@@ -47,12 +47,12 @@ STEP = Histogram(
     ["step"],
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0, 10.0),
 )
-FRESHNESS = Gauge("feature_freshness_seconds", "Age of the newest features when they reached us.", ["symbol"])
-OVERDUE = Gauge("forecast_overdue_seconds", "For how long feature rows have come without one forecast.", ["symbol"])
+FRESHNESS = Gauge("feature_freshness_seconds", "Age of the newest features when they arrived.", ["symbol"])
+OVERDUE = Gauge("forecast_overdue_seconds", "For how long feature rows have arrived without a forecast.", ["symbol"])
 
 
 class Api:
-    """The prediction endpoints, each over a connection of its own that stays open."""
+    """Client of the prediction endpoints, with one persistent connection each."""
 
     def __init__(self, settings: Settings) -> None:
         self._url = settings.api_url
@@ -66,16 +66,16 @@ class Api:
             connection.close()
 
     def predict(self, rows: Sequence[FeatureRow]) -> Mapping[str, Mapping[str, Any]]:
-        """Both targets at once for all rows; per target the API's answer.
+        """Requests both targets in parallel for all rows; returns the API's answer per target.
 
         Raises:
-            RetryableError: the API is away or not ready. PoisonError: it refuses some row.
+            RetryableError: the API is down or not ready. PoisonError: it refuses some row.
         """
         body = orjson.dumps(forecast_rows.request_body(rows))
         try:
             for target, connection in self._connections.items():
                 connection.request("POST", PATHS[target], body, {"Content-Type": "application/json"})
-            # All are read before any is judged: an answer left in a connection would be taken for the next one's.
+            # Read all answers before checking any: one left in a connection would be taken for the next request's.
             answers = {target: _read(connection) for target, connection in self._connections.items()}
         except (OSError, HTTPException) as error:
             self.close()
@@ -97,7 +97,7 @@ def _read(connection: HTTPConnection) -> tuple[int, bytes]:
 
 
 class Predictor:
-    """Takes rows from the queue in batches: forecast, store, publish. Each step is repeated until it succeeds."""
+    """Processes queued rows in batches: forecast, store, publish. Retries each step until it succeeds."""
 
     def __init__(
         self, api: Api, database: QuestDB, redis: Redis, queue: ConflatingQueue, stop: threading.Event
@@ -110,16 +110,16 @@ class Predictor:
         self.progress = ForecastProgress()
 
     def run(self) -> None:
-        """Works until stopped; the batch in hand is finished first, unless a server is away."""
+        """Runs until stopped; finishes the current batch first unless a server is down."""
         while not self._stop.is_set():
             if rows := self._queue.take(BATCH_ROWS, timeout_s=0.5):
                 try:
                     self.handle(rows)
                 except RetryableError:
-                    log.warning("stopped with %d rows in hand not forecast", len(rows))
+                    log.warning("stopped with %d rows not forecast", len(rows))
 
     def handle(self, rows: Sequence[FeatureRow]) -> None:
-        """One batch; a batch that is refused is halved until the row at fault is found, counted and left out."""
+        """Processes one batch; halves a refused batch until the bad row is found, counts it and skips it."""
         try:
             with STEP.labels("predict").time():
                 answers = process.retrying(lambda: self._api.predict(rows), self._stop, "forecasting", longest_s=2.0)
@@ -152,12 +152,12 @@ class Predictor:
         try:
             self._redis.publish(FORECASTS, made)
         except RetryableError as error:
-            # The key would be stale by the time Redis is back, and the next row brings a newer one.
+            # Do not retry: by the time Redis is back, a newer forecast replaces this one.
             log.warning("forecasts stored but not published: %s", error)
 
 
 def follow(redis: Redis, symbols: tuple[str, ...], queue: ConflatingQueue, stop: threading.Event) -> None:
-    """Puts each feature row into the queue; after a break it reads the keys again before the channels."""
+    """Queues each feature row; after a disconnect, reads the keys again before the channels."""
     while not stop.is_set():
         try:
             process.retrying(redis.ping, stop, "following features", longest_s=2.0)
@@ -168,40 +168,40 @@ def follow(redis: Redis, symbols: tuple[str, ...], queue: ConflatingQueue, stop:
                     SKIPPED.inc(queue.put(row))
                     FRESHNESS.labels(row.symbol).set((datetime.now(UTC) - row.received_at).total_seconds())
         except RetryableError as error:
-            log.warning("lost the features: %s", error)
+            log.warning("lost the feature subscription: %s", error)
 
 
 def watch(redis: Redis, symbols: tuple[str, ...], progress: ForecastProgress, stop: threading.Event) -> None:
-    """Compares what the keys hold with what was stored: whatever keeps rows from their forecasts ends the process.
+    """Compares the newest rows on Redis with those forecast; ends the process when forecasts stop for any reason.
 
     Raises:
-        RetryableError: rows of a symbol came for `DEADLINE_S` and none was forecast. FatalError: Redis refuses us.
+        RetryableError: rows of a symbol arrived for `DEADLINE_S` without a forecast. FatalError: Redis refuses us.
     """
     while not stop.wait(WATCH_S):
         for symbol in symbols:
             try:
                 row = redis.latest(FEATURES, symbol)
             except RetryableError as error:
-                log.debug("cannot look for forecasts that are due: %s", error)
+                log.debug("cannot check for overdue forecasts: %s", error)
                 continue
             if row is not None:
                 overdue_s = progress.overdue_s(symbol, (row.epoch, row.seq), time.monotonic())
                 OVERDUE.labels(symbol).set(overdue_s)
                 if overdue_s > DEADLINE_S:
                     raise RetryableError(
-                        f"no forecast of {symbol} for {overdue_s:.0f} s though feature rows come; "
-                        "the log above and the API's /readyz tell why; starting anew"
+                        f"no forecast of {symbol} for {overdue_s:.0f} s although feature rows arrive; "
+                        "the log above and the API's /readyz tell why; restarting"
                     )
 
 
 def main(settings: Settings, stop: threading.Event) -> None:
-    """Builds the clients and works until stopped.
+    """Builds the clients and runs until stopped.
 
     Raises:
-        LakeError: Redis refuses us, or rows wait too long for their forecasts.
+        LakeError: Redis refuses us, or forecasts stop.
     """
     api, database = Api(settings), QuestDB(settings)
-    # One connection listens, the other one publishes.
+    # One connection subscribes, the other publishes.
     listening, publishing = Redis(settings), Redis(settings)
     queue, threads = ConflatingQueue(MAX_WAITING), BackgroundThreads(stop)
     try:

@@ -1,4 +1,4 @@
-"""Brings backed-up days back into QuestDB, checked against their manifests on the way in and once they are there."""
+"""Restores backed-up days into QuestDB; checks files before and tables after writing against the manifests."""
 
 import argparse
 import logging
@@ -34,7 +34,7 @@ VIEWS_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class RestoreReport:
-    """What a restore did: files, rows, and the days they are of (ISO, inclusive)."""
+    """The result of a restore: files, rows, and the days restored (ISO, inclusive)."""
 
     files: int
     rows: int
@@ -49,16 +49,16 @@ def restore(
     prefix: str = "",
     tables: Container[str] | None = None,
 ) -> RestoreReport:
-    """Writes the parts of ``day`` (None: all of them) into their tables, or into tables named ``prefix`` + name.
+    """Writes the day files of ``day`` (None: all days) into their tables, or into tables named ``prefix`` + name.
 
-    Rows that are there already stay as they are: deduplication makes a second run harmless.
+    Existing rows stay unchanged: deduplication makes a second run harmless.
 
     Args:
-        tables: only these (None: every table that is backed up).
+        tables: only these (None: every backed-up table).
 
     Raises:
-        RetryableError: a store is away; run it again. FatalError: a file does not agree with its manifest, or the
-            table ends with fewer rows than the backup; or there is no backup at all.
+        RetryableError: a store is down; run it again. FatalError: there is no backup, a file contradicts its manifest,
+            or the table ends with fewer rows than the backup.
     """
     known = (part for part in backed_up(objects, day) if tables is None or part.table in tables)
     chosen = sorted(known, key=lambda part: (part.table, part.day, part.symbol or ""))
@@ -79,7 +79,7 @@ def _fetch(objects: Objects, part: DayFile) -> tuple[DayFile, Manifest, pl.DataF
 
 
 def target(part: DayFile, manifest: Manifest, prefix: str) -> Table:
-    """The table that takes a part: as it is defined now, with any column the backup has besides."""
+    """The table to restore into: the current definition plus any further column of the backup."""
     held = manifest.table(part)
     now = BY_NAME.get(part.table)
     if now is None:
@@ -89,10 +89,10 @@ def target(part: DayFile, manifest: Manifest, prefix: str) -> Table:
 
 
 def write(questdb: QuestDB, part: DayFile, manifest: Manifest, frame: pl.DataFrame, prefix: str) -> None:
-    """Writes a part's rows, then compares what the table now holds of that day and symbol with the manifest.
+    """Writes a day file's rows, then compares the table's rows of that day and symbol with the manifest.
 
     Raises:
-        FatalError: the table holds fewer rows than the backup, or others (only looked at where it holds as many).
+        FatalError: the table holds fewer rows than the backup, or as many but different ones.
     """
     table = target(part, manifest, prefix)
     questdb.migrate([table], ())
@@ -110,10 +110,10 @@ def write(questdb: QuestDB, part: DayFile, manifest: Manifest, frame: pl.DataFra
 
 
 def rebuild_views(questdb: QuestDB, interval_ms: int, timeout_s: float = VIEWS_S) -> None:
-    """Creates missing tables and views, and waits until the materialized ones have caught up with their tables.
+    """Creates missing tables and views, and waits until the materialized views are up to date.
 
     Raises:
-        RetryableError: they had not after ``timeout_s``. FatalError: one is invalid.
+        RetryableError: they are not after ``timeout_s``. FatalError: one is invalid.
     """
     questdb.migrate((*LAKE_TABLES, META_RETENTION), views(interval_ms))
     deadline = time.monotonic() + timeout_s
@@ -138,7 +138,7 @@ def restore_lake(settings: Settings, day: date | None = None, prefix: str = "") 
 
     Raises:
         FatalError: a consumer is running, which would not know the ids of the restored trades.
-        RetryableError: a server is away; for live tables Kafka counts, too, which knows whether a consumer is running.
+        RetryableError: a server is down; live tables also need Kafka, which knows whether a consumer is running.
     """
     if not re.fullmatch(r"[a-z0-9_]*", prefix):
         raise FatalError(f"--into {prefix}: want lower-case letters, digits and underscores, e.g. scratch_")
@@ -160,7 +160,7 @@ def _lift_refusals(questdb: QuestDB, day: date | None) -> None:
 
 
 def _no_consumer(settings: Settings) -> None:
-    # Kafka knows of every consumer, wherever it runs: in a container of its own no port of it can be seen from here.
+    # Ask Kafka, which knows every consumer wherever it runs; the port of one in a container is not visible here.
     if found := kafka.members(kafka.admin(settings)):
         raise FatalError(
             f"{found} consumer(s) of group {kafka.GROUP} would not know the restored trade ids: stop what consumes, "

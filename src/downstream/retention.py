@@ -1,4 +1,4 @@
-"""Lets old days leave QuestDB, but only those whose backup has just been read back."""
+"""Removes old days from QuestDB, but only days whose backup has just been read back."""
 
 import argparse
 import logging
@@ -21,19 +21,19 @@ from lakehouse.stores.objects import Objects
 from lakehouse.stores.questdb import QuestDB
 
 log = logging.getLogger(__name__)
-# The tables that grow with the market; the others are small and stay whole.
+# The tables that grow with the market; the others are small and are kept.
 LEAVING = tuple(
     BY_NAME[name]
     for name in ("bronze_trades", "bronze_quotes", "silver_features", "gold_forecasts", "gold_forecast_scores")
 )
-# Yesterday is replayed and the longest window reaches a day back from there.
+# Yesterday is replayed, and the longest window reaches another day back.
 MIN_DAYS = 3
 APPLY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionReport:
-    """Days that left, per table, and the days that stayed because their backup is not verified."""
+    """Days removed per table, and the days kept because their backup is not verified."""
 
     left: dict[str, list[str]]
     held_back: dict[str, list[str]]
@@ -48,15 +48,15 @@ def apply(
 ) -> RetentionReport:
     """Drops the days older than ``days`` up to the first whose backup is missing, changed or unreadable.
 
-    QuestDB's TTL is set only while it is needed and taken away again, so that days can never leave by themselves
-    while backups stand still. (It, unlike dropping partitions by hand, leaves materialized views whole.)
+    QuestDB's TTL is set only for the moment and then removed, so that days cannot expire while backups fail. (Unlike
+    dropping partitions by hand, a TTL keeps materialized views valid.)
 
     Args:
-        days: RETENTION_DAYS; 0: nothing ever leaves.
+        days: RETENTION_DAYS; 0 keeps everything.
         settle: waits until every writer has read which days are refused.
 
     Raises:
-        RetryableError: a store is away. FatalError: too few days, or a TTL that somebody set by hand.
+        RetryableError: a store is down. FatalError: too few days, or a TTL set by hand.
     """
     if 0 < days < MIN_DAYS:
         raise FatalError(f"RETENTION_DAYS={days}: the least is {MIN_DAYS} (a day is replayed with a day before it)")
@@ -75,7 +75,7 @@ def apply(
 
 
 def verified_days(questdb: QuestDB, objects: Objects, table: Table, cut: date) -> tuple[list[date], list[date]]:
-    """The days before ``cut`` that may leave (all before the first unverified one), and the unverified ones."""
+    """The days before ``cut`` that may be removed (all before the first unverified one), and the unverified ones."""
     good: dict[date, bool] = {}
     for part, fingerprint in parts(questdb, table, cut):
         good[part.day] = good.get(part.day, True) and _verified(objects, part, fingerprint)
@@ -97,7 +97,7 @@ def _leave(
     now: datetime,
     settle: Callable[[], None],
 ) -> list[date]:
-    """Refuse first, look again, then drop: a row that slipped in between keeps its day here."""
+    """Refuses new rows first, checks again, then drops: a row that arrived in between keeps its day."""
     before = dict(parts(questdb, table, cut))
     note(questdb, table.name, ready, True, now)
     settle()
@@ -115,7 +115,7 @@ def _leave(
 
 
 def _drop_before(questdb: QuestDB, table: Table, end: date, now: datetime) -> None:
-    """Drops every whole day before ``end``; days stay while the newest row is older than the clock says."""
+    """Drops every whole day before ``end``; QuestDB keeps more days while the newest row is older than the clock."""
     questdb.execute(f"ALTER TABLE {table.name} SET TTL {(now.date() - end).days} DAYS")
     try:
         questdb.wait_applied([table.name], APPLY_S)
@@ -132,8 +132,8 @@ def retain(settings: Settings) -> RetentionReport:
     """Applies RETENTION_DAYS with its own clients: what the command and the DAG call.
 
     Raises:
-        FatalError: some day is old enough to leave but its backup is not verified.
-        NothingToDoError: no day is to leave (a TTL set by hand is gone all the same).
+        FatalError: a day is old enough to be removed but its backup is not verified.
+        NothingToDoError: no day is to be removed (a TTL set by hand is removed all the same).
     """
     with closing(QuestDB(settings)) as questdb, closing(Objects(settings)) as objects:
         report = apply(questdb, objects, settings.retention_days, datetime.now(UTC))

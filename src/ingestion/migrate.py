@@ -1,4 +1,4 @@
-"""Creates the lake's tables, views and topics, or brings them up to date; running it again changes nothing."""
+"""Creates or updates the lake's tables, views and topics; idempotent."""
 
 import logging
 import threading
@@ -17,13 +17,13 @@ log = logging.getLogger(__name__)
 
 
 def migrate(settings: Settings, questdb: QuestDB, admin: AdminClient) -> list[str]:
-    """Tables, then views, then topics.
+    """Creates or updates tables, then views, then topics.
 
     Returns:
-        What was changed, one line each.
+        The changes, one line each.
 
     Raises:
-        RetryableError: a server is away. FatalError: one refuses us, or what exists contradicts the settings.
+        RetryableError: a server is down. FatalError: a server refuses us, or existing objects contradict the settings.
     """
     kafka.reach(settings)
     changed = questdb.migrate([*TABLES, SILVER], views(settings.feature_interval_ms))

@@ -1,4 +1,4 @@
-"""The producer: Kraken's live trades and quotes into Kafka, every trade once, every blind moment marked."""
+"""The producer process: Kraken's live trades and quotes into Kafka, each trade once, every quote outage marked."""
 
 import logging
 import threading
@@ -28,10 +28,10 @@ FLUSH_S = 8.0
 
 
 def main(settings: Settings, stop: threading.Event) -> None:
-    """Runs the producer until ``stop`` is set; what Kafka holds is where it goes on.
+    """Runs the producer until ``stop`` is set; resumes from the end of the log in Kafka.
 
     Raises:
-        FatalError: Kafka refused us, or a message for good. Exception: whatever a helper failed with.
+        FatalError: Kafka refused us or permanently refused a message. Exception: the failure of a background thread.
     """
     tails = process.retrying(lambda: _tails(settings), stop, "reading the end of the log")
     publisher = Publisher(kafka.producer(settings), stop)
@@ -52,12 +52,12 @@ def main(settings: Settings, stop: threading.Event) -> None:
 
 
 def make_sink(publisher: Publisher, tails: dict[str, LogTail], settings: Settings) -> Deduplicator:
-    """A sink that goes on where the log ends, with the time in between marked as a gap."""
+    """A deduplicator that resumes where the log ends and marks the time in between as a gap."""
     now = time.monotonic()
     filters = {s: tails[s].filter(now) if s in tails else IdFilter() for s in settings.symbols}
     for symbol, seen in filters.items():
         metrics.HOLES.labels(symbol).set(seen.missing)
-        log.info("%s: goes on after trade %s, %d ids missing", symbol, seen.top, seen.missing)
+        log.info("%s: resumes after trade %s, %d ids missing", symbol, seen.top, seen.missing)
     sink = Deduplicator(publisher, filters, timedelta(seconds=settings.future_tolerance_s))
     if tails:
         sink.resume_after({s: tails[s].last_quote if s in tails else None for s in settings.symbols})
@@ -74,14 +74,14 @@ def _tails(settings: Settings) -> dict[str, LogTail]:
 
 
 def _audit(settings: Settings, refill: GapFiller, stop: threading.Event) -> None:
-    """Reports the lake's holes now and then, sooner after a start: the consumer may still be catching up then."""
+    """Reports the ledger's holes to the gap filler, more often after a start, while the consumer may be catching up."""
     questdb = QuestDB(settings)
     pause = ledger_gaps.SOONEST_S
     while True:
         try:
             refill.report(_lake_holes(questdb, settings.symbols))
         except LakeError as error:
-            log.info("no audit this time: %s", error)
+            log.info("ledger not checked this time: %s", error)
         if stop.wait(pause):
             return
         pause = min(2 * pause, ledger_gaps.EVERY_S)

@@ -1,4 +1,4 @@
-"""Repairs by hand or schedule what the running lake has not: fetches missing trades, makes silver anew behind them."""
+"""Repairs the lake, by hand or on a schedule: fetches trades still missing and rebuilds the affected silver rows."""
 
 import argparse
 import logging
@@ -19,13 +19,13 @@ from lakehouse.settings import Settings
 from lakehouse.stores.questdb import QuestDB
 
 log = logging.getLogger(__name__)
-# The producer refills by itself, and looks for what it missed every ten minutes: younger holes are its own.
+# The producer fills holes itself and checks the ledger every ten minutes: leave younger holes to it.
 SETTLE = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
 class RepairReport:
-    """Per symbol: ids that were missing before and still are, and silver rows made anew."""
+    """Per symbol: ids missing before and after, and silver rows rebuilt."""
 
     symbol: str
     missing_before: int
@@ -34,10 +34,10 @@ class RepairReport:
 
 
 def repair(settings: Settings, symbols: Sequence[str], now: datetime) -> list[RepairReport]:
-    """Refills holes older than `SETTLE` through the history topic, then rebuilds rows that were served without them.
+    """Fills holes older than `SETTLE` through the history topic, then rebuilds rows that were served without them.
 
     Raises:
-        RetryableError: a server is away, or the exchange did not give everything; run it again.
+        RetryableError: a server is down, or the exchange did not return everything; run it again.
         NothingToDoError: there are no trades yet.
     """
     with closing(QuestDB(settings)) as questdb:
@@ -51,7 +51,7 @@ def _repair_symbol(settings: Settings, questdb: QuestDB, symbol: str, now: datet
     dense = symbol not in config.sparse
     holes = [hole for hole in open_holes(questdb, symbol) if hole.before < now - SETTLE] if dense else []
     for start, end in merged([(hole.after, hole.before + MINUTE) for hole in holes]):
-        log.info("%s: asking for the trades of %s to %s again", symbol, start, end)
+        log.info("%s: fetching the trades of %s to %s again", symbol, start, end)
         span = ["--since", start.isoformat(), "--until", end.isoformat()]
         if backfill(["--symbol", symbol, *span]) != 0:
             raise RetryableError(f"{symbol}: the trades of {start} to {end} could not be fetched; see above")
@@ -65,7 +65,7 @@ def _ids(holes: Sequence[Hole]) -> int:
 
 
 def repaired(settings: Settings) -> list[RepairReport]:
-    """`repair` of every symbol: what the command and the DAG call.
+    """Runs `repair` for every symbol; called by the command and the DAG.
 
     Raises:
         FatalError: ids are still missing.

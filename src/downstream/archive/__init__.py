@@ -1,1 +1,1 @@
-"""The lake as proven files in the object store."""
+"""The archive: day files in the object store, each verified against its manifest."""

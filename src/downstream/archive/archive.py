@@ -1,4 +1,4 @@
-"""What is backed up: the parts of the lake in the object store, each proved by its manifest."""
+"""Reads the archive: lists, loads and verifies day files against their manifests."""
 
 import hashlib
 import logging
@@ -15,23 +15,23 @@ log = logging.getLogger(__name__)
 
 
 def backed_up(objects: Objects, day: date | None = None) -> Iterator[DayFile]:
-    """Every part with a manifest, or only those of ``day``, in order of keys."""
+    """Every day file with a manifest, or only those of ``day``, in key order."""
     for stored in objects.list(""):
         if stored.key.endswith("/_manifest.json") and (day is None or f"/dt={day}/" in stored.key):
             yield part_of(stored.key)
 
 
 def read_manifest(objects: Objects, part: DayFile) -> Manifest | None:
-    """The manifest of a part, or None where it was never backed up whole."""
+    """A day file's manifest; None if it was never completely backed up."""
     data = objects.get(part.manifest_key)
     return None if data is None else Manifest.load(data, part.manifest_key)
 
 
 def load(objects: Objects, part: DayFile, manifest: Manifest) -> pl.DataFrame:
-    """The rows of a part, from the very version its manifest speaks of.
+    """The rows of a day file, from the object version that its manifest names.
 
     Raises:
-        FatalError: the file is missing or is not what the manifest says. RetryableError: the store is away.
+        FatalError: the file is missing or contradicts the manifest. RetryableError: the store is down.
     """
     data = objects.get(part.data_key, manifest.version)
     if data is None:
@@ -42,11 +42,11 @@ def load(objects: Objects, part: DayFile, manifest: Manifest) -> pl.DataFrame:
 
 
 def check(objects: Objects, part: DayFile, manifest: Manifest) -> None:
-    """Reads a part back, and looks whether it is what readers get who know of no manifest.
+    """Reads a day file back and checks that readers who ignore manifests get the same bytes.
 
     Raises:
-        FatalError: the file is missing, hidden by another version, or not what the manifest says.
-        RetryableError: the store is away.
+        FatalError: the file is missing, hidden by another version, or contradicts the manifest.
+        RetryableError: the store is down.
     """
     newest = objects.newest(part.data_key)
     if newest is None or newest.version != manifest.version:
@@ -55,10 +55,10 @@ def check(objects: Objects, part: DayFile, manifest: Manifest) -> None:
 
 
 def intact(objects: Objects, part: DayFile, manifest: Manifest) -> bool:
-    """Whether `check` finds nothing wrong; what it finds goes to the log.
+    """Whether `check` passes; logs what it finds.
 
     Raises:
-        RetryableError: the store is away.
+        RetryableError: the store is down.
     """
     try:
         check(objects, part, manifest)

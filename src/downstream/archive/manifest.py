@@ -1,4 +1,4 @@
-"""The lake as files: where a day of a table lies, its bytes, and the manifest that proves them; pure."""
+"""Day files and their manifests: object keys, Parquet encoding, checksums and fingerprints; pure."""
 
 import hashlib
 import io
@@ -14,7 +14,7 @@ from lakehouse.schema import Column, ColumnType, Table
 from lakehouse.times import format_time
 
 FORMAT = 1
-# What Hive-style readers take for NULL in a path.
+# Hive's marker for NULL in a path.
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 _TYPES: dict[ColumnType, pl.DataType] = {
     "TIMESTAMP": pl.Datetime("us", "UTC"),
@@ -29,7 +29,7 @@ _TYPES: dict[ColumnType, pl.DataType] = {
 
 @dataclass(frozen=True, slots=True, order=True)
 class DayFile:
-    """One file of the lake: a table's whole UTC day of one symbol (None: rows without one)."""
+    """One file of the archive: a table's whole UTC day of one symbol (None for rows without a symbol)."""
 
     table: str
     layer: str
@@ -49,12 +49,12 @@ class DayFile:
 
     @property
     def manifest_key(self) -> str:
-        """Key of its manifest; engines that read the folder leave out names with an underscore."""
+        """Key of its manifest; engines that read the folder skip names that start with an underscore."""
         return self.folder + "_manifest.json"
 
 
 def part_of(manifest_key: str) -> DayFile:
-    """The part a manifest's key belongs to; the inverse of `DayFile.manifest_key`.
+    """The day file that a manifest's key belongs to; the inverse of `DayFile.manifest_key`.
 
     >>> part_of("bronze/bronze_trades/symbol=BTC%2FUSD/dt=2026-01-05/_manifest.json").symbol
     'BTC/USD'
@@ -67,15 +67,15 @@ def part_of(manifest_key: str) -> DayFile:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a part's Parquet file holds; it is written last, and only after the file was read back and agreed.
+    """Describes a day file; written last, after the file was read back and its checksum agreed.
 
     Attributes:
-        version: the object version the figures are of, None where the bucket keeps no versions.
+        version: the object version described; None if the bucket keeps no versions.
         first_ts, last_ts: RFC 3339 with microseconds.
-        first_trade_id, last_trade_id: smallest and largest; None where the table has none.
+        first_trade_id, last_trade_id: smallest and largest; None if the table has no trade ids.
         schema: column name to QuestDB type, in the file's order.
-        keys: the table's deduplication keys, by which the rows are sorted.
-        fingerprint: `fingerprint` of the rows, to notice late ones.
+        keys: the table's deduplication keys, which sort the rows.
+        fingerprint: `fingerprint` of the rows, to detect late ones.
         verified_at: when the file was read back, RFC 3339.
     """
 
@@ -109,7 +109,7 @@ class Manifest:
             raise FatalError(f"{where} is no manifest ({error!r}): back the day up again") from error
 
     def table(self, part: DayFile) -> Table:
-        """The table as it was when the part was written."""
+        """The table's definition when the file was written."""
         return Table(part.table, "meta", "", tuple(Column(n, t, "") for n, t in self.schema.items()), self.keys)
 
 
@@ -127,7 +127,7 @@ def encode(frame: pl.DataFrame) -> bytes:
 
 
 def decode(data: bytes, where: str) -> pl.DataFrame:
-    """Parquet to a frame; bytes that are none are a `FatalError` that names the object."""
+    """Parquet to a frame; raises a `FatalError` that names the object if the bytes are not Parquet."""
     try:
         return pl.read_parquet(io.BytesIO(data))
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -135,10 +135,10 @@ def decode(data: bytes, where: str) -> pl.DataFrame:
 
 
 def describe(data: bytes, table: Table, version: str | None, where: str) -> Manifest:
-    """The manifest of a Parquet file, taken from its bytes alone.
+    """The manifest of a Parquet file, computed from its bytes.
 
     Raises:
-        FatalError: the bytes are no Parquet file, have no rows, or lack a column of the table.
+        FatalError: the bytes are not Parquet, hold no rows, or lack a column of the table.
     """
     frame = decode(data, where)
     if frame.is_empty() or tuple(frame.columns) != table.names:
@@ -161,10 +161,10 @@ def describe(data: bytes, table: Table, version: str | None, where: str) -> Mani
 
 
 def fingerprint(frame: pl.DataFrame, table: Table) -> str:
-    """Row count and the sums of every integer and time column.
+    """Row count and the sum of every integer and time column.
 
-    Rows never change under their keys, and every key but names is a time or an integer, so a late row shows here;
-    `fingerprint_sql` lets the server compute the same without sending the rows.
+    Rows never change under their keys, and every key except names is a time or an integer, so a late row changes the
+    fingerprint. `fingerprint_sql` lets the server compute it without sending the rows.
     """
     sums = frame.select(_sum(c) for c in _summed(table)).row(0) if _summed(table) else ()
     return ":".join(str(value or 0) for value in (frame.height, *sums))
@@ -178,7 +178,7 @@ def fingerprint_sql(table: Table) -> str:
 
 
 def rows_in(fingerprint: str) -> int:
-    """How many rows a `fingerprint` is of."""
+    """The row count in a `fingerprint`."""
     return int(fingerprint.partition(":")[0])
 
 
@@ -187,7 +187,7 @@ def _summed(table: Table) -> list[Column]:
 
 
 def _sum(column: Column) -> pl.Expr:
-    # Times count from the day's start: their sum then stays far from the limits of 64 bits.
+    # Times count from the start of the day, so that their sum stays far below 64 bits.
     value = pl.col(column.name)
     if column.type == "TIMESTAMP":
         value = value.cast(pl.Int64) - pl.col("ts").dt.truncate("1d").cast(pl.Int64)

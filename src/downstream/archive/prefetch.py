@@ -1,4 +1,4 @@
-"""Work on one thing while the next is being fetched."""
+"""Fetches the next item while the caller works on the current one."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +9,7 @@ R = TypeVar("R")
 
 
 def one_ahead(fetch: Callable[[T], R], things: Iterable[T]) -> Iterator[R]:
-    """What ``fetch`` makes of each thing, in order; the next one is fetched while the caller is at this one.
+    """Yields ``fetch(item)`` for each item in order and fetches the next one in the background.
 
     >>> list(one_ahead(len, ["a", "bc"]))
     [1, 2]

@@ -1,4 +1,4 @@
-"""The tables a backup holds: every table of the lake, but for the one that speaks of this QuestDB alone."""
+"""The tables that a backup holds: all of the lake's except the one that describes only this QuestDB."""
 
 from features.table import SILVER
 from lakehouse.schema import META_RETENTION, TABLES, Table

@@ -1,1 +1,1 @@
-"""The live feed: Kraken's stream, deduplicated, with gaps marked and holes refilled, published to Kafka."""
+"""The producer: publishes Kraken's stream to Kafka, deduplicated, with quote gaps marked and missing trades filled."""

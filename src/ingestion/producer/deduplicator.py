@@ -1,4 +1,4 @@
-"""Where live events end: each trade once, quotes with their gaps, and what cannot be taken in the dead-letter topic."""
+"""Publishes each live trade once, quotes with their gap markers, and rejected events as dead letters."""
 
 import dataclasses
 import logging
@@ -18,11 +18,11 @@ log = logging.getLogger(__name__)
 
 
 class Deduplicator:
-    """Decides on every live event and sends it; the WebSocket and the refill share it, each in its own thread.
+    """Filters and publishes live events; shared by the WebSocket thread and the gap-filling thread.
 
     Args:
-        publisher: the way to Kafka.
-        filters: per symbol, the trade ids that Kafka already holds.
+        publisher: sends to Kafka.
+        filters: per symbol, the trade ids already in Kafka.
         future_tolerance: an event stamped further ahead of our clock is dead-lettered.
     """
 
@@ -33,11 +33,11 @@ class Deduplicator:
         self._quotes: dict[str, Quote] = {}
         self._lost: dict[str, str] = {}
         self._doubted: set[str] = set()
-        # Deciding on an id and sending it are one step, or two threads could both find it new.
+        # Checking an id and sending its trade is one step; otherwise two threads could both find it new.
         self._lock = threading.RLock()
 
     def trade(self, trade: Trade) -> bool:
-        """Sends a trade unless its id was seen; True when it was sent."""
+        """Sends a trade unless its id was seen; returns whether it was sent."""
         with self._lock:
             if self._from_future(trade):
                 return False
@@ -51,12 +51,12 @@ class Deduplicator:
             return True
 
     def refill(self, trade: Trade, audited: Hole | None = None) -> bool:
-        """Sends a trade from REST when its id is missing; True when it was sent.
+        """Sends a trade from REST if its id is missing; returns whether it was sent.
 
-        REST's times are about a microsecond late, so a trade is never stamped after the next one we know.
+        REST's times are about a microsecond late, so a trade never gets a later time than the next known one.
 
         Args:
-            audited: a hole below what this process has seen, which the lake reported.
+            audited: a hole below this process' first id, which the ledger reported.
         """
         with self._lock:
             seen = self._filters[trade.symbol]
@@ -71,7 +71,7 @@ class Deduplicator:
             return (hole is not None or beyond) and self.trade(trade)
 
     def quote(self, quote: Quote) -> None:
-        """Sends a quote, after the gap that ends with it; one that repeats the last is left out, one set aside lost."""
+        """Sends a quote, preceded by the end of an open gap; drops a repeat; a quote from the future opens a gap."""
         with self._lock:
             if self._from_future(quote):
                 self.lose_quotes((quote.symbol,), "future")
@@ -90,7 +90,7 @@ class Deduplicator:
             self._send(quote)
 
     def lose_quotes(self, symbols: Iterable[str], reason: str) -> None:
-        """Marks where sight of the quotes ended: a gap stamped with the last quote, and another when they are back."""
+        """Marks the start of a quote outage: a gap event with the last quote's time; another follows at its end."""
         with self._lock:
             for symbol in symbols:
                 if symbol in self._quotes and symbol not in self._lost:
@@ -100,7 +100,7 @@ class Deduplicator:
         """Marks the time since an earlier process ended as a gap.
 
         Args:
-            last_quotes: per symbol, the time of the last quote in Kafka, None where it is too far back to be found.
+            last_quotes: per symbol, the time of the last quote in Kafka; None if it is too far back to be found.
         """
         with self._lock:
             for symbol, ts in last_quotes.items():
@@ -110,36 +110,36 @@ class Deduplicator:
                     self._send(Gap(symbol, "ticker", ts, datetime.now(UTC), "start"))
 
     def doubt_quotes(self, symbol: str) -> None:
-        """The stream is asked anew since it was silent for long; only if it then differs was something missed."""
+        """Notes that a silent stream was renewed: a quote was missed only if the next one differs from the last."""
         with self._lock:
             self._doubted.add(symbol)
 
     def holes(self, symbol: str, noticed_before: float) -> tuple[Hole, ...]:
-        """Missing ids that came to light before a moment of the monotonic clock."""
+        """The holes detected before a moment of the monotonic clock."""
         with self._lock:
             return tuple(hole for hole in self._filters[symbol].holes if hole.noticed <= noticed_before)
 
     def newest(self, symbol: str) -> tuple[int, datetime] | None:
-        """Id and time of the newest trade."""
+        """The newest trade's id and time."""
         with self._lock:
             seen = self._filters[symbol]
             return None if seen.top is None or seen.top_ts is None else (seen.top, seen.top_ts)
 
     def floor(self, symbol: str) -> int | None:
-        """The oldest id that this process answers for."""
+        """The lowest id that this process tracks."""
         with self._lock:
             return self._filters[symbol].floor
 
     def give_up(self, symbol: str, first: int, last: int) -> None:
-        """Stops missing ids that the exchange does not have."""
+        """Gives up on ids that the exchange does not have."""
         with self._lock:
             count = self._filters[symbol].give_up(first, last)
             metrics.ABSENT.labels(symbol).inc(count)
             metrics.HOLES.labels(symbol).set(self._filters[symbol].missing)
-        log.warning("%s: the exchange has no trade %d..%d either: no longer missed", symbol, first, last)
+        log.warning("%s: the exchange has no trades %d..%d either: giving up on them", symbol, first, last)
 
     def dead_letter(self, payload: bytes, reason: str, origin: str, detail: str, symbol: str = "") -> None:
-        """Sets a payload aside."""
+        """Sends a payload to the dead-letter topic."""
         self._publisher.dead_letter(payload, reason, origin, detail, symbol=symbol)
 
     def _lose(self, symbol: str, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Fills holes in the trade ids from REST, on a thread of its own, so that live data never waits for it."""
+"""Fills holes in the trade ids from REST, on its own thread, so that live data never waits."""
 
 import logging
 import threading
@@ -23,13 +23,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def since_ns(ts: datetime) -> int:
-    """Where REST is asked to begin for trades after one at ``ts``: a millisecond before it, as REST's times differ."""
+    """The ``since`` for trades after one at ``ts``: a millisecond earlier, because REST's times differ slightly."""
     return ((ts - _EPOCH) // timedelta(microseconds=1) - 1000) * 1000
 
 
 @dataclass(frozen=True, slots=True)
 class FillJob:
-    """A hole being filled: from where the next page is asked, and whether the lake's ledger reported it."""
+    """A hole being filled: where the next page starts, and whether the ledger reported the hole."""
 
     hole: Hole
     since: int
@@ -37,22 +37,22 @@ class FillJob:
 
 
 def next_since(page: TradesPage, since: int, last_wanted: int) -> int | None:
-    """From where to ask for the next page; None when REST has shown all it has up to ``last_wanted``."""
+    """The start of the next page; None once REST has returned everything up to ``last_wanted``."""
     if len(page.trades) + len(page.bad) < PAGE or page.last is None:
         return None
     if any(trade.trade_id >= last_wanted for trade in page.trades):
         return None
-    # More trades in one nanosecond than fit a page would be asked for for ever.
+    # Avoid an endless loop when one nanosecond has more trades than a page.
     return max(page.last, since + 1)
 
 
 class GapFiller:
-    """The thread's work: a page at a time, symbol by symbol.
+    """Fills holes page by page, taking symbols in turn.
 
     Args:
-        rest: for this thread alone.
-        sink: knows the holes and takes the trades.
-        doubt: told of a symbol of which REST knows trades that the live feed did not deliver.
+        rest: a client used by this thread only.
+        sink: knows the holes and accepts the trades.
+        doubt: called with a symbol for which REST has trades that the live feed did not deliver.
     """
 
     def __init__(
@@ -81,10 +81,10 @@ class GapFiller:
                     self.step(symbol, stop)
 
     def report(self, holes: Mapping[str, Sequence[Hole]]) -> None:
-        """Takes holes that the lake's ledger shows; above the sink's floor, where it knows better, only those given up.
+        """Accepts ledger gaps below the deduplicator's floor; above it, only gaps already abandoned.
 
-        So what the exchange did not have is asked for again, but only as often as someone reports. May be called from
-        any thread: lists are replaced, never changed under the one that fills holes.
+        Ids that the exchange did not have are therefore requested again, but only once per report. Thread-safe: lists
+        are replaced, never changed while the filling thread reads them.
         """
         for symbol, found in holes.items():
             floor, absent = self._sink.floor(symbol), self._absent[symbol]
@@ -96,7 +96,7 @@ class GapFiller:
             ]
 
     def step(self, symbol: str, stop: threading.Event) -> None:
-        """At most one call to REST for the symbol."""
+        """Makes at most one REST call for the symbol."""
         job = self._jobs.pop(symbol, None) or self._next_job(symbol)
         try:
             if job is not None:
@@ -114,8 +114,8 @@ class GapFiller:
         if not holes:
             self._fruitless = {key: value for key, value in self._fruitless.items() if key[0] != symbol}
         wanted = [hole for hole in holes if self._fruitless.get((symbol, hole.last), (0, 0.0))[1] <= now]
-        # They take turns: where new holes come as fast as they are filled, older ones would stay open for ever.
-        # Looked up once: `report`, in another thread, may replace the list at any moment.
+        # Alternate: if new holes appear as fast as they are filled, older ones would never get their turn.
+        # Read once: `report`, in another thread, may replace the list at any moment.
         reported = self._reported[symbol]
         if wanted and not (reported and symbol in self._ledgers_turn):
             self._ledgers_turn.add(symbol)
@@ -129,7 +129,7 @@ class GapFiller:
     def _work(self, symbol: str, job: FillJob) -> None:
         page = self._page(symbol, job.since)
         hole = job.hole
-        # A page holds a thousand trades: whatever else the ledger reported of them is filled with it.
+        # A page holds up to a thousand trades: fill every reported hole that it covers.
         ids = [trade.trade_id for trade in page.trades]
         low, high = min(ids, default=0), max(ids, default=-1)
         reported = self._reported[symbol]
@@ -146,7 +146,7 @@ class GapFiller:
             self._conclude(symbol, hole, any(trade.trade_id > hole.last for trade in page.trades))
 
     def _conclude(self, symbol: str, hole: Hole, passed: bool) -> None:
-        """Asks again later for what REST does not show; gives up when it keeps showing only what comes after."""
+        """Retries ids that REST does not return; gives up once it repeatedly returns only later trades."""
         key = (symbol, hole.last)
         left = [h for h in self._sink.holes(symbol, float("inf")) if hole.first <= h.first and h.last <= hole.last]
         if not left:
@@ -164,7 +164,7 @@ class GapFiller:
             self._fruitless[symbol, each.last] = (tries, time.monotonic() + pause)
 
     def _probe(self, symbol: str, stop: threading.Event) -> None:
-        """A quiet stream may be a dead one: does REST know newer trades?"""
+        """Checks whether a quiet stream is dead: whether REST has newer trades."""
         self._probed[symbol] = time.monotonic()
         newest = self._sink.newest(symbol)
         if newest is None or datetime.now(UTC) - newest[1] < timedelta(seconds=PROBE_S):
@@ -173,7 +173,7 @@ class GapFiller:
         if not any(trade.trade_id > newest[0] for trade in page.trades) or stop.wait(GRACE_S):
             return
         if self._sink.newest(symbol) == newest:
-            log.warning("%s: REST knows newer trades than the live feed delivered", symbol)
+            log.warning("%s: REST has newer trades than the live feed delivered", symbol)
             self._doubt(symbol)
             for trade in page.trades:
                 self._sink.refill(trade)
@@ -184,7 +184,7 @@ class GapFiller:
         try:
             page, _ = self._rest.trades(symbol, since)
         except FatalError as error:
-            # The pair is refused, not our request: the other pairs go on, and this one is asked again later.
+            # Only this pair is refused: the other pairs continue, and this one is retried later.
             raise RetryableError(str(error)) from error
         for bad in page.bad:
             self._sink.dead_letter(bad.payload, bad.error.reason, "rest", str(bad.error), symbol)

@@ -1,4 +1,4 @@
-"""Keeps the live feed going: connects, subscribes, watches that every stream delivers, and connects again."""
+"""Runs the live feed: connects, subscribes, checks that every stream delivers, and reconnects."""
 
 import logging
 import threading
@@ -35,14 +35,14 @@ from lakehouse.records import Quote, Source, Trade
 log = logging.getLogger(__name__)
 
 FROZEN_S = 10.0
-# Heartbeats begin with the first subscription, and there is none in maintenance: then only pongs tell that it lives.
+# Heartbeats start with the first subscription. In maintenance there is none, so only pongs show a live connection.
 PING_S = 4.0
 TICK_S = 0.25
 STATES = ("online", "maintenance", "cancel_only", "post_only", "other")
 
 
 class LiveFeed:
-    """The live feed of some symbols into a sink; `run` in one thread, `doubt` from any."""
+    """Feeds live events of some symbols to a deduplicator; call `run` in one thread, `doubt` from any."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class LiveFeed:
         self._doubts: SimpleQueue[str] = SimpleQueue()
 
     def run(self, stop: threading.Event) -> None:
-        """Feeds the sink until ``stop`` is set.
+        """Feeds the deduplicator until ``stop`` is set.
 
         Raises:
             LakeError: Kafka refused a message.
@@ -80,7 +80,7 @@ class LiveFeed:
                 self._lost(error)
 
     def doubt(self, symbol: str) -> None:
-        """Someone knows of trades of the symbol that this feed did not deliver: its stream is asked anew."""
+        """Requests a symbol's trade stream again, because it missed trades that REST has."""
         self._doubts.put(symbol)
 
     def _connect_and_follow(self, stop: threading.Event) -> None:
@@ -102,7 +102,7 @@ class LiveFeed:
             frame = connection.receive(TICK_S)
             if frame is not None:
                 self.take(frame)
-                # Measured after handling: time that Kafka made us wait is not the exchange's silence.
+                # Measured after handling: time spent waiting for Kafka is not silence of the exchange.
                 last_frame = time.monotonic()
             now = time.monotonic()
             if now - last_frame > FROZEN_S:
@@ -115,7 +115,7 @@ class LiveFeed:
                 self._tend(connection, now)
 
     def _tend(self, connection: WebSocketClient, now: float) -> None:
-        """What is due four times a second: requests, doubts, acknowledgements of Kafka, metrics."""
+        """Runs four times a second: sends due requests, handles doubts and Kafka's acknowledgements, sets metrics."""
         self._publisher.poll()
         if self._system in (None, "maintenance"):
             self._subscriptions.rest(now)
@@ -124,7 +124,7 @@ class LiveFeed:
             for request in self._subscriptions.due(now):
                 self._request(connection, request)
             if (key := self._subscriptions.hopeless()) is not None:
-                raise DisconnectedError("silent", f"{key[1]} of {key[0]} was asked for and does not come")
+                raise DisconnectedError("silent", f"{key[1]} of {key[0]} was requested but delivers nothing")
         for (symbol, stream), phase in self._subscriptions.phases().items():
             metrics.SUBSCRIPTIONS.labels(symbol, stream).set(phase)
 
@@ -137,14 +137,14 @@ class LiveFeed:
 
     def _request(self, connection: WebSocketClient, request: SubscriptionRequest) -> None:
         if request.method == "unsubscribe":
-            log.warning("%s of %s is silent: asking for it anew", request.stream, ", ".join(request.symbols))
+            log.warning("%s of %s is silent: subscribing again", request.stream, ", ".join(request.symbols))
             if request.stream == "ticker":
                 for symbol in request.symbols:
                     self._sink.doubt_quotes(symbol)
         connection.send(subscribe(request.stream, request.symbols, request.req_id, request.method))
 
     def take(self, text: str | bytes) -> None:
-        """Takes one frame as it came; what does not parse goes to the dead letters, its good items do not."""
+        """Handles one raw frame; items that do not parse become dead letters, the others are kept."""
         received_at = datetime.now(UTC)
         metrics.LAST_FRAME.set(received_at.timestamp())
         try:
@@ -155,7 +155,7 @@ class LiveFeed:
         self.handle(frame)
 
     def handle(self, frame: ParsedFrame) -> None:
-        """Takes one parsed frame."""
+        """Handles one parsed frame."""
         now = time.monotonic()
         match frame:
             case TradeFrame(trades, snapshot):
@@ -178,7 +178,7 @@ class LiveFeed:
                 log.warning("refused: %s of %s: %s", method, symbol or "all its symbols", error)
                 self._sink.lose_quotes((s for s, stream in lost if stream == "ticker"), "refused")
             case BareError(error):
-                log.warning("the exchange complains: %s", error)
+                log.warning("the exchange reports an error: %s", error)
 
     def _trade(self, trade: Trade, snapshot: bool, now: float) -> None:
         if trade.symbol in self._symbols:
@@ -191,9 +191,9 @@ class LiveFeed:
             self._sink.quote(quote)
 
     def _salvage(self, text: str | bytes, received_at: datetime, error: PoisonError) -> None:
-        """Takes the good items out of a frame that does not parse as a whole; the bad ones go to the dead letters.
+        """Keeps the valid items of a frame that does not parse as a whole; the others become dead letters.
 
-        A quote that cannot be read is out of sight, and what is not even JSON may have been one.
+        An unreadable quote opens a gap, and so does a frame that is not JSON, since it may have been a quote.
         """
         payload = text if isinstance(text, bytes) else text.encode()
         log.warning("a frame does not parse: %s", error)
@@ -227,7 +227,7 @@ class LiveFeed:
                 self._quote(event, snapshot, now)
 
     def _named_in(self, item: object) -> frozenset[str]:
-        """The symbol that a broken item names; all, when that is broken too."""
+        """The symbol that a broken item names; all symbols if that cannot be read either."""
         symbol = item.get("symbol") if isinstance(item, dict) else None
         return frozenset((symbol,)) if isinstance(symbol, str) and symbol in self._symbols else self._symbols
 

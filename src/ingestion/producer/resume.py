@@ -1,4 +1,4 @@
-"""What the end of the live log says about each symbol, so that a producer goes on where the last one ended."""
+"""Reads the end of the live log, so that a producer resumes where the last one ended."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -21,8 +21,8 @@ FIRST_LOOK, GROWTH, MAX_LOOK = 20_000, 10, 2_000_000
 class LogTail:
     """The newest part of the log for one symbol.
 
-    Trades that REST refilled are kept apart: they may lie far below the others, and what is between was sent earlier.
-    So are dead letters that were sent again, of any age and with ids that a person may have typed.
+    Trades from REST are kept apart: their ids may lie far below the others, and the ids between were sent earlier. So
+    are replayed dead letters, which may have any age and ids typed by a person.
     """
 
     live: dict[int, datetime] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class LogTail:
     last_quote: datetime | None = None
 
     def take(self, event: dict[str, object], replayed: bool = False) -> None:
-        """Takes one event of the log in; ``replayed``: it was a dead letter."""
+        """Adds one event of the log; ``replayed`` says that it was a dead letter."""
         ts = parse_time(str(event["ts"]))
         if event["type"] == "trade":
             sent = self.refilled if event.get("source") == "rest" else self.live
@@ -41,7 +41,7 @@ class LogTail:
             self.last_quote = ts
 
     def filter(self, now: float) -> IdFilter:
-        """The trade ids this part of the log holds, from its first live one on."""
+        """The trade ids in this part of the log, from the first live one on."""
         floor = min(self.live, default=None)
         above = {i: ts for i, ts in self.refilled.items() if floor is None or i >= floor}
         sent = above | self.live
@@ -51,13 +51,13 @@ class LogTail:
 
 
 def read_tail(consumer: Consumer, symbols: Iterable[str]) -> dict[str, LogTail]:
-    """Reads back from the end of the log until every symbol was seen, or far enough.
+    """Reads back from the end of the log until every symbol is found or a limit is reached.
 
     Returns:
-        The symbols that were found; a symbol that never traded here is not among them.
+        The tail per symbol found; a symbol without events is missing.
 
     Raises:
-        RetryableError: Kafka is away.
+        RetryableError: Kafka is down.
     """
     wanted = set(symbols)
     depth = FIRST_LOOK
@@ -74,7 +74,7 @@ def read_tail(consumer: Consumer, symbols: Iterable[str]) -> dict[str, LogTail]:
 
 
 def _take(tails: dict[str, LogTail], value: bytes, replayed: bool) -> None:
-    """Values that do not parse are skipped: the consumer sets those aside."""
+    """Adds values to the tails; skips those that do not parse, which the consumer sets aside."""
     try:
         event = orjson.loads(value)
         tails.setdefault(str(event["symbol"]), LogTail()).take(event, replayed)

@@ -1,4 +1,4 @@
-"""Makes silver rows anew from bronze, in time order: for backfills, refilled spans and new feature definitions."""
+"""Rebuilds silver rows from bronze in time order: for backfills, filled holes and new feature definitions."""
 
 import argparse
 import logging
@@ -24,14 +24,14 @@ from lakehouse.times import parse_utc
 
 log = logging.getLogger(__name__)
 _MIN_PIECE = timedelta(minutes=1)
-# Spans closer than this are rebuilt as one: each run costs a lead-in of a day.
+# Spans closer than this are rebuilt as one: each run has to fold a lead-in of more than a day.
 NEAR = timedelta(hours=1)
 TimeSpan = tuple[datetime, datetime]
 ProgressCallback = Callable[[timedelta], object]
 
 
 def merged(spans: Iterable[TimeSpan]) -> list[TimeSpan]:
-    """Spans in order, those that overlap, touch or lie within `NEAR` of each other as one.
+    """Sorts spans and merges those that overlap or lie within `NEAR` of each other.
 
     >>> at = datetime(2026, 9, 25, tzinfo=UTC)
     >>> len(merged([(at, at), (at + NEAR, at + 2 * NEAR), (at + 4 * NEAR, at + 5 * NEAR)]))
@@ -56,17 +56,17 @@ def rebuild(
 ) -> int:
     """Folds bronze into silver rows of ``start <= ts < end`` with ``origin=rebuilt`` and a new run number.
 
-    The fold begins `LEAD_IN` earlier, so that the rows know all that their windows need. The run counts for readers
-    (`silver_training`) once it is whole: an interrupted one leaves rows that no view shows.
+    The fold begins `LEAD_IN` earlier to fill the windows. Readers (`silver_training`) see the run only once it is
+    complete: rows of an interrupted run appear in no view.
 
     Args:
-        progress: told the span of event time of each piece that is done.
+        progress: called with the span of event time of each finished piece.
 
     Returns:
-        How many rows were written.
+        The number of rows written.
 
     Raises:
-        RetryableError: QuestDB is away; start again.
+        RetryableError: QuestDB is down; start again.
     """
     run, spec = time.time_ns() // 1000, spec_hash(config)
     state, written = EngineState.empty(config), 0
@@ -88,10 +88,10 @@ def rebuild(
 
 
 def span(questdb: QuestDB, symbol: str) -> tuple[datetime, datetime]:
-    """From the first event of a symbol in bronze to just past the last.
+    """The time from a symbol's first event in bronze to just past its last.
 
     Raises:
-        FatalError: bronze has nothing of it.
+        FatalError: bronze has no events of the symbol.
     """
     ends: list[datetime] = []
     for table in bronze.TABLES:
@@ -105,7 +105,7 @@ def span(questdb: QuestDB, symbol: str) -> tuple[datetime, datetime]:
 
 
 def _piece(questdb: QuestDB, symbol: str, start: datetime, end: datetime) -> timedelta:
-    """A span of event time that holds a bounded number of events, on average."""
+    """A length of event time that holds a bounded number of events on average."""
     mine = bronze.within(symbol, start, end)
     count = sum(int(questdb.rows(f"SELECT count() FROM {table} WHERE {mine}")[0][0]) for table in bronze.TABLES)
     return max(_MIN_PIECE, (end - start) / max(1, count // bronze.PIECE_ROWS))
@@ -119,10 +119,10 @@ def _finish(questdb: QuestDB, run: dict[str, object]) -> None:
 
 
 def rebuild_between(settings: Settings, symbol: str, start: datetime | None, end: datetime | None) -> dict[str, int]:
-    """Rebuilds with a progress bar; without ``start`` or ``end`` from where bronze begins or to where it ends.
+    """Rebuilds with a progress bar; ``start`` and ``end`` default to the limits of bronze.
 
     Raises:
-        RetryableError: QuestDB is away. FatalError: the span is empty.
+        RetryableError: QuestDB is down. FatalError: the span is empty.
     """
     with closing(QuestDB(settings)) as questdb:
         first, last = span(questdb, symbol)

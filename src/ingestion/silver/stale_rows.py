@@ -1,4 +1,4 @@
-"""Finds rows of silver that were served without trades that came later, and makes them anew from bronze."""
+"""Finds silver rows that were served without late trades and rebuilds them from bronze."""
 
 import logging
 from collections.abc import Sequence
@@ -19,17 +19,17 @@ REACH = timedelta(seconds=COMPLETE_S)
 def renew(
     questdb: QuestDB, config: EngineConfig, symbol: str, now: datetime, progress: ProgressCallback | None = None
 ) -> int:
-    """Rebuilds the symbol's stale spans; returns how many rows were written.
+    """Rebuilds the symbol's stale spans; returns the number of rows written.
 
     Raises:
-        RetryableError: QuestDB is away; what is left is found again.
+        RetryableError: QuestDB is down; the next call finds what is left.
     """
     spans = stale_spans(questdb, symbol, spec_hash(config), now)
     return sum(rebuild(questdb, config, symbol, start, end, progress) for start, end in spans)
 
 
 def stale_spans(questdb: QuestDB, symbol: str, spec: str, now: datetime) -> list[TimeSpan]:
-    """Spans whose live rows were incomplete, whose holes were filled since, and that no rebuild has covered yet."""
+    """Spans of incomplete live rows whose holes are filled by now and that no rebuild has covered yet."""
     since = f"symbol = {text(symbol)} AND ts >= {instant(now - LOOK_BACK)}"
     incomplete = questdb.frame(
         f"SELECT DISTINCT timestamp_floor('m', ts) minute FROM silver_features "
@@ -56,8 +56,8 @@ def choose(
 
     Args:
         incomplete: minutes with live rows that were not complete.
-        late: minutes that late trades belong to, and when the last of them arrived: rows of later minutes knew it.
-        holed: minutes that still miss trades.
+        late: minutes of late trades, and when the last of them arrived; rows emitted after that knew it.
+        holed: minutes that still lack trades.
         runs: finished rebuilds: number (start, microseconds since 1970), first and last time (exclusive).
     """
     arrived_at, open_minutes, chosen = dict(late), set(holed), []
