@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from features.kernel import IS_QUOTE, IS_TICKER_GAP, IS_TRADE, IS_TRADE_GAP, EventArrays, Rules, count_rows, run
 from features.spec import NAMES, ROW_COLUMNS, EngineConfig
-from features.symbol_state import Floats, SymbolState, new_book, with_room
+from features.symbol_state import SymbolState, new_book, with_room
+from lakehouse.arrays import Floats
 from lakehouse.messages import EVENT_SCHEMA
 from lakehouse.schema import QUOTE_COLUMNS
 

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from features.id_holes import is_complete, put_id
 from features.jit import inlined, jit
 from features.spec import NAMES, STALE_S
-from features.symbol_state import DAY, MINUTE, NEVER, SECOND, Floats, SymbolState
+from features.symbol_state import DAY, MINUTE, NEVER, SECOND, SymbolState
 from features.trade_buckets import advance_tiles, put_trade
 from features.variance import close_variance, measure, price_since, write_variance
 from features.vol_grid import advance_grid, put_price
 from features.volatility import QUOTE, TRADE
 from features.windows import close_trades, write_long, write_windows
+from lakehouse.arrays import Floats
 
 _STALE = STALE_S * SECOND
 IS_TRADE, IS_QUOTE, IS_TICKER_GAP, IS_TRADE_GAP = 0, 1, 2, 3

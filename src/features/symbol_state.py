@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.spec import HALF_LIVES_MIN, WINDOWS, EngineConfig
+from lakehouse.arrays import Floats
 
 Record = Any  # one element of Records: numba knows its fields, the type checker does not
 Records = NDArray[Any]
-Floats = NDArray[np.float64]
 
 SECOND = 1_000_000  # all times are microseconds since 1970
 MINUTE = 60 * SECOND

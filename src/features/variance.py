@@ -4,7 +4,8 @@ import numpy as np
 
 from features.jit import inlined
 from features.spec import HALF_LIVES_MIN, LONG_WINDOWS, NAMES, STALE_S, WINDOW_STATS, WINDOWS
-from features.symbol_state import DAY, DAY_MINUTES, MINUTE, NEVER, RING, SECOND, Floats, SymbolState
+from features.symbol_state import DAY, DAY_MINUTES, MINUTE, NEVER, RING, SECOND, SymbolState
+from lakehouse.arrays import Floats
 
 _MASK = RING - 1
 _STALE = STALE_S * SECOND

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.spec import STALE_S
+from lakehouse.arrays import Floats, Ints
 
-Timestamps = NDArray[np.int64]
-Floats = NDArray[np.float64]
 UNKNOWN, TRADE, QUOTE = 0, 1, 2
 
 
@@ -27,7 +26,7 @@ class Grid(NamedTuple):
     kind: NDArray[np.int8]
 
 
-def sample(times: Timestamps, values: Floats, points: Timestamps) -> Floats:
+def sample(times: Ints, values: Floats, points: Ints) -> Floats:
     """The last value at or before each point; NaN where there is none or it is stale.
 
     Args:
@@ -42,9 +41,7 @@ def sample(times: Timestamps, values: Floats, points: Timestamps) -> Floats:
     return np.where(points - times[at] <= STALE_S * 1_000_000, found, np.nan)
 
 
-def price_grid(
-    trades: tuple[Timestamps, Floats], quotes: tuple[Timestamps, Floats], first: int, last: int, step_s: int
-) -> Grid:
+def price_grid(trades: tuple[Ints, Floats], quotes: tuple[Ints, Floats], first: int, last: int, step_s: int) -> Grid:
     """Prices on the grid points first..last, from (times, prices) of trades and (times, mids) of quotes."""
     points = np.arange(first, last + 1, dtype=np.int64) * (step_s * 1_000_000)
     mid, trade = sample(*quotes, points), sample(*trades, points)

@@ -12,7 +12,8 @@ import numpy as np
 
 from features.jit import inlined
 from features.spec import LONG_WINDOWS, NAMES, STALE_S, WINDOW_STATS, WINDOWS
-from features.symbol_state import MINUTE, NEVER, RING, SECOND, Floats, Record, SymbolState
+from features.symbol_state import MINUTE, NEVER, RING, SECOND, Record, SymbolState
+from lakehouse.arrays import Floats
 
 _MASK = RING - 1
 _STALE = STALE_S * SECOND

@@ -14,7 +14,7 @@ SKILL_COLUMNS = ("symbol", "target", "horizon_s", "n", "skill", "coverage_80", "
 FEED_COLUMNS = ("symbol", "minutes", "complete", "missing", "doubles", "newest")
 # A chart is some hundred pixels wide; more points than this cannot be told apart on it.
 TRACK_POINTS = 360
-Row = dict[str, Any]
+QueryRow = dict[str, Any]
 
 
 class Queries:
@@ -23,7 +23,7 @@ class Queries:
     def __init__(self, database: QuestDB) -> None:
         self._database = database
 
-    def candles(self, symbol: str, interval: str, start: datetime, end: datetime, most: int) -> list[Row]:
+    def candles(self, symbol: str, interval: str, start: datetime, end: datetime, most: int) -> list[QueryRow]:
         """Candles that begin in ``start <= ts < end`` (UTC), oldest first, at most ``most`` and the newest of them."""
         assert interval in OHLC_INTERVALS
         sql = (
@@ -33,13 +33,13 @@ class Queries:
         rows = self._database.rows(sql, [symbol, start, end, most])
         return _named(CANDLE_COLUMNS, rows[::-1])
 
-    def running_candles(self, symbols: Sequence[str], interval: str = "1m", last: int = 3) -> dict[str, list[Row]]:
+    def running_candles(self, symbols: Sequence[str], interval: str = "1m", last: int = 3) -> dict[str, list[QueryRow]]:
         """The newest candles of each symbol, the last one still running."""
         now = datetime.now(UTC)
         since = now - timedelta(minutes=10)
         return {s: self.candles(s, interval, since, now + timedelta(minutes=1), last) for s in symbols}
 
-    def track(self, symbol: str, target: Target, horizon_s: int, start: datetime, end: datetime) -> list[Row]:
+    def track(self, symbol: str, target: Target, horizon_s: int, start: datetime, end: datetime) -> list[QueryRow]:
         """Forecasts made in ``start <= ts < end`` beside what then happened (None: not yet judged), thinned out."""
         every_s = max(1, int((end - start).total_seconds()) // TRACK_POINTS)
         last = ", ".join(f"last({name}) {name}" for name in ("seq", *TRACK_COLUMNS[1:-1]))
@@ -53,14 +53,14 @@ class Queries:
         about = [symbol, target, horizon_s, start, end]
         return _named(TRACK_COLUMNS, self._database.rows(sql, [*about, *about]))
 
-    def skill(self, window: str) -> list[Row]:
+    def skill(self, window: str) -> list[QueryRow]:
         """Live skill and coverage per symbol, target and horizon over the last ``1h`` or ``1d``."""
         assert window in ("1h", "1d")
         columns = ", ".join(SKILL_COLUMNS)
         rows = self._database.rows(f"SELECT {columns} FROM gold_skill_{window} ORDER BY symbol, target, horizon_s")
         return _named(SKILL_COLUMNS, rows)
 
-    def feed(self) -> list[Row]:
+    def feed(self) -> list[QueryRow]:
         """Per symbol over the last 60 minutes: minutes with trades, how many are complete, ids missing and doubled."""
         # Below zero: the span begins between two minutes that share a range of ids.
         missing = "sum(holes_inside + holes_before)"
@@ -72,7 +72,7 @@ class Queries:
         )
         return _named(FEED_COLUMNS, self._database.rows(sql))
 
-    def latency(self) -> Row:
+    def latency(self) -> QueryRow:
         """Milliseconds from an event's receipt to its forecast over the last 5 minutes: p50, p99 and how many."""
         sql = (
             "SELECT approx_percentile(latency_ms, 0.5), approx_percentile(latency_ms, 0.99), count() "
@@ -82,7 +82,7 @@ class Queries:
         return _named(("p50_ms", "p99_ms", "n"), self._database.rows(sql))[0]
 
 
-def _named(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Row]:
+def _named(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[QueryRow]:
     return [{name: _plain(value) for name, value in zip(columns, row, strict=True)} for row in rows]
 
 

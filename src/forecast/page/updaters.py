@@ -18,7 +18,7 @@ from lakehouse.errors import FatalError, LakeError, RetryableError
 from lakehouse.messages import encode_forecasts
 from lakehouse.records import FeatureRow, RowForecasts
 from lakehouse.settings import Settings
-from lakehouse.stores.redis import FEATURES, FORECASTS, Channel, Redis, Row
+from lakehouse.stores.redis import FEATURES, FORECASTS, Channel, Redis, SentRow
 from lakehouse.times import format_time
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Updaters:
         for listener in self._listeners:
             listener.close()
 
-    def _follow(self, redis: Redis, channel: Channel[Row], post: Callable[[Row], None]) -> None:
+    def _follow(self, redis: Redis, channel: Channel[SentRow], post: Callable[[SentRow], None]) -> None:
         while not self._stop.is_set():
             try:
                 process.retrying(redis.ping, self._stop, f"the page's {channel.name}", longest_s=5.0)

@@ -14,7 +14,7 @@ from forecast.serving.problems import FieldError, Problem
 
 MAX_ROWS = 10_000
 # Boosters compare 32-bit floats: what overflows there is as little a number as infinity.
-LARGEST = 3.4e38
+MAX_NUMBER = 3.4e38
 MAX_WHOLE = 2**53
 NUMBERS = frozenset((float, int, type(None)))
 # What a row may say of itself beside its features; it comes back in the answer.
@@ -124,7 +124,7 @@ class Parser:
 
     def _matrix(self, values: list[Sequence[Any]], pointer: str, nested: bool) -> Matrix:
         matrix = np.array(values, dtype=np.float64)
-        beyond = np.abs(matrix) > LARGEST
+        beyond = np.abs(matrix) > MAX_NUMBER
         if beyond.any():
             errors = [
                 FieldError(f"{pointer}/{i}/{self.names[j]}" if nested else f"{pointer}/{j}", "number too large")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from forecast.serving.bodies import LARGEST, MAX_ROWS, MAX_WHOLE, Parser
+from forecast.serving.bodies import MAX_NUMBER, MAX_ROWS, MAX_WHOLE, Parser
 from forecast.serving.problems import MEDIA_TYPE
 from lakehouse.settings import HORIZONS_S
 
@@ -134,7 +134,7 @@ def _get(name: str, what: str, schema: Json, media_type: str = "application/json
 
 
 def _schemas(parser: Parser) -> Json:
-    number = {"type": ["number", "null"], "minimum": -LARGEST, "maximum": LARGEST}
+    number = {"type": ["number", "null"], "minimum": -MAX_NUMBER, "maximum": MAX_NUMBER}
     labels = {
         "symbol": {"type": "string"},
         "as_of": {"type": "string"},

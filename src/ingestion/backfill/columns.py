@@ -39,7 +39,7 @@ _ORD_TYPES = {"m": "market", "market": "market", "l": "limit", "limit": "limit"}
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class ColumnLayout:
     """Which column of a file holds what.
 
     Attributes:
@@ -52,7 +52,7 @@ class Layout:
     time_unit: int | None
 
 
-def layout_of(kind: Kind, sample: pl.DataFrame) -> Layout:
+def layout_of(kind: Kind, sample: pl.DataFrame) -> ColumnLayout:
     """Recognises the columns of a file by their names, and its unit of time by the size of its times.
 
     Raises:
@@ -69,7 +69,7 @@ def layout_of(kind: Kind, sample: pl.DataFrame) -> Layout:
         raise FatalError(f"no column for {kind} field {wanted}; the file has {', '.join(sample.columns)}")
     for field, column in columns.items():
         _check_type(field, column, sample.schema[column])
-    return Layout(kind, columns, _time_unit(sample[columns["ts"]]))
+    return ColumnLayout(kind, columns, _time_unit(sample[columns["ts"]]))
 
 
 def plain(rows: pl.DataFrame) -> pl.DataFrame:
@@ -93,7 +93,7 @@ def _check_type(field: str, column: str, dtype: pl.DataType) -> None:
         raise FatalError(f"column {column} holds {dtype}, want {wanted}")
 
 
-def typed(rows: pl.DataFrame, layout: Layout, symbol: str, now: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
+def typed(rows: pl.DataFrame, layout: ColumnLayout, symbol: str, now: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Splits rows into good ones, typed as the lake wants them, and bad ones.
 
     Args:
@@ -114,7 +114,7 @@ def typed(rows: pl.DataFrame, layout: Layout, symbol: str, now: datetime) -> tup
     return good, read.filter(pl.col("reason").is_not_null()).select(LINE, "reason")
 
 
-def of_symbol(rows: pl.DataFrame, layout: Layout, pair: str) -> tuple[pl.DataFrame, Counter[str]]:
+def of_symbol(rows: pl.DataFrame, layout: ColumnLayout, pair: str) -> tuple[pl.DataFrame, Counter[str]]:
     """The rows of what the file calls ``pair``, and how many of each other one; all where it names no symbols."""
     column = layout.columns.get("symbol")
     if column is None:
@@ -124,7 +124,7 @@ def of_symbol(rows: pl.DataFrame, layout: Layout, pair: str) -> tuple[pl.DataFra
     return rows.filter(names == pair), Counter(dict(others.iter_rows()))
 
 
-def _read(field: str, column: str, rows: pl.DataFrame, layout: Layout) -> pl.Expr:
+def _read(field: str, column: str, rows: pl.DataFrame, layout: ColumnLayout) -> pl.Expr:
     value, dtype = pl.col(column), rows.schema[column]
     if dtype == pl.Null:
         value, dtype = value.cast(pl.String), pl.String()
@@ -144,7 +144,7 @@ def _read(field: str, column: str, rows: pl.DataFrame, layout: Layout) -> pl.Exp
     return expr.alias(field)
 
 
-def _reason(read: pl.DataFrame, rows: pl.DataFrame, layout: Layout, now: datetime) -> pl.Series:
+def _reason(read: pl.DataFrame, rows: pl.DataFrame, layout: ColumnLayout, now: datetime) -> pl.Series:
     """Per row, why it is bad; null where it is good."""
     positive = ("price", "qty") if layout.kind == "trade" else ("bid", "ask")
     checks = [

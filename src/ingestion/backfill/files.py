@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ingestion.backfill.columns import LINE, NAMES, Kind, Layout, layout_of, of_symbol, plain, typed
+from ingestion.backfill.columns import LINE, NAMES, ColumnLayout, Kind, layout_of, of_symbol, plain, typed
 from ingestion.kraken.rest_messages import rest_pair
 from lakehouse.errors import FatalError
 
@@ -97,7 +97,7 @@ def _chunks(path: Path, symbol: str, kind: Kind, pair: str) -> Iterator[Chunk]:
 
 
 def _parquet(path: Path, symbol: str, kind: Kind, pair: str) -> Iterator[Chunk]:
-    layout: Layout | None = None
+    layout: ColumnLayout | None = None
     start = 0
     for batch in pq.ParquetFile(path).iter_batches(CHUNK):
         frame = plain(pl.DataFrame(pl.from_arrow(batch)))
@@ -110,7 +110,7 @@ def _parquet(path: Path, symbol: str, kind: Kind, pair: str) -> Iterator[Chunk]:
 
 
 def _csv(text: io.TextIOBase, name: str, symbol: str, kind: Kind, pair: str) -> Iterator[Chunk]:
-    layout: Layout | None = None
+    layout: ColumnLayout | None = None
     columns: tuple[str, ...] = ()
     start, most = 0, CHUNK + 1
     while lines := [line.rstrip("\r\n") for line in itertools.islice(text, most)]:
@@ -203,7 +203,7 @@ def _numbered(frame: pl.DataFrame, start: int) -> pl.DataFrame:
     return frame.with_columns(pl.int_range(start + 1, start + 1 + pl.len(), dtype=pl.Int64).alias(LINE))
 
 
-def _recognised(name: str, kind: Kind, frame: pl.DataFrame) -> Layout:
+def _recognised(name: str, kind: Kind, frame: pl.DataFrame) -> ColumnLayout:
     try:
         return layout_of(kind, frame.drop(LINE, strict=False))
     except FatalError as error:

@@ -13,14 +13,14 @@ from lakehouse.stores.questdb import QuestDB
 log = logging.getLogger(__name__)
 
 SOONEST_S, EVERY_S = 30.0, 600.0
-LARGEST = 2_000_000
+MAX_HOLE_IDS = 2_000_000
 _MINUTE = timedelta(minutes=1)
 
 
 def open_holes(questdb: QuestDB, symbol: str) -> list[Hole]:
     """The holes in the ids of a symbol in bronze, oldest first, as of what the consumer has written by now.
 
-    A hole of more than `LARGEST` ids is history that was never requested: it is logged and left to the backfill.
+    A hole of more than `MAX_HOLE_IDS` ids is history that was never requested: it is logged and left to the backfill.
 
     Raises:
         RetryableError: QuestDB is away.
@@ -37,10 +37,10 @@ def open_holes(questdb: QuestDB, symbol: str) -> list[Hole]:
             ids = _before(questdb, symbol, minute, first_id) + ids
         if inside > 0 or before > 0:
             found += holes_between(ids)
-    large = [hole for hole in found if hole.size > LARGEST]
+    large = [hole for hole in found if hole.size > MAX_HOLE_IDS]
     for hole in large:
         log.warning("%s: ids %d..%d are not in the lake: `python -m ingestion.backfill`", symbol, hole.first, hole.last)
-    return [hole for hole in found if hole.size <= LARGEST]
+    return [hole for hole in found if hole.size <= MAX_HOLE_IDS]
 
 
 def holes_between(seen: Sequence[tuple[int, datetime]]) -> list[Hole]:

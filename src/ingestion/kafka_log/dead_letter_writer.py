@@ -9,16 +9,15 @@ from lakehouse.errors import RetryableError
 from lakehouse.messages import SCHEMA_HEADER
 from lakehouse.settings import DEADLETTER_TOPIC
 from lakehouse.stores import kafka
+from lakehouse.stores.kafka import KafkaHeaders
 
 TIMEOUT_S = 30.0
 # Room for key, headers and framing beside the largest payload.
 _ROOM = 64 * 1024
 _DETAIL = 1000
 
-Headers = list[tuple[str, bytes]]
 
-
-def enveloped(payload: bytes, texts: Mapping[str, str]) -> tuple[bytes, Headers]:
+def enveloped(payload: bytes, texts: Mapping[str, str]) -> tuple[bytes, KafkaHeaders]:
     """Value and headers of a letter. A payload too large for Kafka is cut; ``truncated`` has its original length.
 
     >>> value, headers = enveloped(b"x" * (kafka.MAX_BYTES + 1), {"reason": "unparsable"})

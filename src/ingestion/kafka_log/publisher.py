@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from prometheus_client import Counter, Gauge
@@ -11,8 +10,7 @@ from ingestion.kafka_log.dead_letter_writer import enveloped
 from lakehouse.errors import FatalError, RetryableError
 from lakehouse.messages import SCHEMA_HEADER
 from lakehouse.settings import DEADLETTER_TOPIC, EVENTS_TOPIC
-
-Headers = Sequence[tuple[str, bytes]]
+from lakehouse.stores.kafka import KafkaHeaders
 
 DEAD_LETTERS = Counter("producer_dead_letters_total", "Payloads set aside in the dead-letter topic.", ["reason"])
 QUEUED = Gauge("kafka_queued_messages", "Messages waiting for Kafka's acknowledgement.")
@@ -26,7 +24,7 @@ class Publisher:
         self._stop = stop
         self._refused: str | None = None
 
-    def send(self, topic: str, key: str, value: bytes, headers: Headers = ()) -> None:
+    def send(self, topic: str, key: str, value: bytes, headers: KafkaHeaders = ()) -> None:
         """Queues one message; blocks while the queue is full.
 
         Raises:

@@ -11,8 +11,8 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ingestion.simulator.noise import Ints
 from ingestion.simulator.pairs import Pair
+from lakehouse.arrays import Ints
 
 
 class _Block:

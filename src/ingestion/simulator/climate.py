@@ -9,8 +9,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from ingestion.simulator.noise import Floats, Ints, key_of, normal, smooth
+from ingestion.simulator.noise import key_of, normal, smooth
 from ingestion.simulator.pairs import Pair
+from lakehouse.arrays import Floats, Ints
 
 DAY_MINUTES = 1440
 _YEAR_MINUTES = 525_960

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 from ingestion.simulator import protocol, wire
 from ingestion.simulator.blocks import Ledger, last_quote, last_trades
 from ingestion.simulator.connection import ClientConnection
+from ingestion.simulator.cursor import MarketCursor, NewEvents
 from ingestion.simulator.faults import Fault, Faults, Script
 from ingestion.simulator.metrics import FAULTS, FRAMES
-from ingestion.simulator.tape import NewEvents, Tape
 from ingestion.simulator.wire import Frame
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Exchange:
         self.faults = Faults(script, self.clock, lambda kind: FAULTS.labels(kind).inc())
         self.connections: set[ClientConnection] = set()
         self.system = "online"
-        self._tapes: dict[str, Tape] = {}
+        self._tapes: dict[str, MarketCursor] = {}
 
     def clock(self) -> float:
         """Seconds since the start, which fault scripts count from."""
@@ -73,7 +73,7 @@ class Exchange:
     def snapshot(self, channel: str, symbol: str, trigger: str) -> Frame:
         """The state of a stream as of the tape's cursor: what is told next follows it without a hole or an overlap."""
         pair = self.ledger.pairs[symbol]
-        tape = self._tapes.setdefault(symbol, Tape(self.ledger, symbol, self.now_us()))
+        tape = self._tapes.setdefault(symbol, MarketCursor(self.ledger, symbol, self.now_us()))
         if channel == "trade":
             trades = last_trades(self.ledger, symbol, tape.cursor_us, SNAPSHOT_TRADES)
             items = wire.trade_items(pair, trades.where(self.faults.kept(symbol, trades.trade_id)))

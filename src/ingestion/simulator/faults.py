@@ -12,7 +12,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from ingestion.simulator.noise import Ints, key_of, uniform
+from ingestion.simulator.noise import key_of, uniform
+from lakehouse.arrays import Ints
 from lakehouse.errors import FatalError
 
 # Of each data frame, with odds p.

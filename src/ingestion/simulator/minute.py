@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ingestion.simulator.blocks import Quotes, Trades
-from ingestion.simulator.noise import Floats, Ints, key_of, normal, uniform
+from ingestion.simulator.noise import key_of, normal, uniform
 from ingestion.simulator.pairs import Pair
+from lakehouse.arrays import Floats, Ints
 
 MINUTE_US = 60_000_000
 TRADE_SHARE = 0.3  # of all events; the others are quotes

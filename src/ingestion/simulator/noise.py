@@ -9,8 +9,8 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from lakehouse.arrays import Floats, Ints
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 
 from ingestion.simulator.blocks import Quotes, Trades
-from ingestion.simulator.noise import Floats, Ints
 from ingestion.simulator.pairs import PAIRS, Pair
+from lakehouse.arrays import Floats, Ints
 from lakehouse.errors import FatalError
 
 _DAY_US = 86_400_000_000

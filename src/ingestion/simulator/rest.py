@@ -10,9 +10,10 @@ import numpy as np
 import orjson
 
 from ingestion.simulator.blocks import Ledger, Trades, first_trades, last_quote, last_trades
-from ingestion.simulator.noise import Ints, bits, key_of
+from ingestion.simulator.noise import bits, key_of
 from ingestion.simulator.pairs import Pair
 from ingestion.simulator.wire import decimal
+from lakehouse.arrays import Ints
 
 PREFIX = "/0/public/"
 TOO_MANY = "EGeneral:Too many requests"

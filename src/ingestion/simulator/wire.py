@@ -6,8 +6,8 @@ from itertools import pairwise
 import numpy as np
 
 from ingestion.simulator.blocks import Quotes, Trades
-from ingestion.simulator.noise import Ints
 from ingestion.simulator.pairs import Pair
+from lakehouse.arrays import Ints
 
 HEARTBEAT = '{"channel":"heartbeat"}'
 

@@ -13,6 +13,7 @@ from lakehouse.settings import DEADLETTER_TOPIC, EVENTS_TOPIC, HISTORY_TOPIC, Se
 from lakehouse.stores.tls import ca_file
 
 log = logging.getLogger(__name__)
+KafkaHeaders = Sequence[tuple[str, bytes]]
 GROUP = "tradelake"
 TIMEOUT_S = 10.0
 _STEP_S = 0.5

@@ -17,16 +17,16 @@ from lakehouse.settings import Settings
 from lakehouse.stores.tls import ca_file
 
 log = logging.getLogger(__name__)
-Row = TypeVar("Row", FeatureRow, RowForecasts)
+SentRow = TypeVar("SentRow", FeatureRow, RowForecasts)
 
 
 @dataclass(frozen=True, slots=True)
-class Channel(Generic[Row]):
+class Channel(Generic[SentRow]):
     """One kind of row on Redis: the keys and channels ``name:symbol``, and what their values are."""
 
     name: str
-    encode: Callable[[Row], bytes]
-    decode: Callable[[bytes], Row]
+    encode: Callable[[SentRow], bytes]
+    decode: Callable[[bytes], SentRow]
 
 
 FEATURES = Channel("features", messages.encode_features, messages.decode_features)
@@ -90,7 +90,7 @@ class Redis:
         except RedisError as error:
             raise self._error(error) from error
 
-    def publish(self, channel: Channel[Row], rows: Sequence[Row]) -> None:
+    def publish(self, channel: Channel[SentRow], rows: Sequence[SentRow]) -> None:
         """Sets each row's key and publishes it on the channel of that name, in order, never older over newer."""
         try:
             with self._client.pipeline(transaction=False) as pipe:
@@ -102,7 +102,7 @@ class Redis:
         except RedisError as error:
             raise self._error(error) from error
 
-    def latest(self, channel: Channel[Row], symbol: str) -> Row | None:
+    def latest(self, channel: Channel[SentRow], symbol: str) -> SentRow | None:
         """The newest row of a symbol, or None when it never came or has expired."""
         try:
             value = self._client.get(f"{channel.name}:{symbol}")
@@ -110,7 +110,9 @@ class Redis:
             raise self._error(error) from error
         return None if value is None else _decoded(channel, value)
 
-    def follow(self, channel: Channel[Row], symbols: tuple[str, ...], poll_s: float = 1.0) -> Iterator[Row | None]:
+    def follow(
+        self, channel: Channel[SentRow], symbols: tuple[str, ...], poll_s: float = 1.0
+    ) -> Iterator[SentRow | None]:
         """Rows as they come: first what the keys hold, then the channels; None each ``poll_s`` without news.
 
         Pub/sub forgets, so start this anew (it reads the keys again) after every `RetryableError`.
@@ -134,7 +136,7 @@ class Redis:
         return RetryableError(f"{self._where}: {error}")
 
 
-def _decoded(channel: Channel[Row], value: bytes | str) -> Row | None:
+def _decoded(channel: Channel[SentRow], value: bytes | str) -> SentRow | None:
     """The row; None for one of another release, which expires within minutes."""
     try:
         return channel.decode(value if isinstance(value, bytes) else value.encode())

@@ -1,10 +1,11 @@
-"""An publisher that only remembers what it was given."""
+"""A publisher that only remembers what it was given."""
 
 from typing import Any
 
 import orjson
 
-from ingestion.kafka_log.publisher import Headers, Publisher
+from ingestion.kafka_log.publisher import Publisher
+from lakehouse.stores.kafka import KafkaHeaders
 
 
 class Recorder(Publisher):
@@ -14,7 +15,7 @@ class Recorder(Publisher):
         self.sent: list[tuple[str, str, dict[str, Any]]] = []
         self.dead: list[tuple[bytes, str, str]] = []
 
-    def send(self, topic: str, key: str, value: bytes, headers: Headers = ()) -> None:
+    def send(self, topic: str, key: str, value: bytes, headers: KafkaHeaders = ()) -> None:
         self.sent.append((topic, key, orjson.loads(value)))
 
     def dead_letter(self, payload: bytes, reason: str, origin: str, detail: str = "", **more: str) -> None:

@@ -14,8 +14,9 @@ from ingestion.simulator import noise
 from ingestion.simulator.blocks import Quotes, Trades, first_trades, last_quote, last_trades
 from ingestion.simulator.climate import Climate
 from ingestion.simulator.market import Market, micros
-from ingestion.simulator.noise import Floats, key_of
+from ingestion.simulator.noise import key_of
 from ingestion.simulator.pairs import PAIRS
+from lakehouse.arrays import Floats
 
 GENESIS = datetime(2026, 1, 1, 7, 30, tzinfo=UTC)
 START = datetime(2026, 11, 20, 13, 0, tzinfo=UTC)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from ingestion.kraken import ws_messages
 from ingestion.simulator import protocol, wire
+from ingestion.simulator.cursor import MarketCursor
 from ingestion.simulator.market import Market, micros
 from ingestion.simulator.protocol import ClientRequest, RefusedError, parse_request
-from ingestion.simulator.tape import Tape
 
 NOW = datetime(2026, 11, 20, 13, 0, tzinfo=UTC)
 MARKET = Market(42, 20, datetime(2026, 1, 1, tzinfo=UTC))
@@ -127,7 +127,7 @@ def test_numbers_are_padded_as_krakens() -> None:
 
 
 def test_ticker_on_trades_has_the_quote_in_force() -> None:
-    news = Tape(MARKET, "BTC/USD", micros(NOW)).advance(micros(NOW) + 30_000_000)
+    news = MarketCursor(MARKET, "BTC/USD", micros(NOW)).advance(micros(NOW) + 30_000_000)
     frames = wire.on_trade_frames(PAIR, news.trades, news.force)
     assert len(frames) == len(news.trades)
     last = json.loads(frames[-1][1].text())["data"][0]
@@ -139,7 +139,7 @@ def test_ticker_on_trades_has_the_quote_in_force() -> None:
 @given(st.lists(st.integers(0, 5 * 60_000_000), max_size=12))
 def test_a_tape_tells_everything_once_whatever_the_steps(steps: list[int]) -> None:
     start = micros(NOW) - 7
-    tape = Tape(MARKET, "ETH/USD", start)
+    tape = MarketCursor(MARKET, "ETH/USD", start)
     ends = [start + step for step in sorted(steps)] + [start + 6 * 60_000_000]
     news = [tape.advance(end) for end in ends]
     trades = MARKET.trades_between("ETH/USD", start, ends[-1])

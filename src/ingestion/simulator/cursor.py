@@ -16,7 +16,7 @@ class NewEvents:
     force: Quotes
 
 
-class Tape:
+class MarketCursor:
     """Reads a ledger forwards, a minute of it at a time."""
 
     def __init__(self, ledger: Ledger, symbol: str, start_us: int) -> None:

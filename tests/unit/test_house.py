@@ -1,0 +1,75 @@
+"""House rules that no linter knows: one name for one thing, and modules that say what they are."""
+
+import ast
+import re
+import tomllib
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SRC = ROOT / "src"
+PACKAGES = ("lakehouse", "features", "formats", "ingestion", "forecast", "downstream", "stack", "tradelake")
+MODULES = sorted(path for package in PACKAGES for path in (SRC / package).rglob("*.py"))
+TREES = {path: ast.parse(path.read_text()) for path in MODULES}
+# Each room may have these.
+SHARED_NAMES = {"__init__", "__main__", "metrics"}
+SUPERLATIVE = re.compile(r"^_?(MOST|LEAST|LONGEST|SHORTEST|LARGEST|SMALLEST|BIGGEST|HIGHEST|LOWEST|FEWEST)(_|$)")
+
+
+def shown(path: Path) -> str:
+    return str(path.relative_to(SRC))
+
+
+def repeated(names: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {name: places for name, places in names.items() if len(places) > 1}
+
+
+def test_no_two_public_classes_share_a_name() -> None:
+    places = defaultdict(list)
+    for path, tree in TREES.items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(shown(path))
+    assert repeated(places) == {}
+
+
+def test_no_two_modules_of_a_package_share_a_name() -> None:
+    places = defaultdict(list)
+    for path in MODULES:
+        if path.stem not in SHARED_NAMES:
+            places[f"{path.relative_to(SRC).parts[0]}: {path.stem}"].append(shown(path))
+    assert repeated(places) == {}
+
+
+def test_constants_say_min_and_max() -> None:
+    found = []
+    for path, tree in TREES.items():
+        targets = [
+            target
+            for node in tree.body
+            if isinstance(node, ast.Assign | ast.AnnAssign)
+            for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        ]
+        found += [f"{shown(path)}: {t.id}" for t in targets if isinstance(t, ast.Name) and SUPERLATIVE.match(t.id)]
+    assert found == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=shown)
+def test_a_module_says_what_it_is_for(path: Path) -> None:
+    assert ast.get_docstring(TREES[path]), "begin the module with one sentence"
+
+
+def test_modules_that_call_themselves_pure_are_in_the_contract() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (pure,) = (contract for contract in contracts if contract["name"].startswith("pure modules"))
+    covered = tuple(pure["source_modules"])
+    left_out = []
+    for path, tree in TREES.items():
+        first = re.split(r"\.(?:\s|$)", (ast.get_docstring(tree) or "").strip(), maxsplit=1)[0]
+        name = ".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix(".__init__")
+        inside = any(name == module or name.startswith(f"{module}.") for module in covered)
+        if re.search(r"\bpure$", first) and not inside:
+            left_out.append(name)
+    assert left_out == []
