@@ -39,6 +39,17 @@ ALERTS = (
         f"{RUNBOOKS}/lag.md",
     ),
     Alert(
+        "tradelake-no-forecasts",
+        "No forecasts though feature rows come",
+        prom("sum(increase(feature_rows_written_total[5m])) > 0 unless sum(increase(forecasts_stored_total[5m])) > 0"),
+        "gt",
+        0,
+        "1m",
+        "Feature rows are written, and for five minutes not one forecast was stored.",
+        f"{RUNBOOKS}/no-forecasts.md",
+        "critical",
+    ),
+    Alert(
         "tradelake-skill",
         "Skill below zero",
         sql(

@@ -18,7 +18,7 @@ from lakehouse.schema import GOLD_FORECAST_SCORES, GOLD_FORECASTS, OHLC_INTERVAL
 from lakehouse.settings import Settings, load_settings
 from lakehouse.stores.bronze import within
 from lakehouse.stores.questdb import QuestDB
-from lakehouse.times import parse_utc, utc
+from lakehouse.times import parse_utc
 
 KINDS = ("ohlc", "features", "forecasts", "scores")
 
@@ -70,7 +70,7 @@ class Client:
         return self._read(GOLD_FORECAST_SCORES.name, symbol, start, end)
 
     def _read(self, table: str, symbol: str, start: datetime, end: datetime) -> pl.DataFrame:
-        where = within(symbol, utc(start), utc(end))
+        where = within(symbol, start, end)
         return self._database.frame(f"SELECT * FROM {table} WHERE {where} ORDER BY ts")
 
 

@@ -5,12 +5,16 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta, timezone
 from types import FrameType
 
+import polars as pl
 import pytest
 
 from lakehouse.errors import FatalError, RetryableError
+from lakehouse.schema import META_EPOCHS
 from lakehouse.settings import Settings
+from lakehouse.stores.bronze import instant
 from lakehouse.stores.questdb import QuestDB
 from tests.support.servers import LocalServers
 
@@ -101,3 +105,40 @@ def test_a_server_that_is_gone_is_away_at_once(questdb: QuestDB, servers: LocalS
     finally:
         servers.start("questdb")
     questdb.ping(10)
+
+
+def test_times_are_utc_in_rows_frames_and_parameters(fresh_lake: Settings) -> None:
+    database = QuestDB(fresh_lake)
+    database.migrate([META_EPOCHS], ())
+    at = datetime(2026, 3, 1, 12, 30, 0, 123456, tzinfo=UTC)
+    row = {"ts": [at], "topic": ["t"], "topic_id": ["x"], "epoch": [1]}
+    database.write(META_EPOCHS, pl.DataFrame(row))
+    database.wait_applied([META_EPOCHS.name])
+    assert database.rows("SELECT ts FROM meta_epochs") == [(at,)]
+    assert database.frame("SELECT ts FROM meta_epochs").equals(pl.DataFrame({"ts": [at]}))
+    elsewhere = at.astimezone(timezone(timedelta(hours=5)))
+    assert database.rows("SELECT epoch FROM meta_epochs WHERE ts = %s", [elsewhere]) == [(1,)]
+    assert database.rows(f"SELECT epoch FROM meta_epochs WHERE ts = {instant(elsewhere)}") == [(1,)]
+    database.close()
+
+
+def test_a_table_or_column_that_is_not_there_is_fatal_and_no_poison(fresh_lake: Settings) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    frame = pl.DataFrame({"ts": [now], "topic": ["t"], "topic_id": ["x"], "epoch": [1]})
+    database = QuestDB(fresh_lake)
+    with pytest.raises(FatalError, match=r"table meta_epochs.*table does not exist"):
+        database.write(META_EPOCHS, frame)
+    database.execute("CREATE TABLE meta_epochs (ts TIMESTAMP, epoch STRING) TIMESTAMP(ts) PARTITION BY DAY WAL")
+    with pytest.raises(FatalError, match=r"column: topic does not exist"):
+        database.write(META_EPOCHS, frame)
+    with pytest.raises(FatalError, match="cast error"):
+        database.write(META_EPOCHS, frame.select("ts", "epoch"))
+    database.close()
+    # A client that starts anew makes it and goes on.
+    database = QuestDB(fresh_lake)
+    database.execute("DROP TABLE meta_epochs")
+    database.migrate([META_EPOCHS], ())
+    database.write(META_EPOCHS, frame)
+    database.wait_applied([META_EPOCHS.name])
+    assert database.rows("SELECT epoch FROM meta_epochs") == [(1,)]
+    database.close()

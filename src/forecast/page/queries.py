@@ -6,6 +6,7 @@ from typing import Any
 
 from forecast.model.targets import Target
 from lakehouse.schema import OHLC_INTERVALS
+from lakehouse.stores.bronze import text, within
 from lakehouse.stores.questdb import QuestDB
 
 CANDLE_COLUMNS = ("ts", "open", "high", "low", "close", "volume", "vwap", "trades", "closed")
@@ -28,9 +29,9 @@ class Queries:
         assert interval in OHLC_INTERVALS
         sql = (
             f"SELECT {', '.join(CANDLE_COLUMNS)} FROM gold_candles_{interval} "
-            "WHERE symbol = %s AND ts >= %s AND ts < %s ORDER BY ts DESC LIMIT %s"
+            f"WHERE {within(symbol, start, end)} ORDER BY ts DESC LIMIT {most}"
         )
-        rows = self._database.rows(sql, [symbol, start, end, most])
+        rows = self._database.rows(sql)
         return _named(CANDLE_COLUMNS, rows[::-1])
 
     def running_candles(self, symbols: Sequence[str], interval: str = "1m", last: int = 3) -> dict[str, list[QueryRow]]:
@@ -43,15 +44,14 @@ class Queries:
         """Forecasts made in ``start <= ts < end`` beside what then happened (None: not yet judged), thinned out."""
         every_s = max(1, int((end - start).total_seconds()) // TRACK_POINTS)
         last = ", ".join(f"last({name}) {name}" for name in ("seq", *TRACK_COLUMNS[1:-1]))
-        where = "symbol = %s AND target = %s AND horizon_s = %s AND ts >= %s AND ts < %s"
+        where = f"{within(symbol, start, end)} AND target = {text(target)} AND horizon_s = {horizon_s}"
         told = ", ".join(f"f.{name}" for name in TRACK_COLUMNS[1:-1])
         sql = (
             f"WITH f AS (SELECT last(ts) at, {last} FROM (SELECT * FROM gold_forecasts WHERE {where}) "
             f"SAMPLE BY {every_s}s), s AS (SELECT ts, seq, truth FROM gold_forecast_scores WHERE {where}) "
             f"SELECT f.at, {told}, s.truth FROM f LEFT JOIN s ON s.ts = f.at AND s.seq = f.seq ORDER BY f.at"
         )
-        about = [symbol, target, horizon_s, start, end]
-        return _named(TRACK_COLUMNS, self._database.rows(sql, [*about, *about]))
+        return _named(TRACK_COLUMNS, self._database.rows(sql))
 
     def skill(self, window: str) -> list[QueryRow]:
         """Live skill and coverage per symbol, target and horizon over the last ``1h`` or ``1d``."""

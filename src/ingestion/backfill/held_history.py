@@ -18,6 +18,7 @@ from lakehouse.process import retrying
 from lakehouse.schema import META_SYMBOLS
 from lakehouse.settings import HISTORY_TOPIC, Settings
 from lakehouse.stores import kafka
+from lakehouse.stores.bronze import within
 from lakehouse.stores.questdb import QuestDB
 
 log = logging.getLogger(__name__)
@@ -118,8 +119,7 @@ class HeldHistory:
         """The spans in which bronze holds every trade."""
         rows = self._rows(
             "SELECT ts, first_id, last_id, ids FROM bronze_minutes "
-            "WHERE symbol = %s AND ts >= %s AND ts < %s AND ids > 0 ORDER BY ts",
-            (symbol, since, until),
+            f"WHERE {within(symbol, since, until)} AND ids > 0 ORDER BY ts"
         )
         return held_spans(Minute(*row) for row in rows)
 
@@ -139,7 +139,7 @@ class HeldHistory:
         except RetryableError:
             return 0
 
-    def _rows(self, sql: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
+    def _rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         return self._ask(lambda: self._questdb.rows(sql, parameters))
 
     def _ask(self, step: Callable[[], T]) -> T:

@@ -7,6 +7,7 @@ import polars as pl
 
 from lakehouse.messages import EVENT_SCHEMA
 from lakehouse.stores.questdb import QuestDB
+from lakehouse.times import format_time, utc
 
 TABLES = {"bronze_trades": "trade", "bronze_quotes": "quote", "bronze_gaps": "gap"}
 PIECE_ROWS = 300_000
@@ -21,8 +22,8 @@ def text(value: str) -> str:
 
 
 def instant(value: datetime) -> str:
-    """A UTC time as an SQL literal."""
-    return f"'{value:%Y-%m-%dT%H:%M:%S.%f}Z'"
+    """A time as an SQL literal, in UTC; one without a zone is UTC."""
+    return f"'{format_time(utc(value))}'"
 
 
 def within(symbol: str, start: datetime, end: datetime) -> str:
