@@ -1,1 +1,1 @@
-"""What a feature is and how events become feature rows; pure."""
+"""Feature definitions and the engine that folds events into feature rows; pure."""

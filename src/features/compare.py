@@ -1,4 +1,4 @@
-"""Counts the feature rows in which two foldings of the same events differ; pure."""
+"""Counts the feature rows that differ between two folds of the same events; pure."""
 
 import polars as pl
 
@@ -9,12 +9,12 @@ KEYS = ("symbol", "epoch", "seq")
 
 
 def differing(expected: pl.DataFrame, found: pl.DataFrame, relative: float = RELATIVE) -> int:
-    """How many rows are on one side only, or differ in time, in ``complete`` or in a feature.
+    """The number of rows on one side only, or different in time, in ``complete`` or in a feature.
 
     Args:
-        expected, found: rows as `features.engine.fold` gives them (or silver holds them), each (symbol, epoch, seq)
-            once; NULL and NaN both mean unknown.
-        relative: features whose difference is not above this share of the larger one are equal.
+        expected, found: rows as returned by `features.engine.fold` or stored in silver, each (symbol, epoch, seq) once;
+            NULL and NaN both mean unknown.
+        relative: relative tolerance between two values.
     """
     both = _plain(expected).join(_plain(found), on=KEYS, how="full", suffix="_found", coalesce=True)
     same = (pl.col("ts") == pl.col("ts_found")) & (pl.col("complete") == pl.col("complete_found"))

@@ -1,4 +1,4 @@
-"""Folds events into feature rows: the one function behind live rows, rebuilt rows and forecasts on files."""
+"""Folds events into feature rows; live rows, rebuilt rows and rows of files all come from this function."""
 
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ from lakehouse.schema import QUOTE_COLUMNS
 
 __all__ = ["EngineConfig", "EngineState", "fold"]
 
-_CHUNK = 65_536  # events per call of the kernel: bounds the room made for trades before any is forgotten
+_CHUNK = 65_536  # events per kernel call: bounds the memory allocated for trades before old ones are released
 _QUOTES = [c.name for c in QUOTE_COLUMNS]
 _HEAD = {name: pl.Boolean() if name == "complete" else EVENT_SCHEMA[name] for name in ROW_COLUMNS}
 _NO_ROWS = pl.DataFrame(schema={"row": pl.get_index_type(), **_HEAD, **dict.fromkeys(NAMES, pl.Float64)})
@@ -24,14 +24,14 @@ _KINDS = {"trade": IS_TRADE, "quote": IS_QUOTE, "gap": IS_TICKER_GAP}
 
 @dataclass(slots=True)
 class EngineState:
-    """What the engine remembers, per symbol; `fold` changes it in place."""
+    """The engine's state per symbol; `fold` changes it in place."""
 
     config: EngineConfig
     books: dict[str, SymbolState] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, config: EngineConfig) -> "EngineState":
-        """A state that knows of no event yet."""
+        """A state without any event."""
         return cls(config)
 
     def drop(self, symbol: str) -> None:
@@ -40,7 +40,7 @@ class EngineState:
 
 
 def fold(state: EngineState, events: pl.DataFrame) -> tuple[EngineState, pl.DataFrame]:
-    """Takes events into the state and gives the rows they caused.
+    """Folds events into the state and returns the rows that they emit.
 
     Args:
         state: changed in place and returned.
@@ -79,7 +79,7 @@ def _fold_symbol(state: EngineState, events: pl.DataFrame) -> pl.DataFrame:
 
 
 def _joined(parts: list[pl.DataFrame]) -> pl.DataFrame:
-    """The rows of all parts; most live batches have none, and putting together a hundred empty columns costs most."""
+    """Concatenates the parts; skips empty ones, since most live batches emit no row and empty columns are costly."""
     found = [part for part in parts if part.height]
     if not found:
         return _NO_ROWS
@@ -87,7 +87,7 @@ def _joined(parts: list[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _batch(events: pl.DataFrame) -> EventArrays:
-    """The events as the arrays the kernel wants."""
+    """The events as the kernel's arrays."""
     kind = pl.col("type").replace_strict(_KINDS, return_dtype=pl.Int8)
     gap = (pl.col("type") == "gap") & (pl.col("stream") == "trade")
     sign = (pl.col("side") == "buy").cast(pl.Int8) - (pl.col("side") == "sell").cast(pl.Int8)
@@ -111,7 +111,7 @@ def _room(rows: int) -> tuple[NDArray[np.int64], NDArray[np.bool_], Floats]:
 
 
 def _rows(events: pl.DataFrame, index: NDArray[np.int64], complete: NDArray[np.bool_], out: Floats) -> pl.DataFrame:
-    """The rows as a frame: what each is as of, and its features."""
+    """The rows as a frame: the event that each is as of, and its features."""
     if not index.size:
         return _NO_ROWS
     names = [name for name in ROW_COLUMNS if name != "complete"]

@@ -1,4 +1,4 @@
-"""Kernels that keep the open holes in a symbol's trade ids and say whether a row is complete."""
+"""Kernels that track a symbol's missing trade ids and decide whether a row is complete."""
 
 from features.jit import inlined
 from features.spec import COMPLETE_S, STALE_S
@@ -10,7 +10,7 @@ _STALE = STALE_S * SECOND
 
 @inlined
 def put_id(book: SymbolState, ts: int, trade_id: int) -> None:
-    """Takes note of a dense id: a jump opens a hole, a missing id that comes after all shrinks or splits its hole."""
+    """Records a dense id: a jump opens a hole; a late id shrinks or splits the hole that it lies in."""
     clock = book.clock[0]
     if clock.newest_id == 0 or trade_id == clock.newest_id + 1:
         clock.newest_id = trade_id
@@ -52,9 +52,9 @@ def _copy(book: SymbolState, source: int, target: int) -> None:
 
 @inlined
 def is_complete(book: SymbolState, t: int, step: int) -> bool:
-    """No hole, gap, silence or beginning of a stream where the row's windows up to 60 min look.
+    """Whether the row's windows up to 60 min contain no hole, gap, silence or start of a stream.
 
-    The first return in a window begins one grid step before it. Holes left behind are forgotten.
+    The first return of a window begins one grid step before it. Older holes are dropped.
     """
     clock = book.clock[0]
     edge = t - _SPAN - step

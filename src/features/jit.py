@@ -1,4 +1,4 @@
-"""Compiles kernels with numba and keeps the machine code on disk under a name that changes with the source."""
+"""Compiles kernels with numba and caches the machine code on disk, keyed by the source."""
 
 import hashlib
 import os
@@ -15,8 +15,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 def _cache_dir() -> Path:
     """Folder of compiled code for exactly this source.
 
-    Numba looks only at the file a kernel stands in; a change in a constant or helper imported from another module
-    would go unseen and old machine code would run on. So the folder is named after all of this package's source.
+    Numba checks only the file that defines a kernel. After a change in a constant or helper imported from another
+    module it would keep running old machine code, so the folder's name hashes all of this package's source.
     """
     here = Path(__file__).parent
     digest = hashlib.sha256(b"".join(p.read_bytes() for p in sorted(here.glob("*.py")))).hexdigest()[:12]

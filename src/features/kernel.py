@@ -1,4 +1,4 @@
-"""The compiled loop over one symbol's events: apply each in log order, and emit a row where one is due."""
+"""The compiled loop over one symbol's events: applies each in log order and emits a row when one is due."""
 
 import math
 from typing import NamedTuple
@@ -23,7 +23,7 @@ _QUOTE_AT, _MID, _NOW = NAMES.index("bid"), NAMES.index("mid"), NAMES.index("las
 
 
 class EventArrays(NamedTuple):
-    """One symbol's events as arrays: kind and time of each; trade fields where it is a trade; quotes by themselves."""
+    """One symbol's events as arrays: kind and time of each, the fields of trades, and a separate array of quotes."""
 
     kind: NDArray[np.int8]
     ts: NDArray[np.int64]
@@ -35,7 +35,7 @@ class EventArrays(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """The configuration in microseconds; ``dense``: trade ids tell of holes."""
+    """The configuration in microseconds; ``dense``: missing trade ids are holes."""
 
     interval: int
     step: int
@@ -115,7 +115,7 @@ def _trade(book: SymbolState, batch: EventArrays, i: int, rules: Rules) -> None:
         clock.trade_since = ts
     elif clock.trade_gap > NEVER and not dense:
         clock.gap_end = max(clock.gap_end, clock.trade_gap, ts)
-    clock.trade_gap = NEVER  # dense ids tell by themselves what was missed
+    clock.trade_gap = NEVER  # dense ids already show what was missed
     put_trade(book, ts, price, batch.qty[i], batch.sign[i])
     if ts >= clock.trade_ts:
         clock.trade_ts, clock.last = ts, price
@@ -126,7 +126,7 @@ def _trade(book: SymbolState, batch: EventArrays, i: int, rules: Rules) -> None:
 
 @inlined
 def _quote(book: SymbolState, ts: int, quote: Floats, step: int) -> None:
-    """Takes a quote in; the first one after a gap tells what holds from the gap on, even if stamped earlier."""
+    """Applies a quote; the first one after a gap is valid from the gap's end on, even if stamped earlier."""
     clock = book.clock[0]
     if clock.newest - ts > _STALE:
         return
@@ -146,7 +146,7 @@ def _quote(book: SymbolState, ts: int, quote: Floats, step: int) -> None:
 
 @inlined
 def _lose(book: SymbolState, kind: int, step: int) -> None:
-    """A gap takes effect where the market's time stands: its own stamp is the producer's clock, not the exchange's."""
+    """Applies a gap at the newest event time, since its own stamp is the producer's clock, not the exchange's."""
     clock = book.clock[0]
     if clock.newest == NEVER:
         return

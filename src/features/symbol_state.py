@@ -1,4 +1,4 @@
-"""What the engine remembers of one symbol, as numpy records that compiled kernels read and write in place."""
+"""The engine's state of one symbol: numpy records that compiled kernels read and write in place."""
 
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ RING = 4096  # seconds and minutes kept: more than 60 min and 24 h, a power of t
 DAY_MINUTES = 1440
 _GRID_S = 25 * 3600  # the vol grid is kept at least this long
 
-# Where the clocks stand: newest times, since when each stream is known, what is void, and which caches hold.
+# Clocks: newest times, the start of each stream, what is void, and which caches are valid.
 CLOCK = np.dtype(
     [
         *((name, "i8") for name in ("newest", "interval", "second", "minute", "point")),
@@ -52,7 +52,7 @@ HOLE = np.dtype([("low", "i8"), ("high", "i8"), ("ts", "i8")])
 
 
 class SymbolState(NamedTuple):
-    """The memory of one symbol.
+    """The state of one symbol.
 
     Attributes:
         clock: one `CLOCK`.

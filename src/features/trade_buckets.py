@@ -1,4 +1,4 @@
-"""Kernels that put trades into seconds, minutes and the pool of raw trades, and forget what is too old."""
+"""Kernels that add trades to buckets of a second and a minute and to the pool of raw trades, and drop old ones."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ _MASK = RING - 1
 
 @inlined
 def put_trade(book: SymbolState, ts: int, price: float, qty: float, sign: int) -> None:
-    """Adds a trade to its second and its minute, wherever it falls; what is older than the rings has no place."""
+    """Adds a trade to its second and its minute, late or not; ignores trades older than the rings."""
     clock = book.clock[0]
     second = ts // SECOND
     minute = second // 60
@@ -31,7 +31,7 @@ def put_trade(book: SymbolState, ts: int, price: float, qty: float, sign: int) -
 
 @inlined
 def _add(tile: Record, ts: int, price: float, qty: float, sign: int) -> None:
-    """Welford's update; of trades with equal times the later arrival closes."""
+    """Welford's update; of trades with equal times the later arrival sets the close."""
     tile.n += 1.0
     delta = price - tile.mean
     tile.mean += delta / tile.n

@@ -23,7 +23,7 @@ _VOL_EMA, _VOL_LONG, _VOL_EWMA, _VOL_TOD = _W, 2 * _W, 2 * _W + _L, 2 * _W + _L 
 
 @inlined
 def price_since(book: SymbolState, t: int) -> int:
-    """Since when a price is known without a pause: the older of the two streams' beginnings; -NEVER if neither is."""
+    """Since when a price is known without a break: the earlier start of the two streams; -NEVER if neither runs."""
     clock = book.clock[0]
     trade = clock.trade_since if t - clock.trade_ts <= _STALE else -NEVER
     quote = clock.quote_since if t - clock.quote_seen <= _STALE else -NEVER
@@ -32,7 +32,7 @@ def price_since(book: SymbolState, t: int) -> int:
 
 @inlined
 def _known(first: int, minute: int, per: int) -> int:
-    """How many of a minute's returns are known when the first known one is ``first``."""
+    """The number of a minute's returns that are known when the first known one is ``first``."""
     return min(max((minute + 1) * per - first, 0), per)
 
 

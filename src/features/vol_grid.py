@@ -31,7 +31,7 @@ def advance_grid(book: SymbolState, ts: int, step: int) -> None:
 
 @inlined
 def put_price(book: SymbolState, ts: int, price: float, kind: int, step: int) -> None:
-    """Lets a quote's mid or a trade's price hold from ``ts`` on, up to the point where a newer one holds."""
+    """Sets a quote's mid or a trade's price from ``ts`` on, up to the point where a newer one applies."""
     head = book.clock[0].point
     size = len(book.grid)
     first = max(-(-ts // step), head - size + 2)
@@ -73,7 +73,7 @@ def _refresh(book: SymbolState, first: int, last: int, step: int) -> None:
 
 @inlined
 def _choose(point: Record, time: int) -> None:
-    """The price of a point: the mid while a quote is known, else the last trade; nothing that is too old."""
+    """The price of a point: the mid while a quote is known, else the last trade; none if too old."""
     if not np.isnan(point.mid) and time - point.quote_ts <= _STALE:
         point.price, point.kind = point.mid, QUOTE
     elif not np.isnan(point.trade) and time - point.trade_ts <= _STALE:
@@ -84,7 +84,7 @@ def _choose(point: Record, time: int) -> None:
 
 @inlined
 def _squared_return(before: Record, point: Record) -> float:
-    """Between a mid and a trade price lies half the spread, which is no return: a change of kind counts 0."""
+    """The squared return; 0 between a mid and a trade price, whose difference is half the spread, not a return."""
     if before.kind != point.kind or point.kind == UNKNOWN:
         return 0.0
     r = math.log1p((point.price - before.price) / before.price)  # exact difference: precise for the smallest returns

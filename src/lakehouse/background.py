@@ -1,4 +1,4 @@
-"""Threads beside a process's main one, none of which can end unnoticed."""
+"""Background threads of a process; if one ends, the process ends with its error."""
 
 import threading
 import time
@@ -8,10 +8,10 @@ from lakehouse.errors import RetryableError
 
 
 class BackgroundThreads:
-    """When one of the threads ends, the process is told to stop and fails with the cause.
+    """If any of the threads ends, tells the process to stop and makes it fail with the cause.
 
-    Whatever the cause: a process that lives on without one of its threads looks healthy and does half of its work, and
-    the supervisor starts an ended one again. Only after ``stop`` is set may a thread end.
+    A process that lives on without one of its threads looks healthy but does half of its work; one that ends is
+    restarted by the supervisor. A thread may end only after ``stop`` is set.
     """
 
     def __init__(self, stop: threading.Event) -> None:
@@ -20,18 +20,18 @@ class BackgroundThreads:
         self._threads: list[threading.Thread] = []
 
     def start(self, name: str, work: Callable[[], object]) -> None:
-        """Runs ``work`` in a thread that does not outlive the process."""
+        """Runs ``work`` in a daemon thread."""
         thread = threading.Thread(target=self._guarded, args=(name, work), name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
 
     def check(self) -> None:
-        """Raises what a thread failed with."""
+        """Raises the error of a failed thread, if any."""
         if self._failed is not None:
             raise self._failed
 
     def join(self, timeout_s: float) -> None:
-        """Waits until the threads have ended, together at most ``timeout_s``."""
+        """Waits for all threads to end, at most ``timeout_s`` in total."""
         deadline = time.monotonic() + timeout_s
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))

@@ -1,4 +1,4 @@
-"""Prometheus collectors for what has no /metrics of its own: Redis, and the disk under the lake."""
+"""Prometheus collectors for what has no /metrics: Redis and the lake's disk."""
 
 import shutil
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from lakehouse.errors import LakeError
 from lakehouse.stores.redis import Redis
 
-# Name as redis_exporter has it: (field of Redis' INFO, what it is).
+# Metric name as in redis_exporter: (field of Redis' INFO, meaning).
 REDIS_FIGURES = {
     "redis_memory_used_bytes": ("used_memory", "Memory that Redis has in use."),
     "redis_connected_clients": ("connected_clients", "Open connections to Redis."),
@@ -22,13 +22,13 @@ REDIS_FIGURES = {
 
 
 class RedisCollector(Collector):
-    """Redis' own figures, read at each scrape; ``redis_up`` is 0 while it does not answer."""
+    """Redis' statistics, read at each scrape; ``redis_up`` is 0 while it does not answer."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     def collect(self) -> Iterable[Metric]:
-        """The figures of one moment."""
+        """The current statistics."""
         try:
             info = self._redis.info()
         except LakeError:
@@ -40,20 +40,20 @@ class RedisCollector(Collector):
 
 
 class DiskCollector(Collector):
-    """How much of the disk under ``folder`` is free, between 0 and 1."""
+    """The free share of the disk under ``folder``, between 0 and 1."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def collect(self) -> Iterable[Metric]:
-        """The figure of one moment."""
+        """The current share."""
         usage = shutil.disk_usage(self._folder)
         yield GaugeMetricFamily("disk_free_ratio", "Free share of the disk under the lake.", usage.free / usage.total)
 
 
 @contextmanager
 def registered(*collectors: Collector) -> Iterator[None]:
-    """Has the collectors scraped while the block lasts."""
+    """Registers the collectors for the duration of the block."""
     for collector in collectors:
         REGISTRY.register(collector)
     try:

@@ -1,4 +1,4 @@
-"""A command that runs once: settings and logs first, its result on stdout, and a status that says how it went."""
+"""Runs a one-shot command: settings and logs first, the result on stdout, an exit status for the outcome."""
 
 import logging
 import sys
@@ -11,12 +11,12 @@ from lakehouse.process import set_up_logging
 from lakehouse.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
-# Tells the DAG to show the task as skipped, not as done.
+# Makes the DAG show the task as skipped, not as done.
 NOTHING_TO_DO = 99
 
 
 def run(what: str, work: Callable[[Settings], object]) -> None:
-    """Does ``work`` and prints what it returns (dataclasses, lists, plain values) as one line of JSON.
+    """Runs ``work`` and prints its result (dataclasses, lists, plain values) as one line of JSON.
 
     Exits with `NOTHING_TO_DO` on a `NothingToDoError`, with 1 and one clear line on any other `LakeError`.
     """

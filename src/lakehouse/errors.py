@@ -1,19 +1,19 @@
-"""Errors that carry the decision: try again, set the message aside, or stop."""
+"""Errors whose type is the decision: retry, set the message aside, or stop."""
 
 
 class LakeError(Exception):
-    """Something went wrong; the message says what, where and the remedy."""
+    """Base of all errors of the lake; the message says what, where and the remedy."""
 
 
 class RetryableError(LakeError):
-    """The other side is away or busy: wait and do the same again."""
+    """The other side is down or busy: wait and retry."""
 
 
 class PoisonError(LakeError):
-    """This one message or row can never be accepted: dead-letter it and go on.
+    """This message or row can never be accepted: dead-letter it and continue.
 
     Attributes:
-        reason: a short stable word for metrics and headers, e.g. ``unparsable``.
+        reason: a short stable label for metrics and headers, e.g. ``unparsable``.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -22,8 +22,8 @@ class PoisonError(LakeError):
 
 
 class FatalError(LakeError):
-    """Going on would harm the data or can never succeed: stop and say so."""
+    """Continuing would harm the data or cannot succeed: stop."""
 
 
 class NothingToDoError(LakeError):
-    """There was nothing to work on: no fault, but not done either, and to be shown as such."""
+    """There is nothing to work on: not a failure, but to be reported as skipped."""

@@ -1,4 +1,4 @@
-"""What the checks found, as rows of ``gold_quality``."""
+"""Findings of the recurring checks, as rows of ``gold_quality``."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,12 +12,12 @@ from lakehouse.stores.questdb import QuestDB
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One figure of one check; what it does not speak of is None.
+    """One value of one check; fields that do not apply are None.
 
     Attributes:
-        measure: what was measured, see the table's description.
-        n: how many rows the figure rests on.
-        detail: in words, where words are needed.
+        measure: what was measured; see the table's description.
+        n: the number of rows behind the value.
+        detail: an explanation, if needed.
     """
 
     measure: str
@@ -31,10 +31,10 @@ class Finding:
 
 
 def note(questdb: QuestDB, now: datetime, findings: Sequence[Finding]) -> None:
-    """Writes findings of one moment down.
+    """Stores the findings of one check.
 
     Raises:
-        RetryableError: QuestDB is away.
+        RetryableError: QuestDB is down.
     """
     frame = pl.DataFrame(
         [{"ts": now, **asdict(finding)} for finding in findings],

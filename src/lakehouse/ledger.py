@@ -1,4 +1,4 @@
-"""The ledger in short: per symbol, how many minutes are proved complete, and which ids are still missing."""
+"""Summarises the ledger: per symbol, minutes proved complete and ids still missing."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,11 @@ class Summary:
 
     Attributes:
         minutes: minutes with trades.
-        complete_minutes: of those, the ones without a hole at or inside their edges and without doubles.
+        complete_minutes: those of them without missing ids inside or before, and without duplicates.
         trades: trades in bronze.
         missing: ids missing between the first and the last (None: the symbol's ids are not dense).
-        doubles: trades that are there more than once.
-        by_source: trades by where they came from: ws, rest, file, sim.
+        doubles: trades stored more than once.
+        by_source: trades per source: ws, rest, file, sim.
     """
 
     symbol: str
@@ -35,10 +35,10 @@ FROM bronze_completeness GROUP BY symbol ORDER BY symbol
 
 
 def summaries(questdb: QuestDB) -> list[Summary]:
-    """Every symbol's ledger, a few tens of milliseconds for months of minutes.
+    """Every symbol's summary; takes tens of milliseconds for months of data.
 
     Raises:
-        RetryableError: QuestDB is away.
+        RetryableError: QuestDB is down.
     """
     found = []
     for symbol, minutes, complete, trades, missing, doubles, *sources in questdb.rows(_SQL):

@@ -13,7 +13,7 @@ from lakehouse.records import Event, FeatureRow, Forecast, Gap, Quote, RowForeca
 from lakehouse.times import format_time
 
 SCHEMA_HEADER = ("schema", b"1")
-# On a dead letter that was sent again: it lies in the log where it was mended, not where it happened.
+# Marks a replayed dead letter, whose place in the log is not its place in time.
 REPLAY_HEADER = ("replay", b"1")
 _TIME = pl.Datetime("us", "UTC")
 _RFC_3339 = "%Y-%m-%dT%H:%M:%S%.fZ"
@@ -46,7 +46,7 @@ WIRE_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "reason": pl.String,
 }
 
-# A batch of events in log order: what `decode` gives, bronze is read back as, and `engine.fold` takes.
+# A batch of events in log order: the result of `decode` and of reading bronze, the input of `engine.fold`.
 EVENT_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     **WIRE_SCHEMA,
     "ts": _TIME,
@@ -73,12 +73,12 @@ def decode(values: Sequence[bytes], epoch: int, seqs: Sequence[int] | npt.NDArra
         PoisonError: some value does not parse; the caller bisects to find which.
     """
     try:
-        # Polars would unpack what begins like a gzip, zlib or zstd file; with a space before it nothing does.
+        # Polars decompresses input that begins like a gzip, zlib or zstd file; a leading space prevents that.
         frame = pl.read_ndjson(b" " + b"\n".join(values), schema=WIRE_SCHEMA)
         if frame.height != len(values):
             raise PoisonError("unparsable", f"{len(values)} values gave {frame.height} rows")
         return frame.with_columns(
-            # Hardly a time comes twice, so remembering the last ones costs more than it spares.
+            # Times rarely repeat, so caching parsed ones costs more than it saves.
             pl.col("ts", "received_at").str.to_datetime(_RFC_3339, time_unit="us", time_zone="UTC", cache=False),
             pl.lit(epoch, pl.Int64).alias("epoch"),
             pl.Series("seq", seqs, pl.Int64),

@@ -1,4 +1,4 @@
-"""What every process does first and last: logs in UTC, metrics on its port, and a clean stop on a signal."""
+"""The life cycle of every process: logs in UTC, metrics on a port, a clean stop on a signal."""
 
 import logging
 import signal
@@ -29,7 +29,7 @@ def set_up_logging(level: str = "INFO") -> None:
 
 
 def stop_event() -> threading.Event:
-    """An event that SIGTERM and SIGINT set, so that loops end between two steps."""
+    """An event that SIGTERM and SIGINT set, so that loops stop between two steps."""
     stop = threading.Event()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
@@ -46,7 +46,7 @@ def run(
 ) -> None:
     """Runs a process: settings, logs, metrics, then ``main(settings, stop)``.
 
-    A `LakeError` that reaches here ends the process with status 1 and one clear line; the supervisor starts it again.
+    A `LakeError` that reaches this ends the process with status 1 and one clear line; the supervisor restarts it.
     """
     try:
         settings = load_settings()
@@ -60,7 +60,7 @@ def run(
 
 
 def retrying(step: Callable[[], T], stop: threading.Event, what: str, longest_s: float = 10.0) -> T:
-    """Calls ``step`` until it succeeds, pausing longer each time; gives up only when ``stop`` is set.
+    """Calls ``step`` until it succeeds, with growing pauses; gives up only when ``stop`` is set.
 
     Raises:
         RetryableError: stopped before it succeeded. Other errors pass through.

@@ -1,4 +1,4 @@
-"""What travels through the lake: trades, quotes, gaps, feature rows and forecasts."""
+"""The lake's records: trades, quotes, gaps, feature rows and forecasts."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -7,15 +7,15 @@ from typing import Literal
 Source = Literal["ws", "rest", "file", "sim"]
 Side = Literal["buy", "sell"]
 Stream = Literal["trade", "ticker"]
-# The one spelling of a pair, Kraken's v2; for Python's and for Rust's (polars') regular expressions.
+# The spelling of a pair, Kraken's v2, as a regular expression valid in Python and in Rust (polars).
 SYMBOL_PATTERN = r"^[A-Z0-9.]{1,20}/[A-Z0-9.]{1,20}$"
 
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """One match on the exchange; ``(symbol, trade_id)`` names it.
+    """One trade on the exchange, identified by ``(symbol, trade_id)``.
 
-    ``price`` is in quote currency, ``qty`` in base units, ``side`` is the taker's (None where a file does not tell),
+    ``price`` is in quote currency, ``qty`` in base units, ``side`` is the taker's (None if a file does not say),
     ``ts`` is exchange time and ``received_at`` our clock, both UTC.
     """
 
@@ -53,7 +53,7 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The producer lost sight of ``stream`` for ``symbol``; what it knew of the quote is void from here."""
+    """The producer lost ``stream`` of ``symbol``; the last quote is void from here on."""
 
     symbol: str
     stream: Stream

@@ -1,4 +1,4 @@
-"""The one list of tables, columns and views; DDL, write order and the data dictionary come from it."""
+"""All tables and their columns; DDL, write order and the data dictionary are generated from here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ Layer = Literal["bronze", "silver", "gold", "meta"]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its name, QuestDB type, and what it means (with its unit)."""
+    """One column: its name, QuestDB type and meaning with unit."""
 
     name: str
     type: ColumnType
@@ -72,15 +72,15 @@ class View:
 TS = Column("ts", "TIMESTAMP", "Exchange time, UTC.")
 RECEIVED_AT = Column("received_at", "TIMESTAMP", "When our producer received it (our clock), UTC.")
 SYMBOL = Column("symbol", "SYMBOL", "Pair in Kraken v2 spelling, e.g. BTC/USD.")
-SOURCE = Column("source", "SYMBOL", "Where it came from: ws, rest, file or sim.")
-ORIGIN = Column("origin", "SYMBOL", "Which log brought it: live (market.events) or history (market.history).")
-EPOCH = Column("epoch", "LONG", "Life of the Kafka topic it came by; order is (epoch, seq).")
+SOURCE = Column("source", "SYMBOL", "Source of the event: ws, rest, file or sim.")
+ORIGIN = Column("origin", "SYMBOL", "Topic it arrived through: live (market.events) or history (market.history).")
+EPOCH = Column("epoch", "LONG", "Epoch of the Kafka topic: a recreated topic starts a new one; order is (epoch, seq).")
 SEQ = Column("seq", "LONG", "Kafka offset within the epoch and the symbol's partition.")
 
 BRONZE_TRADES = Table(
     "bronze_trades",
     "bronze",
-    "Every trade once, as it was matched.",
+    "Every trade, exactly once.",
     (
         TS,
         RECEIVED_AT,
@@ -88,7 +88,7 @@ BRONZE_TRADES = Table(
         Column("trade_id", "LONG", "Kraken's id, dense per symbol; -(line number) for files without ids."),
         Column("price", "DOUBLE", "Price, quote currency."),
         Column("qty", "DOUBLE", "Quantity, base units."),
-        Column("side", "SYMBOL", "Taker side: buy or sell; NULL where a file does not tell."),
+        Column("side", "SYMBOL", "Taker side: buy or sell; NULL if a file does not say."),
         Column("ord_type", "SYMBOL", "Taker order type: limit or market; NULL where unknown."),
         SOURCE,
         ORIGIN,
@@ -115,7 +115,7 @@ QUOTE_COLUMNS = (
 BRONZE_QUOTES = Table(
     "bronze_quotes",
     "bronze",
-    "Every change of the best bid or ask, once.",
+    "Every change of the best bid or ask, exactly once.",
     (TS, RECEIVED_AT, SYMBOL, *QUOTE_COLUMNS, SOURCE, ORIGIN, EPOCH, SEQ),
     ("ts", "symbol", "epoch", "seq"),
 )
@@ -123,13 +123,13 @@ BRONZE_QUOTES = Table(
 BRONZE_GAPS = Table(
     "bronze_gaps",
     "bronze",
-    "Each time the producer lost sight of a stream.",
+    "Outages of a stream, as seen by the producer.",
     (
         TS,
         RECEIVED_AT,
         SYMBOL,
         Column("stream", "SYMBOL", "The stream lost: trade or ticker."),
-        Column("reason", "VARCHAR", "Why, in a few words."),
+        Column("reason", "VARCHAR", "The reason, in a few words."),
         ORIGIN,
         EPOCH,
         SEQ,
@@ -141,9 +141,9 @@ BRONZE_GAPS = Table(
 META_SYMBOLS = Table(
     "meta_symbols",
     "meta",
-    "What is known of a symbol's trade ids; the newest row counts.",
+    "Whether a symbol's trade ids are dense; the newest row counts.",
     (
-        Column("ts", "TIMESTAMP", "When it was learnt, UTC."),
+        Column("ts", "TIMESTAMP", "When this was recorded, UTC."),
         SYMBOL,
         Column("dense", "BOOLEAN", "Whether trade ids are dense, so that completeness can be proved."),
     ),
@@ -154,11 +154,11 @@ META_SYMBOLS = Table(
 META_EPOCHS = Table(
     "meta_epochs",
     "meta",
-    "The lives of the Kafka topics, numbered in the order in which they were met.",
+    "Epochs of the Kafka topics, numbered in the order in which they were first seen.",
     (
         Column("ts", "TIMESTAMP", "The epoch as microseconds since 1970: one row per epoch, the last writer wins."),
         Column("topic", "SYMBOL", "Kafka topic."),
-        Column("topic_id", "VARCHAR", "Kafka's own id of the topic, new with each life."),
+        Column("topic_id", "VARCHAR", "Kafka's id of the topic; a recreated topic has a new one."),
         EPOCH,
     ),
     ("ts",),
@@ -168,15 +168,15 @@ META_EPOCHS = Table(
 META_RUNS = Table(
     "meta_runs",
     "meta",
-    "Finished rebuilds of silver rows; a run that is not here was interrupted and does not count.",
+    "Finished rebuilds of silver rows; readers ignore runs that are not listed here.",
     (
         Column("ts", "TIMESTAMP", "When the run was finished, UTC."),
         SYMBOL,
-        Column("run", "LONG", "Its number: when it was started, microseconds since 1970. The highest is the newest."),
+        Column("run", "LONG", "Number of the run: its start in microseconds since 1970. The highest is the newest."),
         Column("spec", "SYMBOL", "Hash of the feature definitions and the emission interval."),
         Column("start", "TIMESTAMP", "Start of the rebuilt span, UTC."),
         Column("end", "TIMESTAMP", "End of the rebuilt span (exclusive), UTC."),
-        Column("rows", "LONG", "How many rows it wrote."),
+        Column("rows", "LONG", "Number of rows written."),
     ),
     ("ts", "symbol", "run"),
     "YEAR",
@@ -185,12 +185,12 @@ META_RUNS = Table(
 META_RETENTION = Table(
     "meta_retention",
     "meta",
-    "Days that left QuestDB behind a verified backup; what arrives for them later is refused until they are restored.",
+    "Days removed from QuestDB after a verified backup; later rows for them are refused until they are restored.",
     (
         Column("ts", "TIMESTAMP", "The UTC day."),
-        Column("table_name", "SYMBOL", "The table it left."),
-        Column("dropped", "BOOLEAN", "False again once the day was restored."),
-        Column("changed_at", "TIMESTAMP", "When that was noted, UTC."),
+        Column("table_name", "SYMBOL", "The table that the day was removed from."),
+        Column("dropped", "BOOLEAN", "Whether the day is removed; false again once it is restored."),
+        Column("changed_at", "TIMESTAMP", "When this was recorded, UTC."),
     ),
     ("ts", "table_name"),
     "YEAR",
@@ -199,7 +199,7 @@ META_RETENTION = Table(
 GOLD_FORECASTS = Table(
     "gold_forecasts",
     "gold",
-    "Every forecast that was served, when it was served.",
+    "Every forecast served.",
     (
         Column("ts", "TIMESTAMP", "As of: the exchange time of the feature row, UTC."),
         SYMBOL,
@@ -210,7 +210,7 @@ GOLD_FORECASTS = Table(
         Column("upper", "DOUBLE", "Upper end of the 80 % interval."),
         Column("lower_95", "DOUBLE", "Lower end of the 95 % interval."),
         Column("upper_95", "DOUBLE", "Upper end of the 95 % interval."),
-        Column("baseline", "DOUBLE", "What the best simple rule says for the same row."),
+        Column("baseline", "DOUBLE", "Forecast of the best simple rule for the same row."),
         Column("model_version", "SYMBOL", "Name and version of the model in the registry, e.g. bid/3."),
         Column("spec", "SYMBOL", "Hash of the feature definitions."),
         Column("calibration", "SYMBOL", "Hash of the calibration state the interval came from."),
@@ -224,7 +224,7 @@ GOLD_FORECASTS = Table(
 GOLD_FORECAST_SCORES = Table(
     "gold_forecast_scores",
     "gold",
-    "Each forecast beside what then happened.",
+    "Each forecast with its outcome and loss.",
     (
         Column("ts", "TIMESTAMP", "As of: the exchange time of the feature row, UTC."),
         Column("due", "TIMESTAMP", "When the forecast could be judged: ts plus the horizon."),
@@ -234,11 +234,11 @@ GOLD_FORECAST_SCORES = Table(
         Column("model_version", "SYMBOL", "Name and version of the model in the registry."),
         Column("value", "DOUBLE", "The forecast."),
         Column("baseline", "DOUBLE", "The baseline's forecast."),
-        Column("truth", "DOUBLE", "What happened, by the same definition as in training."),
+        Column("truth", "DOUBLE", "The actual value, by the same definition as in training."),
         Column("loss", "DOUBLE", "Squared log error for bid, QLIKE for vol."),
         Column("baseline_loss", "DOUBLE", "The same loss for the baseline."),
-        Column("inside_80", "BOOLEAN", "The truth lay inside the 80 % interval."),
-        Column("inside_95", "BOOLEAN", "The truth lay inside the 95 % interval."),
+        Column("inside_80", "BOOLEAN", "Whether the truth lies inside the 80 % interval."),
+        Column("inside_95", "BOOLEAN", "Whether the truth lies inside the 95 % interval."),
         EPOCH,
         SEQ,
     ),
@@ -248,13 +248,13 @@ GOLD_FORECAST_SCORES = Table(
 GOLD_CALIBRATIONS = Table(
     "gold_calibrations",
     "gold",
-    "The states that intervals were served with, each learnt from forecasts that had come due.",
+    "Calibration states of the intervals, each learnt from forecasts that had come due.",
     (
-        Column("ts", "TIMESTAMP", "Until when the forecasts it learnt from were due, UTC."),
+        Column("ts", "TIMESTAMP", "Due time of the newest forecast it learnt from, UTC."),
         Column("target", "SYMBOL", "bid or vol."),
         Column("model_version", "SYMBOL", "Name and version of the model whose intervals it gives."),
         Column("calibration", "SYMBOL", "Hash of the state; forecasts carry it."),
-        Column("n", "LONG", "How many judged forecasts moved it."),
+        Column("n", "LONG", "Number of scored forecasts behind it."),
         Column("state", "VARCHAR", "The state as JSON; docs/forecasting.md says how it becomes an interval."),
     ),
     ("ts", "model_version"),
@@ -263,7 +263,7 @@ GOLD_CALIBRATIONS = Table(
 GOLD_QUALITY = Table(
     "gold_quality",
     "gold",
-    "What the checks found: quality each hour, replay and backup each day, the restore drill each week.",
+    "Findings of the checks: quality every hour, replay and backup every day, the restore drill every week.",
     (
         Column("ts", "TIMESTAMP", "When it was checked, UTC."),
         SYMBOL,
@@ -277,8 +277,8 @@ GOLD_QUALITY = Table(
         ),
         Column("feature", "SYMBOL", "The feature, for psi; for task, the DAG and its task."),
         Column("value", "DOUBLE", "The figure."),
-        Column("n", "LONG", "How many rows it rests on; for task, how many tries it took."),
-        Column("detail", "VARCHAR", "In words, where words are needed."),
+        Column("n", "LONG", "Number of rows behind the value; for task, the number of tries."),
+        Column("detail", "VARCHAR", "Explanation, if needed."),
     ),
     ("ts", "symbol", "target", "horizon_s", "measure", "feature"),
     "MONTH",
@@ -302,7 +302,7 @@ def silver_features(features: Sequence[Column]) -> Table:
             Column("run", "LONG", "0 for live rows; the number of the rebuild otherwise."),
             EPOCH,
             SEQ,
-            Column("complete", "BOOLEAN", "No hole and no quote gap was known in its windows up to 60 min."),
+            Column("complete", "BOOLEAN", "True if no missing trade or quote gap is known in windows up to 60 min."),
             *features,
         ),
         SILVER_KEYS,

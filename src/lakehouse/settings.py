@@ -15,7 +15,7 @@ from lakehouse.records import SYMBOL_PATTERN
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 _GIVEN = "given"
-# A secret of servers that somebody else runs: known to them, so not ours to make.
+# A secret of externally managed servers: set by their operator, not generated.
 GivenSecret = Annotated[SecretStr, _GIVEN]
 EVENTS_TOPIC = "market.events"
 HISTORY_TOPIC = "market.history"
@@ -30,9 +30,7 @@ class Settings(BaseSettings):
         env_file=os.environ.get("ENV_FILE", ".env"), extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
-    source: Literal["kraken", "simulator"] = Field(
-        "simulator", description="The market this lake holds; never changes."
-    )
+    source: Literal["kraken", "simulator"] = Field("simulator", description="The market of this lake; never changes.")
     symbols: Annotated[tuple[str, ...], NoDecode] = Field(
         ("BTC/USD", "ETH/USD", "SOL/USD"), description="Comma-separated pairs in Kraken's v2 spelling."
     )
@@ -40,18 +38,18 @@ class Settings(BaseSettings):
     servers_dir: Path = Field(Path("var/servers"), description="Where the downloaded servers are kept.")
     log_level: str = Field("INFO", description="Python log level of every process.")
 
-    feature_interval_ms: int = Field(1000, ge=0, description="A feature row per symbol and interval; 0: one per event.")
+    feature_interval_ms: int = Field(1000, ge=0, description="One feature row per symbol and interval; 0: per event.")
     vol_step_s: int = Field(5, ge=1, description="Sampling step of realised volatility, in seconds.")
-    batch_events: int = Field(50_000, ge=1, description="Most events the consumer takes in one batch.")
+    batch_events: int = Field(50_000, ge=1, description="Maximum number of events in a consumer batch.")
     kafka_partitions: int = Field(8, ge=1, description="Partitions of the market topics; fixed when the lake is made.")
-    kafka_keep_hours: int = Field(168, ge=1, description="Hours of log kept behind what bronze holds.")
-    silence_s: float = Field(900.0, gt=0, description="For symbols without dense ids: a longer silence is a gap.")
-    future_tolerance_s: float = Field(5.0, gt=0, description="An event stamped further ahead of us is dead-lettered.")
+    kafka_keep_hours: int = Field(168, ge=1, description="Hours of Kafka log kept after bronze holds the messages.")
+    silence_s: float = Field(900.0, gt=0, description="Without dense ids: a longer silence is a gap.")
+    future_tolerance_s: float = Field(5.0, gt=0, description="Events further ahead of our clock are dead-lettered.")
     features_ttl_s: int = Field(300, ge=1, description="Seconds until features in Redis expire.")
     retention_days: int = Field(0, ge=0, description="Days kept in QuestDB once backed up; 0: for ever.")
 
     quality_span_hours: int = Field(
-        6, ge=1, description="Live skill below zero in each of so many hours moves the champion back."
+        6, ge=1, description="Roll the champion back after this many hours of live skill below zero."
     )
 
     simulator_seed: int = Field(42, description="Seed of the simulated market.")
@@ -75,7 +73,7 @@ class Settings(BaseSettings):
         "PLAINTEXT", description="How clients reach Kafka: SSL is TLS, SASL is a user with a password."
     )
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        "SCRAM-SHA-512", description="How the password is shown to Kafka; PLAIN sends it as it is, so over TLS only."
+        "SCRAM-SHA-512", description="SASL mechanism; PLAIN sends the password unencrypted: use it over TLS only."
     )
     kafka_user: str = Field("", description="Kafka user; needed with SASL.")
     kafka_password: GivenSecret = Field(SecretStr(""), description="Its password; as Kafka's operator gave it.")
@@ -84,11 +82,11 @@ class Settings(BaseSettings):
     redis_port: Port = Field(6379, description="Redis' port.")
     redis_user: str = Field("", description="Redis user; empty: the default user.")
     redis_password: SecretStr = Field(SecretStr(""), description="Redis' password; generated.")
-    redis_tls: bool = Field(False, description="TLS towards Redis.")
+    redis_tls: bool = Field(False, description="Use TLS for Redis.")
     redis_ca: str = Field("", description="File (PEM) of the CA that signed Redis' certificate; empty: the system's.")
     mlflow_host: str = Field("127.0.0.1", description="Host of the MLflow server.")
     mlflow_port: Port = Field(5000, description="MLflow's port.")
-    api_host: str = Field("127.0.0.1", description="Host the API is reached at.")
+    api_host: str = Field("127.0.0.1", description="Host of the API.")
     api_port: Port = Field(5050, description="Port of the API and the live page.")
     api_token: SecretStr = Field(SecretStr(""), description="Bearer token of /reload and /retrain; generated.")
     simulator_host: str = Field("127.0.0.1", description="Host of the simulated Kraken.")
@@ -96,12 +94,12 @@ class Settings(BaseSettings):
     kraken_ws_url: str = Field("wss://ws.kraken.com/v2", description="Kraken's public WebSocket v2.")
     kraken_rest_url: str = Field("https://api.kraken.com/0/public", description="Kraken's public REST API.")
     kraken_rest_interval_s: float = Field(
-        1.0, ge=0, description="Least seconds between two calls of Kraken's REST API for one pair."
+        1.0, ge=0, description="Minimum seconds between two REST calls to Kraken for one pair."
     )
     s3_endpoint: str = Field("", description="Object store (S3 API), host:port; empty: our own MinIO.")
     s3_access_key: str = Field("tradelake", description="User of the bucket data-lake.")
     s3_secret_key: SecretStr = Field(SecretStr(""), description="Its key; generated.")
-    s3_secure: bool = Field(False, description="TLS towards the object store.")
+    s3_secure: bool = Field(False, description="Use TLS for the object store.")
     s3_region: str = Field("us-east-1", min_length=1, description="The object store's region; our own MinIO takes any.")
     s3_bucket: str = Field("data-lake", description="Bucket of the backups.")
     minio_port: Port = Field(9002, description="MinIO's port.")
@@ -155,7 +153,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def state_dir(self) -> Path:
-        """Folder of this source's data: invented rows never mix with real ones."""
+        """Folder of this source's data: simulated and real rows never mix."""
         return self.var_dir / self.source
 
     @property
@@ -194,7 +192,7 @@ class Settings(BaseSettings):
 
 
 def is_generated(field: FieldInfo) -> bool:
-    """Whether a field holds a secret that the lake makes for itself."""
+    """Whether a field holds a secret that the lake generates."""
     return field.annotation is SecretStr and _GIVEN not in field.metadata
 
 

@@ -1,4 +1,4 @@
-"""Notes how a task of Airflow ended, for the dashboards: ``python -m lakehouse.task_results DAG TASK STATE``."""
+"""Records the outcome of an Airflow task for the dashboards: ``python -m lakehouse.task_results DAG TASK STATE``."""
 
 import argparse
 from contextlib import closing
@@ -13,7 +13,7 @@ STATES = ("success", "skipped", "failed")
 
 
 def finding(dag: str, task: str, state: str, tries: int) -> Finding:
-    """A task's end as a finding: 1, or 0 where it failed for good."""
+    """A task's outcome as a finding: 1, or 0 if it finally failed."""
     return Finding("task", float(state != "failed"), tries, feature=f"{dag}.{task}", detail=state)
 
 

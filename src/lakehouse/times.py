@@ -1,4 +1,4 @@
-"""Times as the lake knows them: always in UTC, as text in RFC 3339; pure."""
+"""Times of the lake: always UTC, as text in RFC 3339; pure."""
 
 from datetime import UTC, datetime
 
@@ -9,7 +9,7 @@ def utc(value: datetime) -> datetime:
 
 
 def parse_utc(text: str) -> datetime:
-    """A day or a time as a person or a URL gives it, in UTC unless it says otherwise.
+    """Parses a day or a time typed by a person or given in a URL; UTC unless it names a zone.
 
     >>> parse_utc("2026-10-01")
     datetime.datetime(2026, 10, 1, 0, 0, tzinfo=datetime.timezone.utc)

@@ -1,4 +1,4 @@
-"""The `.env` file: generated secrets, never overwritten, completed when the settings grow; pure."""
+"""The `.env` file: generated secrets that are never overwritten, completed when settings are added; pure."""
 
 import os
 import re
@@ -22,7 +22,7 @@ def completed(text: str, new_secret: Callable[[], str]) -> str:
 
 
 def secret_names() -> list[str]:
-    """The settings that hold a secret which the lake makes for itself, in their order."""
+    """The settings whose secret the lake generates, in order."""
     return [name for name, field in Settings.model_fields.items() if is_generated(field)]
 
 
@@ -37,7 +37,7 @@ def example() -> str:
 
 
 def child_environment(settings: Settings) -> dict[str, str]:
-    """The settings as environment variables, for a child process that shall read no `.env` beside them."""
+    """The settings as environment variables, for a child process that must not read `.env`."""
     values = settings.model_dump()
     return {"ENV_FILE": os.devnull} | {name.upper(): _as_text(value) for name, value in values.items()}
 

@@ -1,4 +1,4 @@
-"""Where everything of a lake lies on disk."""
+"""The paths of a lake's files on disk."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,17 +29,17 @@ class Layout:
 
     @property
     def socket(self) -> Path:
-        """Where supervisord answers."""
+        """supervisord's socket."""
         return self.run / "supervisor.sock"
 
     @property
     def source_record(self) -> Path:
-        """Holds the name of the market that was chosen."""
+        """The file with the name of the chosen market."""
         return self.var / "source"
 
     @property
     def full_record(self) -> Path:
-        """There once ``--full`` was asked for: from then on every start is a full one."""
+        """Exists once ``--full`` was requested: from then on every start is a full one."""
         return self.state / "full"
 
 

@@ -1,4 +1,4 @@
-"""Which market a lake holds: chosen once, recorded in ``var/source``, and never changed while it runs."""
+"""Chooses the market of a lake: once, recorded in ``var/source``, and not changed while the lake runs."""
 
 from typing import Literal
 
@@ -13,17 +13,17 @@ PATIENCE_S = 3.0
 def choose(
     asked: str, configured: str | None, recorded: str | None, running: bool, kraken_rest_url: str
 ) -> tuple[MarketSource, str]:
-    """Decides the market and says why.
+    """Chooses the market and returns the reason.
 
     Args:
         asked: ``--source``: kraken, simulator or auto.
         configured: SOURCE of the environment or `.env`, if any.
         recorded: what an earlier start chose, if any.
         running: whether this lake runs now.
-        kraken_rest_url: asked whether Kraken answers, when nothing else decides.
+        kraken_rest_url: probed when nothing else decides.
 
     Raises:
-        FatalError: the wishes contradict each other, or the running lake.
+        FatalError: the choices contradict each other or the running lake.
     """
     wish = configured if asked == "auto" else asked
     if configured and wish != configured:
@@ -45,7 +45,7 @@ def choose(
 
 
 def kraken_answers(rest_url: str) -> bool:
-    """Whether Kraken's REST API says within seconds that it is online."""
+    """Whether Kraken's REST API reports within seconds that it is online."""
     try:
         answer = httpx.get(f"{rest_url}/SystemStatus", timeout=PATIENCE_S)
         return answer.is_success and answer.json().get("result", {}).get("status") == "online"

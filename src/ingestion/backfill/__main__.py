@@ -1,4 +1,4 @@
-"""The command line of backfills: a file, or Kraken's history, through Kafka into bronze, then silver rows from it."""
+"""The backfill command: loads a file or Kraken's history through Kafka into bronze, then rebuilds silver."""
 
 import argparse
 import logging
@@ -113,7 +113,7 @@ def _history(
 
 
 def _rebuild(symbols: Sequence[str], settings: Settings, questdb: QuestDB, pending: Pending) -> None:
-    """Makes the silver rows of what is new in bronze."""
+    """Rebuilds the silver rows of what is new in bronze."""
     for symbol in symbols:
         for first, last in pending.spans(symbol):
             end = last + timedelta(microseconds=1)

@@ -1,4 +1,4 @@
-"""What a backfill asks of the lake: what bronze holds, which ids are dense, and how far the consumer has come."""
+"""A backfill's queries to the lake: what bronze holds, which ids are dense, how far the consumer is."""
 
 import logging
 import threading
@@ -29,10 +29,10 @@ T = TypeVar("T")
 
 
 class HeldHistory:
-    """The lake as a backfill sees it.
+    """Queries about history already in the lake.
 
     Args:
-        committed: a client of the consumers' group, only to ask how far they are.
+        committed: a client of the consumers' group, used only to read its committed offsets.
     """
 
     def __init__(self, settings: Settings, questdb: QuestDB, committed: Consumer, stop: threading.Event) -> None:
@@ -43,7 +43,7 @@ class HeldHistory:
         self._stop = stop
 
     def wait_landed(self) -> None:
-        """Waits until bronze holds all that is in the history log; says so when no consumer is running.
+        """Waits until bronze holds everything in the history log; warns if no consumer is running.
 
         Raises:
             RetryableError: told to stop.
@@ -66,12 +66,12 @@ class HeldHistory:
         self._ask(lambda: self._questdb.wait_applied(("bronze_trades", "bronze_quotes")))
 
     def base_of(self, symbol: str, row: dict[str, object]) -> int:
-        """For a file without ids, how many ids other such files of the symbol take up before it.
+        """For a file without ids, the number of ids that other such files of the symbol use before it.
 
-        Its first row tells whether bronze holds this very file already; then its ids are those.
+        If bronze already holds the file's first row, the file keeps the ids that it has there.
 
         Args:
-            row: the first trade, with the id it would have if it were the only such file.
+            row: the first trade, with the id it would have as the only such file.
         """
         self.wait_landed()
         same = self._rows(
@@ -86,9 +86,9 @@ class HeldHistory:
         return -int(lowest[0][0]) if lowest and lowest[0][0] is not None else 0
 
     def check_new_quotes(self, symbol: str, row: dict[str, object], name: str) -> None:
-        """Refuses a file of quotes that bronze holds although nothing here remembers that it was loaded.
+        """Refuses a file of quotes that bronze already holds although no record of loading it exists.
 
-        Quotes have no ids, so nobody downstream could tell that they come twice.
+        Quotes have no ids, so duplicates could not be detected downstream.
 
         Raises:
             FatalError: bronze holds its first quote.
@@ -105,7 +105,7 @@ class HeldHistory:
             )
 
     def note_density(self, symbol: str, dense: bool) -> None:
-        """Records whether a symbol's ids are dense, unless that is known: live symbols are, by Kraken's promise."""
+        """Records whether a symbol's ids are dense, unless known; live symbols are dense, as Kraken guarantees."""
         known = self._rows("SELECT count() FROM meta_symbols WHERE symbol = %s", (symbol,))
         if known[0][0] or symbol in self._settings.symbols:
             return
@@ -116,7 +116,7 @@ class HeldHistory:
         log.info("%s: trade ids are %s", symbol, "dense" if dense else "not dense: completeness cannot be proved")
 
     def held(self, symbol: str, since: datetime, until: datetime) -> list[HeldSpan]:
-        """The spans in which bronze holds every trade."""
+        """The time spans in which bronze holds every trade."""
         rows = self._rows(
             "SELECT ts, first_id, last_id, ids FROM bronze_minutes "
             f"WHERE {within(symbol, since, until)} AND ids > 0 ORDER BY ts"
@@ -124,7 +124,7 @@ class HeldHistory:
         return held_spans(Minute(*row) for row in rows)
 
     def _behind(self, goal: dict[str, int]) -> int:
-        """How many messages of the history log the consumers have not committed."""
+        """The number of messages in the history log not yet committed by the consumers."""
         partitions = [TopicPartition(HISTORY_TOPIC, int(p)) for p in goal]
         found = kafka.committed(self._committed, partitions)
         new = [p for p in partitions if found[HISTORY_TOPIC, p.partition] is None]
@@ -133,7 +133,7 @@ class HeldHistory:
         return sum(max(0, end - (starts[int(p)] if (at := places[p]) is None else at)) for p, end in goal.items())
 
     def _consumers(self) -> int:
-        """How many consumers are in the group; none that we know of while Kafka is away."""
+        """The number of consumers in the group; 0 while Kafka is down."""
         try:
             return kafka.members(self._admin)
         except RetryableError:
@@ -143,5 +143,5 @@ class HeldHistory:
         return self._ask(lambda: self._questdb.rows(sql, parameters))
 
     def _ask(self, step: Callable[[], T]) -> T:
-        """Asks a server, waiting while it is away."""
+        """Queries a server, retrying while it is down."""
         return retrying(step, self._stop, "asking the lake")

@@ -1,4 +1,4 @@
-"""Fetches a symbol's history from Kraken's REST API: page by page, each page kept on disk, held spans left out."""
+"""Fetches a symbol's history from Kraken's REST API page by page; caches pages and skips spans already held."""
 
 import logging
 import threading
@@ -24,14 +24,14 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """How many trades of a symbol were sent."""
+    """The number of trades of a symbol sent."""
 
     symbol: str
     sent: int
 
 
 class PageCache:
-    """Full pages on disk, which never change; a run that was killed goes through them again without asking Kraken."""
+    """Caches full pages on disk, which never change; a run after a kill reads them again without calling Kraken."""
 
     def __init__(self, folder: Path, rest: KrakenRest, stop: threading.Event) -> None:
         self._folder = folder
@@ -39,7 +39,7 @@ class PageCache:
         self._stop = stop
 
     def page(self, symbol: str, since_ns: int) -> TradesPage:
-        """The page of trades from ``since_ns`` on, from disk or from Kraken, at Kraken's pace.
+        """The page of trades from ``since_ns`` on, from disk or from Kraken within its rate limit.
 
         Raises:
             RetryableError: told to stop. FatalError: Kraken does not know the pair.
@@ -66,7 +66,7 @@ class PageCache:
 
 @dataclass(slots=True)
 class _Walk:
-    """One symbol's way through its history."""
+    """One symbol's progress through its history."""
 
     symbol: str
     spans: Sequence[HeldSpan]
@@ -75,12 +75,12 @@ class _Walk:
     sent: int = 0
 
     def pages(self, fetch: Callable[[str, int], TradesPage]) -> Iterator[tuple[TradesPage, datetime]]:
-        """Pages up to ``until``, each with how far that is."""
+        """Pages up to ``until``, each with the progress reached."""
         at = to_ns(skip(self.since, self.spans))
         while at < to_ns(self.until):
             page = fetch(self.symbol, at)
             last = page.last if page.last is not None else at
-            # A page of one nanosecond's trades would be asked for for ever.
+            # Avoid an endless loop on a page whose trades share one nanosecond.
             at = to_ns(ahead) if (ahead := skip(to_time(last), self.spans)) != to_time(last) else max(last, at + 1)
             yield page, min(to_time(at), self.until)
             if len(page.trades) + len(page.bad) < PAGE:
@@ -97,9 +97,9 @@ def fetch_history(
     """Sends the trades of several symbols to the history log, a page of each in turn.
 
     Args:
-        walks: symbol, the spans that bronze holds, and from when on.
-        until: where to end (exclusive).
-        pending: told what will want silver rows.
+        walks: symbol, spans that bronze holds, and start time.
+        until: the end (exclusive).
+        pending: records spans that need silver rows.
 
     Raises:
         RetryableError: told to stop. FatalError: Kraken does not know a pair.
@@ -144,5 +144,5 @@ def to_ns(ts: datetime) -> int:
 
 
 def to_time(ns: int) -> datetime:
-    """The time of nanoseconds since 1970, cut to the microsecond."""
+    """The time of nanoseconds since 1970, truncated to the microsecond."""
     return _EPOCH + timedelta(microseconds=ns // 1000)

@@ -1,4 +1,4 @@
-"""Sends a file's rows to the history log: vectorised, resumable after kill -9, each row at most once."""
+"""Sends a file's rows to the history log: vectorised, resumable after `kill -9`, each row at most once."""
 
 import io
 import itertools
@@ -34,15 +34,15 @@ _TIME_FORMAT = "%Y-%m-%dT%H:%M:%S%.6fZ"
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What became of a file.
+    """The result of loading a file.
 
     Attributes:
-        sent: rows sent in this run; 0 for a file that was loaded before.
-        bad: rows that were set aside, in all.
-        others: rows of other symbols, left out.
-        empty: there was no good row.
+        sent: rows sent in this run; 0 for a file loaded before.
+        bad: rows set aside, in total.
+        others: skipped rows of other symbols.
+        empty: whether there was no valid row.
         dense: whether the trade ids have no holes; None for quotes.
-        seconds: how long sending took.
+        seconds: time spent sending.
     """
 
     sent: int
@@ -57,11 +57,11 @@ class Loader:
     """Sends files of one symbol.
 
     Args:
-        publisher: the way to Kafka.
-        consumer: reads the log back; not part of any group's work.
-        folder: where checkpoints are kept.
-        lake: asked what bronze holds of a file that is new here.
-        pending: told what will want silver rows.
+        publisher: sends to Kafka.
+        consumer: reads the log back; outside the consumer group.
+        folder: the folder of checkpoints.
+        lake: answers what bronze holds of a file without checkpoint.
+        pending: records spans that need silver rows.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Loader:
         self._pending = pending
 
     def load(self, path: Path, symbol: str, kind: Kind, pair: str) -> Loaded:
-        """Sends what Kafka does not have of the file yet.
+        """Sends the rows of the file that Kafka does not have yet.
 
         Args:
             symbol: what the lake calls it.
@@ -109,11 +109,11 @@ class Loader:
     def _resume(self, journal: Journal) -> Progress:
         progress = journal.read()
         if progress is not None and progress.done:
-            log.info("%s was loaded before: nothing is sent", progress.name)
+            log.info("%s was loaded before: nothing to send", progress.name)
             return progress
         found = caught_up(self._consumer, journal.file_id, progress or journal.fresh())
         if found.row:
-            log.info("%s: goes on after row %d", found.name, found.row)
+            log.info("%s: resumes after row %d", found.name, found.row)
         return found
 
     def _save(self, run: "_Run", done: bool = False) -> None:
@@ -166,25 +166,25 @@ class _Run:
         self.unsaved = True
 
     def save(self, offsets: dict[str, int], done: bool) -> None:
-        """Writes the checkpoint: everything up to here is acknowledged."""
+        """Writes the checkpoint once everything so far is acknowledged."""
         if not self._progress.done:
             self._progress = replace(self._progress, offsets=offsets, done=done)
             self._journal.write(self._progress)
         self.unsaved = False
 
     def summary(self, seconds: float) -> Loaded:
-        """What became of the file."""
+        """The result of this run."""
         dense = self._density.dense if self._kind == "trade" else None
         return Loaded(self._sent, self._bad, self.others.total(), self._empty, dense, seconds)
 
     def _note(self, new: pl.DataFrame) -> None:
-        """Before the rows are sent: a kill right after would leave them in bronze with nobody knowing of it."""
+        """Records the span before its rows are sent, so that a kill right afterwards does not lose it."""
         first, last = new["ts"].min(), new["ts"].max()
         if isinstance(first, datetime) and isinstance(last, datetime):
             self._pending.add(self._symbol, first, last)
 
     def _with_ids(self, good: pl.DataFrame) -> pl.DataFrame:
-        """Trades with the ids they get in the lake: files without ids continue below each other."""
+        """Trades with their ids in the lake; each file without ids continues below the previous one."""
         if good.height and good["trade_id"][0] < 0:
             if self._progress.base is None:
                 self._progress = replace(self._progress, base=self._lake.base_of(self._symbol, good.row(0, named=True)))
@@ -205,7 +205,7 @@ class _Run:
 
 
 def encoded(rows: pl.DataFrame, kind: Kind, received_at: datetime) -> Iterator[bytes]:
-    """Rows as values of the log, in order; some hundred times faster than one by one."""
+    """Encodes rows as message values, in order; some hundred times faster than one by one."""
     constants = {"type": kind, "received_at": format_time(received_at), "source": "file"}
     texts = rows.drop(LINE).with_columns(
         pl.col("ts").dt.strftime(_TIME_FORMAT), *(pl.lit(value).alias(name) for name, value in constants.items())

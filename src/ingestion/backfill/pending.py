@@ -1,4 +1,4 @@
-"""Remembers which spans of bronze are new and want silver rows, so that a killed backfill does not forget them."""
+"""Records which new spans of bronze need silver rows, so that a killed backfill does not forget them."""
 
 from datetime import datetime
 from pathlib import Path
@@ -9,26 +9,26 @@ from ingestion.silver.rebuild import TimeSpan, merged
 
 
 class Pending:
-    """One small file per symbol, replaced as a whole."""
+    """One small file per symbol, replaced atomically."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def add(self, symbol: str, first: datetime, last: datetime) -> None:
-        """Notes a span (both ends inclusive) before it is sent."""
+        """Records a span (both ends inclusive) before it is sent."""
         known = self.spans(symbol)
         if (wanted := merged([*known, (first, last)])) != known:
             self._write(symbol, wanted)
 
     def spans(self, symbol: str) -> list[TimeSpan]:
-        """The spans that still want silver rows."""
+        """The spans that still need silver rows."""
         path = self._path(symbol)
         if not path.exists():
             return []
         return [(datetime.fromisoformat(a), datetime.fromisoformat(b)) for a, b in orjson.loads(path.read_bytes())]
 
     def remove(self, symbol: str, span: TimeSpan) -> None:
-        """A span has its silver rows."""
+        """Removes a span whose silver rows exist."""
         self._write(symbol, [other for other in self.spans(symbol) if other != span])
 
     def _write(self, symbol: str, spans: list[TimeSpan]) -> None:

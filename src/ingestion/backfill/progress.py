@@ -1,8 +1,8 @@
-"""How far a file has come: a checkpoint on disk, made exact by what the log itself holds.
+"""Tracks how much of a file was sent: a checkpoint on disk, made exact by the log itself.
 
-Every message of a file carries ``file`` (what identifies it) and ``row`` in its headers. Messages of a symbol lie in
-one partition in the order they were sent, so the highest row in the log tells exactly where a killed run got to. The
-checkpoint only says from which offset on to look, and what is finished.
+Every message of a file has ``file`` (its identity) and ``row`` in its headers. Messages of a symbol lie in one
+partition in the order they were sent, so the highest row in the log is exactly where a killed run stopped. The
+checkpoint only says from which offset to search, and which files are finished.
 """
 
 import hashlib
@@ -20,15 +20,15 @@ FILE_HEADER, ROW_HEADER = "file", "row"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What is known of one file.
+    """The progress of one file.
 
     Attributes:
-        name: of the file, for people.
-        row: the last row that Kafka has, or that was set aside.
-        base: for a file without ids: how many ids other such files of the symbol take up before it.
-        offsets: per partition of market.history, an offset that no later row lies below.
-        first, last: times of the first and last trade, RFC 3339; None while nothing was sent.
-        done: all of it is in Kafka.
+        name: the file's name, for people.
+        row: the last row sent to Kafka or set aside.
+        base: for a file without ids, the number of ids that other such files of the symbol use before it.
+        offsets: per partition of market.history, a lower bound of the offsets of later rows.
+        first, last: times of the first and last trade, RFC 3339; None before anything was sent.
+        done: whether Kafka has the whole file.
     """
 
     name: str
@@ -49,13 +49,13 @@ class Journal:
         self._name = path.name
 
     def read(self) -> Progress | None:
-        """The checkpoint, None for a file that is new here."""
+        """The checkpoint; None for a new file."""
         if not self._path.exists():
             return None
         return Progress(**orjson.loads(self._path.read_bytes()))
 
     def fresh(self) -> Progress:
-        """A file of which nothing is known."""
+        """The progress of a new file."""
         return Progress(self._name)
 
     def write(self, progress: Progress) -> None:
@@ -67,7 +67,7 @@ class Journal:
 
 
 def identity(path: Path, symbol: str, kind: str, pair: str) -> str:
-    """What a file is known by: its bytes, and as what it is read; its name does not matter."""
+    """A file's identity: its bytes and how they are interpreted; the name does not matter."""
     use = f"{symbol} {kind} " if pair == symbol else f"{symbol} {kind} {pair} "
     digest = hashlib.sha256(use.encode())
     with path.open("rb") as file:
@@ -77,16 +77,16 @@ def identity(path: Path, symbol: str, kind: str, pair: str) -> str:
 
 
 def ends(consumer: Consumer) -> dict[str, int]:
-    """The end of each partition of the history log.
+    """The end offset of each partition of the history log.
 
     Raises:
-        RetryableError: Kafka is away or lacks the topic.
+        RetryableError: Kafka is down or lacks the topic.
     """
     return {str(partition): held.end for partition, held in bounds(consumer, HISTORY_TOPIC).items()}
 
 
 def caught_up(consumer: Consumer, file_id: str, progress: Progress) -> Progress:
-    """The progress moved on to the last row of the file that the log holds.
+    """The progress, advanced to the file's last row in the log.
 
     Raises:
         RetryableError: Kafka is away.

@@ -1,1 +1,1 @@
-"""The only modules of the kernel that talk to servers, one per server."""
+"""Clients of the servers, one module each; the rest of the kernel performs no I/O with them."""

@@ -1,4 +1,4 @@
-"""Reads bronze back as events, in log order or in time order, in bounded pieces."""
+"""Reads bronze as events, in log order or time order, in bounded chunks."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -12,7 +12,7 @@ from lakehouse.times import format_time, utc
 TABLES = {"bronze_trades": "trade", "bronze_quotes": "quote", "bronze_gaps": "gap"}
 PIECE_ROWS = 300_000
 # In time order, of events with equal times: quotes and what voids them as they lie in the log, then trades.
-# A gap bears the time of the last quote before it, and the one that ends it that of the next quote.
+# A gap has the time of the last quote before it; the event that ends it has the time of the next quote.
 _ORDER = {"gap": 0, "quote": 0, "trade": 1}
 
 
@@ -69,7 +69,7 @@ def live_between(
 
 
 def live_behind(questdb: QuestDB, symbol: str, start: datetime, end: datetime) -> Iterator[pl.DataFrame]:
-    """What the rows of a symbol with ``start <= ts < end`` were made of, in pieces, by (epoch, seq).
+    """The events behind a symbol's rows with ``start <= ts < end``, in pieces, by (epoch, seq).
 
     Those are the live events from ``start`` on that had come by the time the last one before ``end`` came. Among them
     may be events after ``end``: behind those, what was refilled late has caused no row of its own.
@@ -83,7 +83,7 @@ def live_behind(questdb: QuestDB, symbol: str, start: datetime, end: datetime) -
 
 
 def sparse_symbols(questdb: QuestDB) -> frozenset[str]:
-    """The symbols whose trade ids are known not to be dense, so that holes cannot be seen."""
+    """The symbols whose trade ids are known not to be dense, so that missing trades cannot be detected."""
     newest = "SELECT * FROM meta_symbols LATEST ON ts PARTITION BY symbol"
     return frozenset(symbol for (symbol,) in questdb.rows(f"SELECT symbol FROM ({newest}) WHERE NOT dense"))
 

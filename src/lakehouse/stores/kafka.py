@@ -1,4 +1,4 @@
-"""Kafka: clients set up for exactly-once use, topics, their lives (epochs) and positions."""
+"""Kafka: clients configured for exactly-once processing, topics and their ids, committed offsets."""
 
 import logging
 import time
@@ -21,9 +21,9 @@ _STEP_S = 0.5
 MAX_BYTES = 8 * 2**20
 _NOT_OURS_TO_SET = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.POLICY_VIOLATION, KafkaError.INVALID_CONFIG)
 LARGE = {"max.message.bytes": str(MAX_BYTES)}
-# A consumer that was killed counts as a member for so long.
+# A killed consumer counts as a group member for this long.
 SESSION_S = 10
-# The broker that keeps a group is still being found: so it is for seconds after the first start.
+# The group's coordinator is not known yet, as in the first seconds after the first start.
 _COORDINATOR_COMING = {
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
@@ -37,7 +37,7 @@ def bootstrap(settings: Settings) -> str:
 
 
 def connection(settings: Settings) -> dict[str, str]:
-    """What every client must know to be let in: the first broker to ask, how to talk to it, and who we are.
+    """The connection options of every client: bootstrap broker, security protocol and credentials.
 
     Raises:
         FatalError: SASL without a user or password, or a CA file without certificates.
@@ -55,16 +55,16 @@ def connection(settings: Settings) -> dict[str, str]:
 
 
 def kafka_error(error: KafkaException | KafkaError, where: str) -> RetryableError | FatalError:
-    """The decision for an error of the client library: fatal ones stop, the rest is tried again."""
+    """Maps an error of the client library: fatal ones stop the process, others are retried."""
     cause = error.args[0] if isinstance(error, KafkaException) else error
-    # A producer that has met a fatal error answers every later call with `_FATAL`, itself not marked as fatal.
+    # After a fatal error, a producer answers every later call with `_FATAL`, which is not marked as fatal itself.
     fatal = isinstance(cause, KafkaError) and (cause.fatal() or cause.code() == KafkaError._FATAL)
     kind = FatalError if fatal else RetryableError
     return kind(f"{where}: {cause}")
 
 
 def reach(settings: Settings, timeout_s: float = TIMEOUT_S) -> None:
-    """Returns once a broker has let us in, or tells why not; other calls would only say that none answered in time.
+    """Returns once a broker accepts us; otherwise raises the reason, which other calls report only as a timeout.
 
     Raises:
         RetryableError: no broker answers, or TLS fails. FatalError: it refuses our user or password.
@@ -99,9 +99,9 @@ def producer(settings: Settings, linger_ms: float = 2.0) -> Producer:
             "linger.ms": linger_ms,
             "compression.type": "lz4",
             "queue.buffering.max.messages": 200_000,
-            # A batch of several stays within `batch.size`, which the market topics take.
+            # A batch of several messages stays within `batch.size`, which the market topics accept.
             "message.max.bytes": MAX_BYTES,
-            # Never give a message up: a broker that is away makes us wait (the full queue then stops the source).
+            # Never drop a message: while a broker is down we wait, and the full queue then blocks the source.
             "message.timeout.ms": 0,
             "reconnect.backoff.max.ms": 2000,
         }
@@ -121,7 +121,7 @@ def consumer(settings: Settings, group: str = GROUP) -> Consumer:
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "auto.offset.reset": "error",
-            # Events and history partitions of the same number, so of the same symbols, go to one member.
+            # Partitions with the same number, hence the same symbols, of both topics go to one member.
             "partition.assignment.strategy": "range",
             "max.poll.interval.ms": 600_000,
             "session.timeout.ms": SESSION_S * 1000,
@@ -139,7 +139,7 @@ def admin(settings: Settings) -> AdminClient:
 
 
 def ensure_topics(client: AdminClient, partitions: int) -> list[str]:
-    """Creates the lake's topics where they are missing; they never expire by themselves.
+    """Creates missing topics of the lake, without time or size retention.
 
     Returns:
         The names of the topics created.
@@ -175,7 +175,7 @@ def ensure_topics(client: AdminClient, partitions: int) -> list[str]:
 
 
 def _allow_large_letters(client: AdminClient) -> None:
-    """Where an older release made the topic: a letter that it does not take would stop the consumer for ever."""
+    """Raises the size limit of a topic created by an older release: a letter above it would block the consumer."""
     sizes = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in LARGE.items()]
     topic = ConfigResource(ResourceType.TOPIC, DEADLETTER_TOPIC, incremental_configs=sizes)
     try:
@@ -187,7 +187,7 @@ def _allow_large_letters(client: AdminClient) -> None:
 
 
 def topic_ids(client: AdminClient, topics: Sequence[str]) -> dict[str, str]:
-    """Kafka's own id of each topic, which is new when a topic is made anew."""
+    """Kafka's id of each topic; a recreated topic has a new one."""
     try:
         futures = client.describe_topics(TopicCollection(list(topics)), request_timeout=TIMEOUT_S)
         return {name: str(future.result().topic_id) for name, future in futures.items()}
@@ -196,7 +196,7 @@ def topic_ids(client: AdminClient, topics: Sequence[str]) -> dict[str, str]:
 
 
 def committed(client: Consumer, partitions: Sequence[TopicPartition]) -> dict[tuple[str, int], int | None]:
-    """The committed offset of each partition, None where the group has none."""
+    """The committed offset of each partition; None if the group has none."""
     try:
         found = client.committed(list(partitions), timeout=TIMEOUT_S)
     except KafkaException as error:
@@ -205,7 +205,7 @@ def committed(client: Consumer, partitions: Sequence[TopicPartition]) -> dict[tu
 
 
 def members(client: AdminClient, group: str = GROUP) -> int:
-    """How many consumers are in a group; one that was killed counts for `SESSION_S` more.
+    """The number of consumers in a group; a killed one counts for another `SESSION_S`.
 
     Raises:
         RetryableError: the broker is away.
@@ -224,7 +224,7 @@ def members(client: AdminClient, group: str = GROUP) -> int:
 
 
 def partition_of(key: str, partitions: int) -> int:
-    """The partition that Kafka's Java client and ours (``murmur2_random``) choose for a key.
+    """The partition of a key, as chosen by Kafka's Java client and ours (``murmur2_random``).
 
     Murmur2 with Kafka's seed: https://github.com/apache/kafka/blob/trunk/clients/src/main/java/org/apache/kafka/common/utils/Utils.java
     """
@@ -242,7 +242,7 @@ def partition_of(key: str, partitions: int) -> int:
 
 
 def watermarks(client: Consumer, part: TopicPartition) -> tuple[int, int]:
-    """The oldest offset of a partition, and the one that its next message will get.
+    """The oldest offset of a partition, and the offset of its next message.
 
     Raises:
         RetryableError: the broker is away or not ready yet.

@@ -1,4 +1,4 @@
-"""The object store (S3 API): whole objects in and out, and the version each write got."""
+"""The object store (S3 API): reads and writes whole objects and returns their versions."""
 
 import io
 import logging
@@ -22,7 +22,7 @@ _MISSING = {"NoSuchKey", "NoSuchVersion", "NoSuchObject"}
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One object as the store holds it; ``version`` is None where the bucket keeps no versions."""
+    """A stored object; ``version`` is None if the bucket keeps no versions."""
 
     key: str
     size: int
@@ -45,7 +45,7 @@ class Objects:
             access_key=settings.s3_access_key,
             secret_key=settings.s3_secret_key.get_secret_value(),
             secure=settings.s3_secure,
-            # Named, so that the client asks no second question (and needs no right to ask it).
+            # Set the region, so that the client sends no extra request, which would need another permission.
             region=settings.s3_region,
             http_client=self._pool,
         )
@@ -55,7 +55,7 @@ class Objects:
         self._pool.clear()
 
     def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> Stored:
-        """Stores an object whole or not at all; a second write of the same key makes a new version.
+        """Stores an object atomically; a second write of the same key creates a new version.
 
         Raises:
             RetryableError: the store is away or busy. FatalError: it refuses us, or the bucket is missing.
@@ -67,7 +67,7 @@ class Objects:
         return Stored(key, len(data), result.version_id)
 
     def get(self, key: str, version: str | None = None) -> bytes | None:
-        """The bytes of an object (of its newest version unless one is named), or None when there is none.
+        """The bytes of an object (its newest version unless one is named); None if there is none.
 
         Raises:
             RetryableError: the store is away or busy. FatalError: it refuses us, cannot read the object from its disk,
@@ -99,7 +99,7 @@ class Objects:
             raise self._error(error, key) from error
 
     def newest(self, key: str) -> Stored | None:
-        """What readers who name no version get, without its bytes; None when there is nothing or it was deleted.
+        """The version that readers get by default, without its bytes; None if there is none or it was deleted.
 
         Raises:
             RetryableError: the store is away or busy. FatalError: it refuses us, or the bucket is missing.

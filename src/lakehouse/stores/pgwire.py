@@ -1,4 +1,4 @@
-"""One connection over the PostgreSQL wire whose every wait ends: a server that stands still holds nobody for ever."""
+"""A PostgreSQL wire connection on which every wait has a timeout, so that a hung server blocks nobody."""
 
 import select
 import threading
@@ -17,14 +17,14 @@ Answer = tuple[list[str], list[tuple[Any, ...]]]
 
 
 class PgWire:
-    """A connection made when it is first needed; threads take turns with it.
+    """A lazy connection shared by threads, one query at a time.
 
-    libpq bounds how long it connects, and nothing else. So the connection is asynchronous and we wait for it ourselves,
-    which signals can interrupt, too. (psycopg2's wait callback would do the same for the whole process.)
+    libpq has a timeout for connecting only. The connection is therefore asynchronous, and we wait for it ourselves,
+    which signals can interrupt. (psycopg2's wait callback would do the same for the whole process.)
 
     Args:
-        where: names the server in errors.
-        parameters: what `psycopg2.connect` takes.
+        where: the server's name in errors.
+        parameters: arguments of `psycopg2.connect`.
     """
 
     def __init__(self, where: str, **parameters: Any) -> None:
@@ -34,7 +34,7 @@ class PgWire:
         self._idle: connection | None = None
 
     def query(self, sql: str, parameters: Sequence[object], timeout_s: float) -> Answer:
-        """Column names and rows of one statement, within ``timeout_s``, the wait for other threads included.
+        """Column names and rows of one statement, within ``timeout_s`` including the wait for other threads.
 
         On this wire times have no zone: here, both ways, they are UTC.
 
@@ -63,13 +63,13 @@ class PgWire:
         used, self._idle = self._idle or self._connect(deadline), None
         try:
             with used.cursor() as cursor:
-                # Without parameters a % in the query is just a %.
+                # Without parameters, a % in the query is literal.
                 cursor.execute(sql, tuple(map(_without_zone, parameters)) or None)
                 _wait(used, deadline)
                 names = [column.name for column in cursor.description or ()]
                 answer = names, [tuple(map(_in_utc, row)) for row in cursor.fetchall()] if names else []
         except BaseException:
-            # A query that was given up, or interrupted by a signal, may still be answered: not to the next one.
+            # An abandoned or interrupted query may still be answered, and the next one must not get that answer.
             used.close()
             raise
         self._idle = used
@@ -94,7 +94,7 @@ def _in_utc(value: object) -> object:
 
 
 def _wait(waited: connection, deadline: float) -> None:
-    """Returns once the connection has nothing left to send or to receive; `TimeoutError` when that takes too long."""
+    """Returns once the connection has nothing left to send or receive; raises `TimeoutError` if that takes too long."""
     while (state := waited.poll()) != POLL_OK:
         poller = select.poll()
         poller.register(waited.fileno(), select.POLLIN if state == POLL_READ else select.POLLOUT)

@@ -15,9 +15,9 @@ from lakehouse.schema import Table, View
 from lakehouse.settings import Settings
 from lakehouse.stores.pgwire import CONNECT_S, Answer, PgWire
 
-# Cells per request: bounds the client's buffer (its limit is 100 MB) and the server's work at once.
+# Values per request: bounds the client's buffer (limit 100 MB) and the server's work.
 _WRITE_CELLS = 1_500_000
-# Up to here rows are written one by one: pandas takes half a second to import and milliseconds per frame.
+# Up to this size rows are written one by one: pandas takes half a second to import and milliseconds per frame.
 _FEW_CELLS = 15_000
 # What a write is told when the schema, not the row, is wrong: the tables were dropped, or the folder is another one.
 _SCHEMA_COMPLAINTS = ("creating new tables is disabled", "creating new columns is disabled", "cast error from protocol")
@@ -25,7 +25,7 @@ _BUSY_SQL = ("table busy", "could not lock", "timeout, query aborted", "is suspe
 
 
 class QuestDB:
-    """One client of one server; safe to share between threads.
+    """A client of QuestDB; thread-safe.
 
     Args:
         settings: where the server is and who we are.
@@ -54,7 +54,7 @@ class QuestDB:
             f"http::addr={settings.questdb_host}:{settings.questdb_http_port};username={settings.questdb_user};"
             f"password={password};auto_flush=off;protocol_version=2;retry_timeout=0;request_timeout=60000;"
         )
-        # Idle senders: each write takes one, so that several threads write at once.
+        # Idle senders: each write takes one, so that threads can write in parallel.
         self._senders: list[Sender] = []
 
     def close(self) -> None:
@@ -188,7 +188,7 @@ class QuestDB:
             fill(sender, table, frame)
             sender.flush()
         except QuestDBError as error:
-            # It is not used again: its buffer may hold the refused rows.
+            # Discard the sender: its buffer may hold the refused rows.
             if sender is not None:
                 sender.close(flush=False)
             raise _write_error(f"{self._where}, table {table.name}", error) from error

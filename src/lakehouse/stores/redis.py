@@ -67,7 +67,7 @@ class Redis:
             if settings.redis_ca:
                 where["ssl_ca_certs"] = ca_file("REDIS_CA", settings.redis_ca)
         self._client = redis.Redis(**where)
-        # The client would subscribe again by itself after a break, and what was published meanwhile would be missed.
+        # The client would resubscribe silently after a disconnect and miss what was published meanwhile.
         self._listener = redis.Redis(**where, retry=Retry(NoBackoff(), 0))
         self._publish = self._client.register_script(_PUBLISH)
 
@@ -84,7 +84,7 @@ class Redis:
             raise self._error(error) from error
 
     def info(self) -> dict[str, Any]:
-        """Redis' own figures, as its INFO command names them."""
+        """Redis' statistics, named as by its INFO command."""
         try:
             return dict(self._client.info())
         except RedisError as error:
@@ -113,9 +113,9 @@ class Redis:
     def follow(
         self, channel: Channel[SentRow], symbols: tuple[str, ...], poll_s: float = 1.0
     ) -> Iterator[SentRow | None]:
-        """Rows as they come: first what the keys hold, then the channels; None each ``poll_s`` without news.
+        """Rows as they arrive: first the keys, then the channels; None after each ``poll_s`` without news.
 
-        Pub/sub forgets, so start this anew (it reads the keys again) after every `RetryableError`.
+        Pub/sub does not buffer: call this again, which rereads the keys, after every `RetryableError`.
         """
         try:
             with self._listener.pubsub(ignore_subscribe_messages=True) as pubsub:  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""TLS towards servers whose certificate is signed by a CA of their operator's own."""
+"""TLS for servers whose certificate is signed by a private CA."""
 
 import ssl
 
@@ -6,10 +6,10 @@ from lakehouse.errors import FatalError
 
 
 def ca_file(setting: str, path: str) -> str:
-    """``path``, once it has been seen to hold certificates: the clients' own words would not name the setting.
+    """Returns ``path`` if it holds certificates; the clients' own errors would not name the setting.
 
     Raises:
-        FatalError: it cannot be read, or holds none.
+        FatalError: the file cannot be read or holds no certificate.
     """
     try:
         ssl.create_default_context(cafile=path)

@@ -1,1 +1,1 @@
-"""Up, down, status and logs."""
+"""The native stack's commands: up, down, status."""

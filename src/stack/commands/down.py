@@ -1,4 +1,4 @@
-"""Takes the lake down in an order that loses nothing."""
+"""Stops the lake in an order that loses nothing."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ DRAIN_S = 8.0
 
 
 def down(settings: Settings, paths: Layout, table: Sequence[Process], say: Callable[[str], None]) -> None:
-    """Stops the source, lets the consumer finish, then what serves, then the servers; harmless when repeated."""
+    """Stops the source, lets the consumer finish, then stops our processes and the servers; idempotent."""
     supervisor = Supervisor(paths)
     if not supervisor.is_running():
         say("no supervisor is running")
@@ -45,7 +45,7 @@ def _stop_in_order(
 
 
 def _drain(settings: Settings, say: Callable[[str], None]) -> None:
-    """Waits until the consumer has stored what the log holds; what it cannot store in time, Kafka keeps."""
+    """Waits until the consumer has stored what the log holds; Kafka keeps what it cannot store in time."""
     deadline = time.monotonic() + DRAIN_S
     while (lag := consumer_lag(settings)) and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""What the producer says of its connection to the exchange, read from its metrics."""
+"""The state of the connection to the exchange, read from the producer's metrics."""
 
 import time
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ class FeedReport:
 
     Attributes:
         connected: whether the WebSocket is open.
-        exchange: online, maintenance, cancel_only, post_only or other, as it says itself; empty before it does.
-        last_frame_s: age of the newest frame in seconds (heartbeats come each second); None: none came yet.
-        subscriptions: per ``SYMBOL STREAM``, where it stands (`STATES`).
-        lost: connections lost or not made, by reason, since the producer's start.
-        holes: per symbol, trade ids it is missing and asking REST for.
+        exchange: online, maintenance, cancel_only, post_only or other, as reported by the exchange; empty until then.
+        last_frame_s: age of the newest frame in seconds (heartbeats arrive every second); None before the first.
+        subscriptions: per ``SYMBOL STREAM``, its state (`STATES`).
+        lost: connections lost or failed, by reason, since the producer's start.
+        holes: per symbol, missing trade ids that the producer is fetching over REST.
     """
 
     connected: bool
@@ -36,7 +36,7 @@ class FeedReport:
 
 
 def feed_report(settings: Settings) -> FeedReport | None:
-    """The feed's state; None while the producer does not answer."""
+    """The feed's state; None if the producer does not answer."""
     try:
         text = get(f"http://{settings.bind_host}:{settings.producer_metrics_port}/metrics").text
     except RetryableError:
@@ -45,7 +45,7 @@ def feed_report(settings: Settings) -> FeedReport | None:
 
 
 def read(text: str, now: float) -> FeedReport:
-    """The report in a page of metrics; pure.
+    """Parses the report from a page of metrics; pure.
 
     Args:
         now: unix seconds.

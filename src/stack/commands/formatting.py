@@ -1,4 +1,4 @@
-"""Turns reports into the tables people read; pure."""
+"""Formats reports as tables for people; pure."""
 
 from collections.abc import Container, Sequence
 
@@ -23,7 +23,7 @@ def cell(value: object) -> str:
 
 
 def where_things_are(settings: Settings, table: Sequence[Process], report: StatusReport) -> str:
-    """What runs where, with the addresses to open."""
+    """The running processes and the addresses to open."""
     rows = [("PROCESS", "HEALTH", "PORT", "MEMORY", "WHAT")]
     for process in table:
         found = report.processes[process.name]
@@ -35,7 +35,7 @@ def where_things_are(settings: Settings, table: Sequence[Process], report: Statu
 
 
 def addresses(settings: Settings, running: Container[str]) -> str:
-    """The pages a person opens, of what runs, and where the passwords are."""
+    """The web pages of the running processes, and how to see the passwords."""
     rows = [
         ("live page and API", settings.api_url),
         ("QuestDB console", f"http://{settings.questdb_host}:{settings.questdb_http_port}"),
@@ -65,7 +65,7 @@ def status(report: StatusReport) -> str:
 
 
 def ledger(summaries: Sequence[Summary]) -> str:
-    """Per symbol what is proved: minutes that hold every trade, ids that are missing."""
+    """Per symbol, minutes proved complete and missing ids."""
     if not summaries:
         return ""
     rows = [("LEDGER", "TRADES", "MINUTES", "COMPLETE", "MISSING IDS", "DOUBLED", "CAME BY")]
@@ -87,7 +87,7 @@ def ledger(summaries: Sequence[Summary]) -> str:
 
 
 def feed(report: FeedReport | None) -> str:
-    """The connection to the exchange in a line, and whatever about it is not as it should be."""
+    """The connection to the exchange in one line, followed by its problems."""
     if report is None:
         return ""
     frame = "no frame yet" if report.last_frame_s is None else f"last frame {report.last_frame_s:g} s ago"
@@ -101,7 +101,7 @@ def feed(report: FeedReport | None) -> str:
 
 
 def secrets(settings: Settings) -> str:
-    """Users and passwords, for the owner's eyes."""
+    """Users and passwords."""
     rows = [("SETTING", "VALUE")]
     names = ["questdb_user", "questdb_reader", "minio_root_user", "airflow_user", *secret_names()]
     for name in names:

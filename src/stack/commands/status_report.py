@@ -1,4 +1,4 @@
-"""What runs and how it fares: gathered from supervisord, the probes, Kafka's offsets, the tables and /proc."""
+"""Collects the status of processes and tables from supervisord, probes, Kafka's offsets, QuestDB and /proc."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +25,7 @@ TIMEOUT_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class ProcessReport:
-    """A process as ``status`` shows it; ``lag`` (records it is behind the log) is the consumer's alone."""
+    """A process as ``status`` shows it; only the consumer has a ``lag`` (records behind the log)."""
 
     state: str
     healthy: bool
@@ -47,9 +47,9 @@ class TableReport:
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """Everything ``status`` says; memory is PSS in MB: shared pages count once.
+    """Everything ``status`` shows; memory is PSS in MB: shared pages count once.
 
-    ``ledger`` proves per symbol which trades are held; ``feed`` tells of the connection to the exchange.
+    ``ledger`` has the completeness of each symbol's trades, ``feed`` the connection to the exchange.
     """
 
     source: str
@@ -66,7 +66,7 @@ class StatusReport:
 
 
 def gather(settings: Settings, table: Sequence[Process], states: dict[str, ProcessState]) -> StatusReport:
-    """Asks every process, side by side; then those that answered for lag and tables: a hung one hangs nobody."""
+    """Probes every process in parallel, then asks those that answered for lag and tables: a hung one blocks nothing."""
     with ThreadPoolExecutor(len(table)) as pool:
         errors = list(pool.map(lambda process: probe_error(process.probe, settings), table))
         reports = {p.name: _report(p, settings, states.get(p.name), e) for p, e in zip(table, errors, strict=True)}
@@ -82,7 +82,7 @@ def gather(settings: Settings, table: Sequence[Process], states: dict[str, Proce
 
 
 def probe_error(probe: Probe, settings: Settings) -> str | None:
-    """What a probe complains of, or None when all is well."""
+    """The error of a probe, or None if the process is healthy."""
     try:
         probe(settings)
     except LakeError as error:
@@ -91,7 +91,7 @@ def probe_error(probe: Probe, settings: Settings) -> str | None:
 
 
 def consumer_lag(settings: Settings) -> int | None:
-    """Records of both market topics that the consumer group has yet to commit; None when Kafka cannot tell."""
+    """Records of both market topics not yet committed by the consumer group; None if Kafka does not answer."""
     client = Consumer(
         kafka.connection(settings) | {"group.id": kafka.GROUP, "log_level": 0},
     )
@@ -115,7 +115,7 @@ def consumer_lag(settings: Settings) -> int | None:
 
 
 def table_reports(settings: Settings) -> dict[str, TableReport]:
-    """Rows and newest event of each table and materialized view; empty while QuestDB is away."""
+    """Rows and newest event of each table and materialized view; empty while QuestDB is down."""
     database = QuestDB(settings)
     try:
         names = [row[0] for row in database.rows("SELECT table_name FROM tables() WHERE table_type <> 'V' ORDER BY 1")]
@@ -131,7 +131,7 @@ def table_reports(settings: Settings) -> dict[str, TableReport]:
 
 
 def ledger_reports(settings: Settings) -> tuple[Summary, ...]:
-    """The ledger of each symbol; empty while QuestDB is away or the ledger's view is not made yet."""
+    """The ledger of each symbol; empty while QuestDB is down or the ledger's view does not exist yet."""
     database = QuestDB(settings)
     try:
         made = database.rows("SELECT 1 FROM tables() WHERE table_name = 'bronze_completeness'")

@@ -1,4 +1,4 @@
-"""Brings the lake up: secrets, the market, configurations, the supervisor, every process healthy, data flowing."""
+"""Starts the lake: secrets, choice of market, configurations, supervisor; waits for health and for data."""
 
 import os
 import secrets
@@ -28,10 +28,10 @@ FLOW_S = 120.0
 
 
 def up(asked_source: str, full: bool, say: Say) -> None:
-    """Starts what does not run, waits until all is well, and shows what runs where; harmless when repeated.
+    """Starts what is not running, waits until everything is healthy, and shows what runs where; idempotent.
 
     Raises:
-        FatalError: something is in the way; the message names it and the remedy.
+        FatalError: something prevents the start; the message names it and the remedy.
     """
     begun = time.monotonic()
     make_secrets(say)
@@ -51,7 +51,7 @@ def up(asked_source: str, full: bool, say: Say) -> None:
 
 
 def make_secrets(say: Say) -> None:
-    """Writes `.env` on the first start, and adds the secrets that newer settings need; never changes one."""
+    """Writes `.env` on the first start and adds secrets that newer settings need; never changes one."""
     path = Path(os.environ.get("ENV_FILE", ".env"))
     before = path.read_text() if path.exists() else ""
     after = envfile.completed(before, lambda: secrets.token_hex(16))
@@ -61,7 +61,7 @@ def make_secrets(say: Say) -> None:
 
 
 def _settle(asked: str, say: Say) -> tuple[Settings, Layout, Supervisor]:
-    """Decides on the market, records it, and returns what follows from it."""
+    """Chooses the market, records it, and returns the settings and layout that follow."""
     draft = load_settings()
     supervisor = Supervisor(layout(draft))
     record = layout(draft).source_record
@@ -77,7 +77,7 @@ def _settle(asked: str, say: Say) -> tuple[Settings, Layout, Supervisor]:
 
 
 def _start(settings: Settings, paths: Layout, supervisor: Supervisor, table: Sequence[Process], say: Say) -> list[str]:
-    """Starts what does not run, servers first; returns the names of what it started."""
+    """Starts what is not running, servers first; returns the names started."""
     _require_disk(paths)
     prepare(settings, paths)
     if paths.full_record.exists():

@@ -1,4 +1,4 @@
-"""Runs one of Airflow's processes, configured by its environment: ``python -m stack.servers.airflow scheduler``."""
+"""Runs one of Airflow's processes, configured by environment: ``python -m stack.servers.airflow scheduler``."""
 
 import argparse
 import base64
@@ -24,9 +24,9 @@ COMMANDS = {
 
 
 def environment(settings: Settings, paths: Layout) -> dict[str, str]:
-    """Airflow's configuration: LocalExecutor, two tasks at once, our DAGs, one user, everything on our address.
+    """Airflow's configuration: LocalExecutor, two tasks at once, our DAGs, one user, our address.
 
-    The database is PostgreSQL where it is installed, else a SQLite file.
+    The database is PostgreSQL if it is installed, otherwise a SQLite file.
     """
     home = paths.state / "airflow"
     url = f"http://{settings.airflow_host}:{settings.airflow_port}"
@@ -57,7 +57,7 @@ def environment(settings: Settings, paths: Layout) -> dict[str, str]:
 
 
 def main() -> None:
-    """Becomes one of `COMMANDS`; the API server first brings the database and the password file up to date."""
+    """Executes one of `COMMANDS`; the API server first migrates the database and writes the password file."""
     parser = argparse.ArgumentParser(prog="python -m stack.servers.airflow", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
     command = parser.parse_args().command
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def _derived(settings: Settings, purpose: str) -> bytes:
-    """32 bytes for one purpose from the one secret."""
+    """Derives 32 bytes for one purpose from the shared secret."""
     secret = settings.airflow_secret_key.get_secret_value().encode()
     return hmac.new(secret, purpose.encode(), hashlib.sha256).digest()
 

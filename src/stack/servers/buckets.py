@@ -1,4 +1,4 @@
-"""Makes the object store's buckets, versioned, and one user for each with no more rights than it needs."""
+"""Creates the object store's versioned buckets and a least-privilege user for each."""
 
 import logging
 import sys
@@ -21,7 +21,7 @@ _READ_WRITE = ("s3:GetObject", "s3:GetObjectVersion", "s3:PutObject")
 
 
 def policy(bucket: str, *actions: str) -> dict[str, Any]:
-    """Rights on one bucket: to list it, and ``actions`` on its objects."""
+    """A policy for one bucket: list it, and ``actions`` on its objects."""
     listing = ["s3:ListBucket", "s3:GetBucketLocation", "s3:ListBucketMultipartUploads"]
     return {
         "Version": "2012-10-17",
@@ -33,12 +33,12 @@ def policy(bucket: str, *actions: str) -> dict[str, Any]:
 
 
 def ensure(settings: Settings) -> None:
-    """Buckets, users and policies as they should be; running it again changes nothing.
+    """Creates buckets, users and policies; idempotent.
 
-    The lake's user cannot delete: whoever has its key can add versions to the backups, never take any away.
+    The lake's user cannot delete: its key can add versions to the backups but never remove any.
 
     Raises:
-        RetryableError: the store is away. FatalError: it refuses its administrator.
+        RetryableError: the store is down. FatalError: it refuses its administrator.
     """
     root = (settings.minio_root_user, settings.minio_root_password.get_secret_value())
     pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=2, read=10), retries=urllib3.Retry(0))
@@ -62,7 +62,7 @@ def ensure(settings: Settings) -> None:
             client.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
             admin.policy_add(f"only-{bucket}", policy=policy(bucket, *actions))
             admin.user_add(user, key.get_secret_value())
-            # Not attach_policy: that one complains when the user has the policy already.
+            # Not attach_policy, which fails if the user already has the policy.
             admin.policy_set(f"only-{bucket}", user=user)
     except (HTTPError, ServerError) as error:
         raise RetryableError(f"object store at {settings.s3_address}: {error!s:.200}") from error

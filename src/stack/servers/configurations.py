@@ -8,8 +8,8 @@ from lakehouse.settings import Settings
 LOGBACK_MB = 10
 
 
-# QuestDB's idle workers spin and yield 7,000 times before they nap, which at our rates keeps a laptop's cores switching
-# between them without end. Napping (1 ms) after ten turns costs at most that millisecond.
+# QuestDB's idle workers spin and yield 7,000 times before they sleep, which at our rates keeps a laptop's cores
+# context-switching all the time. Sleeping after ten turns costs at most 1 ms of latency.
 _POOLS = ("shared", "wal.apply", "mat.view.refresh", "view.compiler", "export", "http.min")
 _RESTING_WORKERS = {
     f"{pool}.worker.{step}.threshold": turns for pool in _POOLS for step, turns in (("yield", "1"), ("nap", "10"))
@@ -27,7 +27,7 @@ def questdb_conf(settings: Settings) -> str:
             "http.net.bind.to": f"{settings.bind_host}:{settings.questdb_http_port}",
             "http.user": settings.questdb_user,
             "http.password": settings.questdb_password.get_secret_value(),
-            # Every client that reads frames keeps one; the default is the number of CPUs.
+            # Each client that reads frames holds one connection; the default limit is the number of CPUs.
             "http.export.connection.limit": "64",
             "http.min.net.bind.to": f"{settings.bind_host}:{settings.questdb_metrics_port}",
             "line.tcp.enabled": "false",
@@ -61,7 +61,7 @@ def kafka_properties(settings: Settings, log_dir: Path) -> str:
     """A single KRaft node. The log never expires by itself: the consumer deletes what bronze holds.
 
     One broker with ``acks=all`` survives kill -9 without loss (written records are in the kernel's page cache);
-    a power cut may lose the last moments, which the producer then fetches again from the exchange.
+    a power cut may lose the last messages, whose trades the producer then fetches again from the exchange.
     """
     return _properties(
         {
@@ -104,7 +104,7 @@ rootLogger.appenderRef.out.ref = out
 
 
 def redis_conf(settings: Settings, data_dir: Path) -> str:
-    """Redis on loopback with a password; it holds only the newest rows, so a small ceiling is plenty."""
+    """Redis on loopback with a password; it holds only the newest rows, so a low memory limit suffices."""
     return "".join(
         f"{key} {value}\n"
         for key, value in {
@@ -117,7 +117,7 @@ def redis_conf(settings: Settings, data_dir: Path) -> str:
             "maxmemory-policy": "volatile-ttl",
             "daemonize": "no",
             "save": '""',
-            # Keeps its command line, by which a leftover of this lake is told from another Redis.
+            # Keeps its command line, which distinguishes this lake's leftover process from another Redis.
             "set-proc-title": "no",
         }.items()
     )
@@ -147,7 +147,7 @@ def supervisord_conf(run_dir: Path, user: str, programs: Sequence[str]) -> str:
 def program_conf(
     name: str, command: Sequence[str], environment: Mapping[str, str], directory: Path, log: Path, stop_s: int
 ) -> str:
-    """One process under supervisord: started on demand, started again when it dies, its log rotated."""
+    """One process under supervisord: started on demand, restarted when it dies, its log rotated."""
     return _section(
         f"program:{name}",
         {

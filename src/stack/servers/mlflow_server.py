@@ -1,4 +1,4 @@
-"""The MLflow server in one process: ``mlflow server`` keeps a second Python of the same size as its parent."""
+"""Runs the MLflow server in one process; ``mlflow server`` keeps a parent Python of the same size."""
 
 import argparse
 import os
@@ -24,7 +24,7 @@ def main() -> None:
         os.environ |= s3_environment(settings)
     os.environ |= server_environment(settings, backend, artifacts)
 
-    # MLflow's modules read the environment as they are imported.
+    # MLflow's modules read the environment at import.
     import uvicorn
     from mlflow.server.handlers import initialize_backend_stores
 
@@ -39,8 +39,8 @@ def main() -> None:
 
 
 def server_environment(settings: Settings, backend: str, artifacts: str) -> dict[str, str]:
-    """What ``mlflow server`` (3.17) would tell its worker; the names with an underscore are MLflow's own."""
-    # At any port: a container's may be published as another.
+    """The environment that ``mlflow server`` (3.17) sets for its worker; names with an underscore are MLflow's own."""
+    # Any port: a container's port may be published as another.
     hosts = dict.fromkeys(("localhost", "127.0.0.1", settings.bind_host, settings.mlflow_host))
     return {
         "_MLFLOW_SERVER_FILE_STORE": backend,
@@ -49,19 +49,19 @@ def server_environment(settings: Settings, backend: str, artifacts: str) -> dict
         "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
         "_MLFLOW_SERVER_ARTIFACT_DESTINATION": artifacts,
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(f"{host}:*" for host in hosts),
-        # No queue of background jobs: it would run one more Python process per kind of job.
+        # Disable the background job queue, which runs another Python process per kind of job.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
 
 
 def full_backend(settings: Settings, home: Path) -> str:
-    """PostgreSQL's address where it is installed; else a SQLite file beside the artifacts in the object store."""
+    """PostgreSQL's address if it is installed; otherwise a SQLite file. Artifacts go to the object store."""
     return postgres.uri(settings, "mlflow") if postgres.in_use(settings) else f"sqlite:///{home / 'full.db'}"
 
 
 def s3_environment(settings: Settings) -> dict[str, str]:
-    """What boto3, which MLflow uses, must be told of the object store."""
+    """The object store's settings for boto3, which MLflow uses."""
     return {
         "MLFLOW_S3_ENDPOINT_URL": f"{'https' if settings.s3_secure else 'http'}://{settings.s3_address}",
         "AWS_ACCESS_KEY_ID": settings.mlflow_s3_access_key,

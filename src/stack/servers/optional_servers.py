@@ -1,4 +1,4 @@
-"""What ``--full`` adds: the object store, PostgreSQL where it is installed, and Airflow."""
+"""The processes that ``--full`` adds: the object store, PostgreSQL if installed, and Airflow."""
 
 import sys
 from dataclasses import replace
@@ -14,7 +14,7 @@ from stack.supervision.process import Process
 
 
 def servers(settings: Settings, paths: Layout) -> tuple[Process, ...]:
-    """MinIO (unless S3_ENDPOINT names another store) and PostgreSQL (where it is installed)."""
+    """MinIO (unless S3_ENDPOINT names another store) and PostgreSQL (if installed)."""
     found = []
     if postgres.binaries():
         about = "metadata of Airflow and MLflow"
@@ -26,7 +26,7 @@ def servers(settings: Settings, paths: Layout) -> tuple[Process, ...]:
 
 
 def airflow() -> tuple[Process, ...]:
-    """The API server, which others wait for since it brings the database up to date, scheduler and DAG processor."""
+    """The API server, which migrates the database and therefore starts first, the scheduler and the DAG processor."""
     words = (sys.executable, "-m", "stack.servers.airflow")
     database = ("postgres",) if postgres.binaries() else ()
     api = Process(
@@ -60,10 +60,10 @@ def airflow() -> tuple[Process, ...]:
 
 
 def prepare(settings: Settings, paths: Layout) -> None:
-    """Folders, configurations and PostgreSQL's cluster.
+    """Creates folders, configurations and PostgreSQL's cluster.
 
     Raises:
-        FatalError: MinIO was not built, or the cluster cannot be made.
+        FatalError: MinIO was not built, or the cluster cannot be created.
     """
     (paths.state / "airflow").mkdir(parents=True, exist_ok=True)
     if not settings.s3_endpoint:
@@ -73,7 +73,7 @@ def prepare(settings: Settings, paths: Layout) -> None:
 
 
 def prepare_minio(settings: Settings, paths: Layout) -> None:
-    """The object store's folder and its administrator's password, in a file that only we may read.
+    """Creates the object store's folder and a file, readable only by us, with its administrator's password.
 
     Raises:
         FatalError: MinIO was not built.
@@ -81,7 +81,7 @@ def prepare_minio(settings: Settings, paths: Layout) -> None:
     if not (paths.servers / "minio").exists():
         raise FatalError(f"MinIO not found in {paths.servers}: run scripts/up.sh --full, which builds it once")
     (paths.state / "minio/data").mkdir(parents=True, exist_ok=True)
-    # MinIO keeps its users' keys in files that everybody could read.
+    # MinIO stores its users' keys in world-readable files.
     (paths.state / "minio").chmod(0o700)
     password = settings.minio_root_password.get_secret_value()
     lines = f"MINIO_ROOT_USER={settings.minio_root_user}\nMINIO_ROOT_PASSWORD={password}\n"
@@ -122,7 +122,7 @@ def _minio_answers(settings: Settings) -> None:
 
 
 def _airflow_says(settings: Settings, part: str) -> None:
-    """Airflow's own word on one of its parts."""
+    """Probes one of Airflow's components through its health endpoint."""
     url = f"http://{settings.airflow_host}:{settings.airflow_port}/api/v2/monitor/health"
     try:
         status = httpx.get(url, timeout=probes.TIMEOUT_S).json()[part]["status"]

@@ -1,4 +1,4 @@
-"""Who holds a port: finds it before our own server stumbles over it, and names the setting that moves ours."""
+"""Finds who holds a port before our own server fails on it, and names the setting that moves ours."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from stack.supervision.process import Process
 
 
 def listeners() -> dict[int, psutil.Process | None]:
-    """Local TCP ports that are listened on, each with its process (None: not ours to see)."""
+    """Local TCP listening ports, each with its process (None if it belongs to another user)."""
     found: dict[int, psutil.Process | None] = {}
     for connection in psutil.net_connections("tcp"):
         if connection.status == psutil.CONN_LISTEN and connection.laddr:
@@ -25,7 +25,7 @@ def require_free(settings: Settings, wanted: Iterable[Process]) -> None:
     """Checks the ports of processes that are about to start.
 
     Raises:
-        FatalError: a port is taken, or two settings name the same one; says by whom and what to change.
+        FatalError: a port is taken, or two settings share one; the message says by whom and what to change.
     """
     held = listeners()
     claimed: dict[int, str] = {}
@@ -50,7 +50,7 @@ def _taken(process: Process, setting: str, port: int, holder: psutil.Process | N
 
 
 def leftovers(settings: Settings, table: Iterable[Process]) -> dict[str, psutil.Process]:
-    """Processes of this very lake that listen without a supervisor above them."""
+    """Processes of this lake that listen although no supervisor runs them."""
     held = listeners()
     found = {}
     for process in table:
@@ -62,7 +62,7 @@ def leftovers(settings: Settings, table: Iterable[Process]) -> dict[str, psutil.
 
 
 def belongs_to(process: Process, running: psutil.Process) -> bool:
-    """Whether a running program is this lake's, left without a supervisor: same command, same interpreter or paths."""
+    """Whether a running program is a leftover of this lake: same command, same interpreter or paths."""
     try:
         parent = running.parent()
         supervised = parent is not None and "supervisor.supervisord" in parent.cmdline()

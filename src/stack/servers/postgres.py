@@ -1,4 +1,4 @@
-"""A PostgreSQL cluster of the lake's own, for the metadata of Airflow and MLflow: one role and database each."""
+"""The lake's own PostgreSQL cluster for the metadata of Airflow and MLflow, with one role and database each."""
 
 import os
 import pwd
@@ -13,24 +13,24 @@ from lakehouse.settings import Settings
 from stack.servers.preparation import write_private
 
 ROLES = ("airflow", "mlflow")
-# The owner that Debian's package makes; PostgreSQL refuses to run as root.
+# The user that Debian's package creates; PostgreSQL refuses to run as root.
 UNPRIVILEGED = "postgres"
 
 
 def binaries() -> Path | None:
-    """The folder of PostgreSQL's programs, the newest release, or None where it is not installed."""
+    """The folder of PostgreSQL's newest programs; None if it is not installed."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda p: int(p.parts[-3]))
     path = str(found[-1]) if found else shutil.which("postgres")
     return None if path is None else Path(path).resolve().parent
 
 
 def in_use(settings: Settings) -> bool:
-    """Whether metadata goes to PostgreSQL: it is installed here, or POSTGRES_HOST names another machine."""
+    """Whether metadata goes to PostgreSQL: it is installed, or POSTGRES_HOST names another machine."""
     return settings.postgres_host not in ("127.0.0.1", "localhost") or binaries() is not None
 
 
 def command(settings: Settings, folder: Path) -> tuple[str, ...]:
-    """The server in the foreground, small, on our address only, with its socket in its own folder."""
+    """The command of a small server in the foreground, on our address only, with its socket in its own folder."""
     options = {
         "listen_addresses": settings.bind_host,
         "port": settings.postgres_port,
@@ -45,12 +45,12 @@ def command(settings: Settings, folder: Path) -> tuple[str, ...]:
 
 
 def prepare(settings: Settings, folder: Path) -> None:
-    """Makes the cluster with its roles and databases, whole or not at all; an existing one is left alone.
+    """Creates the cluster with its roles and databases, completely or not at all; keeps an existing one.
 
-    Roles are made in single-user mode: the superuser has no password and cannot log in over the network.
+    Roles are created in single-user mode: the superuser has no password and cannot log in over the network.
 
     Raises:
-        FatalError: PostgreSQL's own words when it fails.
+        FatalError: PostgreSQL failed; the message quotes it.
     """
     if (folder / "data").exists():
         return
@@ -71,7 +71,7 @@ def prepare(settings: Settings, folder: Path) -> None:
 
 
 def uri(settings: Settings, role: str) -> str:
-    """SQLAlchemy's address of a role's database, password included."""
+    """The SQLAlchemy URL of a role's database, including the password."""
     password = getattr(settings, f"postgres_{role}_password").get_secret_value()
     return f"postgresql+psycopg2://{role}:{password}@{settings.postgres_host}:{settings.postgres_port}/{role}"
 
@@ -103,7 +103,7 @@ def _program(name: str) -> Path:
 
 
 def _as_unprivileged() -> tuple[str, ...]:
-    """For root: the words that make a command run as another user."""
+    """For root: the prefix that runs a command as another user."""
     if os.geteuid() != 0:
         return ()
     try:
@@ -119,6 +119,6 @@ def _run(words: tuple[str, ...], stdin: str, folder: Path) -> None:
     done = subprocess.run(
         (*_as_unprivileged(), *words), input=stdin, capture_output=True, text=True, check=False, cwd=folder
     )
-    # Single-user mode ends with status 0 whatever the statements did.
+    # Single-user mode exits with status 0 even if statements fail.
     if done.returncode != 0 or "ERROR:" in done.stderr:
         raise FatalError(f"{Path(words[0]).name} failed in {folder}: {done.stderr.strip()[-500:]}")

@@ -1,4 +1,4 @@
-"""Makes the folders, writes the servers' configurations and formats Kafka's storage, before anything starts."""
+"""Before anything starts: creates folders, writes server configurations and formats Kafka's storage."""
 
 import base64
 import subprocess
@@ -14,7 +14,7 @@ MIN_FREE_MB = 2048
 
 
 def prepare(settings: Settings, paths: Layout) -> None:
-    """Writes every server's configuration anew (they follow the settings); keeps every byte of data.
+    """Rewrites every server's configuration from the settings; never touches data.
 
     Raises:
         FatalError: the settings are for servers elsewhere, a server is not installed, or Kafka's storage cannot be
@@ -34,7 +34,7 @@ def prepare(settings: Settings, paths: Layout) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Writes a file that only we may read, in one step."""
+    """Atomically writes a file that only we may read."""
     draft = path.with_name(path.name + ".new")
     draft.touch(mode=0o600)
     draft.write_text(text)
@@ -42,7 +42,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def _require_plain(settings: Settings) -> None:
-    """Our own servers are on loopback and speak neither TLS nor SASL: clients that do would fail, and late."""
+    """Refuses TLS and SASL settings: our own servers on loopback speak neither, and clients would fail late."""
     if settings.kafka_security != "PLAINTEXT" or settings.redis_tls:
         raise FatalError(
             "KAFKA_SECURITY and REDIS_TLS are for servers that somebody else runs, and this starts its own: take them "

@@ -1,4 +1,4 @@
-"""Whether a process really answers: each probe asks the way a client would, and raises `LakeError` if not."""
+"""Health probes: each makes a request as a client would and raises `LakeError` if it fails."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ def questdb_answers(settings: Settings) -> None:
 
 
 def kafka_answers(settings: Settings) -> None:
-    """Kafka tells its brokers."""
+    """Kafka returns its broker list."""
     kafka.reach(settings, TIMEOUT_S)
 
 
@@ -35,7 +35,7 @@ def redis_answers(settings: Settings) -> None:
 
 
 def mlflow_answers(settings: Settings) -> None:
-    """MLflow says OK."""
+    """MLflow's health endpoint answers OK."""
     get(f"{settings.mlflow_uri}/health")
 
 
@@ -45,7 +45,7 @@ def api_answers(settings: Settings) -> None:
 
 
 def metrics(port: Callable[[Settings], int]) -> Probe:
-    """A probe of one of our own processes: it serves its metrics."""
+    """A probe of one of our processes: its metrics endpoint answers."""
 
     def answers(settings: Settings) -> None:
         get(f"http://{settings.bind_host}:{port(settings)}/metrics")
@@ -54,10 +54,10 @@ def metrics(port: Callable[[Settings], int]) -> Probe:
 
 
 def get(url: str, auth: tuple[str, str] | None = None) -> httpx.Response:
-    """The answer of a URL.
+    """The response body of a URL.
 
     Raises:
-        RetryableError: none came, or it is not a success.
+        RetryableError: there is no answer, or its status is not a success.
     """
     try:
         response = httpx.get(url, auth=auth, timeout=TIMEOUT_S)

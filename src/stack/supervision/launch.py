@@ -1,4 +1,4 @@
-"""Starts processes in the order of their needs, and waits until each is healthy or clearly never will be."""
+"""Starts processes in dependency order and waits until each is healthy or has clearly failed."""
 
 import time
 from collections import defaultdict
@@ -16,7 +16,7 @@ MAX_TRIES = 5
 
 
 class Launch:
-    """One start of the lake: which processes were started, how often, and which are healthy."""
+    """One start of the lake: which processes were started, how often each ended, and which are healthy."""
 
     def __init__(self, settings: Settings, paths: Layout, supervisor: Supervisor, say: Callable[[str], None]) -> None:
         self._settings = settings
@@ -28,10 +28,10 @@ class Launch:
         self._healthy: set[str] = set()
 
     def run(self, table: Sequence[Process]) -> None:
-        """Starts each process once those it needs are healthy; returns when all are.
+        """Starts each process once its dependencies are healthy; returns when all are.
 
         Raises:
-            FatalError: a process keeps ending, or stays silent; with the end of its log.
+            FatalError: a process keeps exiting or never answers; the message ends with its log.
         """
         names = {process.name for process in table}
         while waiting := [process for process in table if process.name not in self._healthy]:

@@ -1,4 +1,4 @@
-"""One supervised process, as the table of processes describes it."""
+"""Describes one supervised process."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,9 +20,9 @@ class Process:
         ports: names of the settings that hold the ports it listens on; the first one is its address.
         probe: raises `LakeError` unless the process answers as a client would want.
         after: processes that must be healthy before this one is started.
-        stop_stage: on the way down, lower stages stop first.
-        profile: core runs always, simulator only for the simulated market, full only when asked for.
-        once_healthy: done each time it has come up, before anything that needs it starts; harmless when repeated.
+        stop_stage: lower stages are stopped first.
+        profile: core always runs, simulator only for the simulated market, full only on request.
+        once_healthy: called after each start, before dependent processes start; must be idempotent.
     """
 
     name: str
@@ -41,10 +41,10 @@ class Process:
         return {name.upper(): getattr(settings, name) for name in self.ports}
 
     def come_up(self, settings: Settings) -> None:
-        """Probes it, then does what is to be done once it answers.
+        """Probes the process, then calls `once_healthy`.
 
         Raises:
-            LakeError: it is not there yet.
+            LakeError: it is not healthy yet.
         """
         self.probe(settings)
         if self.once_healthy is not None:

@@ -1,4 +1,4 @@
-"""The one table of processes: what runs, on which ports, after what, and how we know that it is well."""
+"""The process table: each process with its command, ports, dependencies and health probe."""
 
 import sys
 
@@ -10,7 +10,7 @@ from stack.supervision.process import Process
 
 
 def processes(settings: Settings, paths: Layout, full: bool | None = None) -> tuple[Process, ...]:
-    """Every process of this lake, servers first; those of ``--full`` if it was ever asked for, or if ``full`` says."""
+    """Every process of this lake, servers first; with those of ``--full`` if ever requested or if ``full`` is set."""
     wanted = {"core", "full"} if full or (full is None and paths.full_record.exists()) else {"core"}
     if settings.source == "simulator":
         wanted.add("simulator")
@@ -61,9 +61,9 @@ def _servers(paths: Layout) -> tuple[Process, ...]:
 
 
 def _mlflow(paths: Layout) -> Process:
-    """On SQLite and a local folder; on PostgreSQL and the object store if ``--full`` came before the first model.
+    """MLflow on SQLite and a local folder; on PostgreSQL and the object store if ``--full`` preceded the first model.
 
-    A lake that has models already keeps them where they are: a registry that moved would be an empty one.
+    A lake that already has models keeps them where they are: a new backend would be an empty registry.
     """
     full = paths.full_record.exists() and not (paths.state / "mlflow" / "mlflow.db").exists()
     return Process(
@@ -104,7 +104,7 @@ def _own() -> tuple[Process, ...]:
             _python("ingestion.produce"),
             ("producer_metrics_port",),
             probes.metrics(lambda s: s.producer_metrics_port),
-            # The consumer makes tables and topics on its first start.
+            # The consumer creates tables and topics on its first start.
             ("kafka", "consumer"),
             stop_stage=1,
         ),
@@ -114,7 +114,7 @@ def _own() -> tuple[Process, ...]:
             _python("forecast.serve"),
             ("api_port",),
             probes.api_answers,
-            # Not MLflow, the slowest to start: until it answers, the models of the last run serve, or the simple rules.
+            # Do not wait for MLflow, the slowest to start: until then the last run's models serve, or the simple rules.
             ("redis",),
             stop_stage=4,
         ),
@@ -129,7 +129,7 @@ def _own() -> tuple[Process, ...]:
         ),
         Process(
             "score",
-            "judges forecasts by what happened",
+            "scores forecasts once the outcome is known",
             _python("forecast.score"),
             ("score_metrics_port",),
             probes.metrics(lambda s: s.score_metrics_port),
@@ -144,5 +144,5 @@ def _python(module: str, *arguments: str) -> tuple[str, ...]:
 
 
 def _java(heap_mb: int, *options: str) -> tuple[str, ...]:
-    """A small young generation keeps the heap from being touched from end to end before the first collection."""
+    """A Java command; a small young generation avoids touching the whole heap before the first collection."""
     return ("java", "-Xms64m", f"-Xmx{heap_mb}m", "-Xmn24m", "-XX:+UseSerialGC", *options)

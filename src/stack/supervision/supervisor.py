@@ -1,4 +1,4 @@
-"""Talks to supervisord over its unix socket: start it, update its programs, start and stop them."""
+"""Client of supervisord over its Unix socket: starts it, updates, starts and stops its programs."""
 
 import getpass
 import hashlib
@@ -28,7 +28,7 @@ BOOT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class ProcessState:
-    """What supervisord knows of a process; ``state`` is its word in small letters, e.g. ``running``."""
+    """supervisord's view of a process; ``state`` is its state name in lower case, e.g. ``running``."""
 
     state: str
     pid: int
@@ -37,7 +37,7 @@ class ProcessState:
 
 
 class Supervisor:
-    """A client of one lake's supervisord; `is_running` tells whether there is one."""
+    """A client of one lake's supervisord, which may not be running."""
 
     def __init__(self, paths: Layout) -> None:
         self._paths = paths
@@ -45,7 +45,7 @@ class Supervisor:
         self._rpc = xmlrpc.client.ServerProxy("http://localhost", transport=transport).supervisor
 
     def is_running(self) -> bool:
-        """Whether supervisord accepts connections; a socket left by a dead one does not count."""
+        """Whether supervisord accepts connections; a stale socket does not count."""
         with socket.socket(socket.AF_UNIX) as probe:
             try:
                 probe.connect(str(self._paths.socket))
@@ -54,10 +54,10 @@ class Supervisor:
             return True
 
     def boot(self) -> None:
-        """Starts supervisord, with nothing running under it yet.
+        """Starts supervisord without starting any program.
 
         Raises:
-            FatalError: it did not come up.
+            FatalError: it did not start.
         """
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._config)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -71,7 +71,7 @@ class Supervisor:
         )
 
     def write_config(self, settings: Settings, table: Iterable[Process]) -> None:
-        """Writes supervisord's configuration; a changed setting changes it too, so that `update` restarts all."""
+        """Writes supervisord's configuration with a hash of the settings, so that a change makes `update` restart."""
         if len(str(self._paths.socket)) > MAX_SOCKET_PATH:
             raise FatalError(f"{self._paths.socket} is too long for a socket: set VAR_DIR to a shorter path")
         for folder in (self._paths.run, self._paths.logs):
@@ -79,9 +79,9 @@ class Supervisor:
         common = {
             "SOURCE": settings.source,
             "PYTHONUNBUFFERED": "1",
-            # Modules compiled once and kept: without them every start costs each process seconds more.
+            # Keep compiled modules: without them every start of a process takes seconds longer.
             "PYTHONDONTWRITEBYTECODE": "",
-            # glibc keeps an arena of memory for every few threads unless told otherwise.
+            # By default glibc keeps many memory arenas, one for every few threads.
             "MALLOC_ARENA_MAX": "2",
             "SETTINGS_HASH": settings_hash(settings),
         }
@@ -99,7 +99,7 @@ class Supervisor:
         write_private(self._config, configurations.supervisord_conf(self._paths.run, getpass.getuser(), programs))
 
     def update(self, table: Sequence[Process]) -> list[str]:
-        """Makes a running supervisord follow its configuration; returns the processes stopped for it, in order."""
+        """Makes a running supervisord reload its configuration; returns the processes it stopped, in order."""
         added, changed, removed = self._call("reloadConfig")[0]
         stages = {p.name: p.stop_stage for p in table}
         stopped = sorted((*changed, *removed), key=lambda name: stages.get(name, 0))
@@ -111,7 +111,7 @@ class Supervisor:
         return stopped
 
     def states(self) -> dict[str, ProcessState]:
-        """What supervisord knows of each process."""
+        """The state of each process."""
         return {
             row["name"]: ProcessState(
                 row["statename"].lower(),
@@ -123,11 +123,11 @@ class Supervisor:
         }
 
     def start(self, name: str) -> None:
-        """Starts a process without waiting; one that runs already is left alone."""
+        """Starts a process without waiting; leaves a running one alone."""
         self._call("startProcess", name, False, tolerate=("ALREADY_STARTED",))
 
     def stop(self, names: Iterable[str]) -> None:
-        """Stops processes side by side and waits: SIGTERM, and SIGKILL when that has no effect for `STOP_WAIT_S`."""
+        """Stops processes in parallel and waits: SIGTERM, then SIGKILL after `STOP_WAIT_S`."""
         waiting = set(names)
         for name in waiting:
             self._call("stopProcess", name, False, tolerate=("NOT_RUNNING",))
@@ -137,7 +137,7 @@ class Supervisor:
             time.sleep(0.05)
 
     def shut_down(self) -> None:
-        """Ends supervisord itself and waits until it is gone."""
+        """Ends supervisord and waits until it is gone."""
         self._call("shutdown")
         deadline = time.monotonic() + BOOT_S + STOP_WAIT_S
         while self.is_running() or (self._paths.run / "supervisord.pid").exists():
@@ -163,6 +163,6 @@ class Supervisor:
 
 
 def settings_hash(settings: Settings) -> str:
-    """Twelve hex digits that change with any setting, and tell nothing of the secrets."""
+    """Twelve hex digits that change with any setting and reveal no secret."""
     text = repr(child_environment(settings))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
