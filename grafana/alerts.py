@@ -1,4 +1,4 @@
-"""When Grafana alarms, and which runbook helps."""
+"""Grafana's alerts, each with its runbook."""
 
 from grafana.model import BACKUP_AGE_H, Alert, prom, sql
 
@@ -24,7 +24,7 @@ ALERTS = (
         "gt",
         0,
         "10m",
-        "Trade ids are missing and REST has not given them.",
+        "Trade ids are missing and could not be fetched over REST.",
         f"{RUNBOOKS}/hole-open.md",
         "critical",
     ),
@@ -35,17 +35,17 @@ ALERTS = (
         "gt",
         50,
         "10m",
-        "The consumer falls behind Kafka.",
+        "The consumer is falling behind Kafka.",
         f"{RUNBOOKS}/lag.md",
     ),
     Alert(
         "tradelake-no-forecasts",
-        "No forecasts though feature rows come",
+        "No forecasts although feature rows arrive",
         prom("sum(increase(feature_rows_written_total[5m])) > 0 unless sum(increase(forecasts_stored_total[5m])) > 0"),
         "gt",
         0,
         "1m",
-        "Feature rows are written, and for five minutes not one forecast was stored.",
+        "Feature rows are written, but no forecast was stored for five minutes.",
         f"{RUNBOOKS}/no-forecasts.md",
         "critical",
     ),
@@ -74,7 +74,7 @@ ALERTS = (
         "gt",
         0.1,
         "1h",
-        "Over a day the 80 % interval held the truth more than 10 points too often or too seldom.",
+        "Over a day the coverage of the 80 % interval was off by more than 10 percentage points.",
         f"{RUNBOOKS}/model-rolled-back.md",
     ),
     Alert(

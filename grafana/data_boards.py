@@ -5,7 +5,7 @@ from grafana.model import Board, Panel, sql
 MARKET = Board(
     "market",
     "Tradelake: market",
-    "Price, spread, volume and the proof that no trade is missing.",
+    "Price, spread, volume and completeness of the trades.",
     (
         Panel(
             "Candles, 1 minute",
@@ -22,7 +22,7 @@ MARKET = Board(
         ),
         Panel(
             "Complete minutes",
-            "Share of minutes whose trade ids have no hole, and holes still open.",
+            "Share of minutes without missing trade ids, and ids still missing.",
             (
                 sql(
                     "SELECT symbol, count() AS minutes, 100.0 * sum(CASE WHEN complete THEN 1 ELSE 0 END) / count() AS "
@@ -37,7 +37,7 @@ MARKET = Board(
         ),
         Panel(
             "Best bid and ask",
-            "From bronze_quotes, last of each step.",
+            "From bronze_quotes, the last value of each step.",
             (
                 sql(
                     "SELECT ts AS time, last(bid) AS bid, last(ask) AS ask FROM bronze_quotes "
@@ -81,7 +81,7 @@ MARKET = Board(
 FEATURES = Board(
     "features",
     "Tradelake: features",
-    "The features as the models see them.",
+    "The models' input features.",
     (
         Panel(
             "$feature",
@@ -107,7 +107,7 @@ FEATURES = Board(
         ),
         Panel(
             "Rows per minute",
-            "Feature rows as emitted, and how many were complete.",
+            "Feature rows emitted, and how many of them are complete.",
             (
                 sql(
                     "SELECT ts AS time, count() AS rows, sum(CASE WHEN complete THEN 1 ELSE 0 END) AS complete "
@@ -123,7 +123,7 @@ FEATURES = Board(
 FORECASTS = Board(
     "forecasts",
     "Tradelake: forecasts",
-    "What was forecast, what happened, and whether it beat the baseline.",
+    "Forecasts, their outcomes, and skill against the baseline.",
     (
         Panel(
             "Bid: forecast against truth",
@@ -186,7 +186,7 @@ FORECASTS = Board(
         ),
         Panel(
             "Model versions",
-            "Which version served, since when.",
+            "Versions in service, with their first and newest forecast.",
             (
                 sql(
                     "SELECT model_version, target, min(ts) AS first, max(ts) AS newest, count() AS forecasts "

@@ -5,7 +5,7 @@ from grafana.model import BACKUP_AGE_H, Board, Panel, prom, quantiles, sql
 PIPELINE = Board(
     "pipeline",
     "Tradelake: pipeline",
-    "From the exchange to the stored forecast: how fast, how far behind, what went wrong.",
+    "From the exchange to the stored forecast: latency, lag and errors.",
     (
         Panel(
             "Event to forecast",
@@ -15,7 +15,7 @@ PIPELINE = Board(
         ),
         Panel(
             "Consumer lag",
-            "Records in Kafka that are not yet in bronze.",
+            "Records in Kafka not yet in bronze.",
             (prom("sum by (topic) (consumer_lag_records)", "{{topic}}"),),
         ),
         Panel(
@@ -58,7 +58,7 @@ OPERATIONS = Board(
     "Tradelake: operations",
     "Health of the services, backups, restore drills and quality checks.",
     (
-        Panel("Up", "1 where a process answers Prometheus.", (prom("up", "{{job}}"),), "stat", width=24),
+        Panel("Up", "1 if a process answers Prometheus.", (prom("up", "{{job}}"),), "stat", width=24),
         Panel(
             "Hours since the last verified backup",
             "Alarm above 26.",
@@ -77,7 +77,7 @@ OPERATIONS = Board(
         Panel("Redis memory", "Used bytes.", (prom("redis_memory_used_bytes", "used"),), unit="bytes", width=8),
         Panel(
             "DAG results",
-            "How each task of Airflow last ended, how many tries that took, and how often it failed or ran.",
+            "Last result of each Airflow task, its tries, and how often it failed and ran.",
             (
                 sql(
                     "SELECT feature AS task, last(detail) AS ended, max(ts) AS at, last(n) AS tries, "
@@ -90,7 +90,7 @@ OPERATIONS = Board(
         ),
         Panel(
             "Backups, drills and replays",
-            "When a backup was read back or restored on trial, and how many rows a replay of a day found to differ.",
+            "When a backup was read back or test-restored, and how many rows differed in a day's replay.",
             (
                 sql(
                     "SELECT ts, measure, symbol, detail, n, "
@@ -104,7 +104,7 @@ OPERATIONS = Board(
         ),
         Panel(
             "Quality checks",
-            "The newest figures of quality_hourly.",
+            "The newest results of quality_hourly.",
             (
                 sql(
                     "SELECT ts, symbol, target, horizon_s, measure, feature, value, n, detail FROM gold_quality "

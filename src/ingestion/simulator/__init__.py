@@ -1,1 +1,1 @@
-"""A local Kraken: its protocol over a market that is a function of (seed, symbol, time), with faults on demand."""
+"""A local Kraken: its protocol over a market computed from (seed, symbol, time), with scripted faults."""

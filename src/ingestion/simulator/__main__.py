@@ -1,4 +1,4 @@
-"""The simulator's process: a local Kraken on the settings' port (`python -m ingestion.simulator --help`)."""
+"""The simulator process: a local Kraken on the configured port (`python -m ingestion.simulator --help`)."""
 
 import argparse
 import math
@@ -34,12 +34,12 @@ def main(settings: Settings, stop: threading.Event, args: argparse.Namespace) ->
 def _market(settings: Settings) -> Ledger:
     genesis = _time("SIMULATOR_GENESIS", settings.simulator_genesis)
     if genesis >= datetime.now(UTC):
-        raise FatalError(f"SIMULATOR_GENESIS: {settings.simulator_genesis} is in the future; want a time gone by")
+        raise FatalError(f"SIMULATOR_GENESIS: {settings.simulator_genesis} is in the future; want a past time")
     return Market(settings.simulator_seed, settings.simulator_events_per_s, genesis)
 
 
 def _replay(args: argparse.Namespace, now_us: int) -> Ledger:
-    # Only a replay needs polars, which takes as much memory as all the rest.
+    # Only a replay needs polars, which takes as much memory as everything else.
     import polars as pl
 
     from ingestion.simulator.replay import Replay
@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--rest-burst", type=float, default=REST_BURST, help="REST calls at once before the throttle")
     options.add_argument("--behind", type=_seconds, default=0.0, help="serve the market as it was so many seconds ago")
     options.add_argument("--trades", type=Path, help="replay this Parquet file of trades instead of the market")
-    options.add_argument("--quotes", type=Path, help="and this one of quotes")
+    options.add_argument("--quotes", type=Path, help="replay this Parquet file of quotes as well")
     options.add_argument("--symbol", default="BTC/USD", help="name of the replayed pair")
     options.add_argument("--speed", type=_speed, default=1.0, help="how much faster than recorded")
     options.add_argument("--anchor", help="when the recording begins, e.g. 2026-01-01T00:00:00Z; default: now")
@@ -75,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line; what contradicts itself ends the process with the usage and one line."""
+    """Parses the command line; contradictory options end the process with the usage and one line."""
     options = parser()
     args = options.parse_args(arguments)
     if args.quotes and not args.trades:

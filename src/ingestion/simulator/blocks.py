@@ -1,4 +1,4 @@
-"""Trades and quotes as columns of whole numbers, so that the ledger, the WebSocket and REST show the same figures.
+"""Trades and quotes as integer columns, so that the ledger, the WebSocket and REST show the same numbers.
 
 Prices are counted in ticks of ``10**-price_digits``, quantities in units of ``10**-qty_digits``: the quotient of two
 whole numbers is the very float that parsing the decimal text gives.
@@ -93,7 +93,7 @@ class Quotes(_Block):
 
 
 class Ledger(Protocol):
-    """All that ever happened on the exchange, and will; what the servers show of it is their business."""
+    """Everything that happens on the exchange, past and future, regardless of what the servers show."""
 
     pairs: dict[str, Pair]
     genesis_us: int
@@ -111,7 +111,7 @@ _MINUTE_US = 60_000_000
 
 
 def last_trades(ledger: Ledger, symbol: str, before_us: int, count: int) -> Trades:
-    """The newest ``count`` trades with ``ts < before_us``, oldest first; fewer where the market is younger."""
+    """The newest ``count`` trades with ``ts < before_us``, oldest first; fewer if the market is younger."""
     span = _MINUTE_US
     while True:
         trades = ledger.trades_between(symbol, before_us - span, before_us)
@@ -132,7 +132,7 @@ def first_trades(ledger: Ledger, symbol: str, since_us: int, before_us: int, cou
 
 
 def last_quote(ledger: Ledger, symbol: str, before_us: int) -> Quotes:
-    """The quote in force just before ``before_us`` (one row; none where the market is younger)."""
+    """The quote in force just before ``before_us`` (one row; none if the market is younger)."""
     span = _MINUTE_US
     while True:
         quotes = ledger.quotes_between(symbol, before_us - span, before_us)

@@ -1,7 +1,7 @@
-"""The slow side of one symbol's market: volatility, activity, price and trade ids by day and minute.
+"""The slow part of one symbol's market: volatility, activity, price and trade ids by day and minute.
 
-Everything is fixed from above: a day's return and number of trades first, then its minutes as a bridge between the
-day's ends. So the price and the first trade id of any minute cost one day's work, however long ago the market began.
+Everything is computed top down: a day's return and number of trades first, then its minutes as a bridge between the
+day's ends. The price and first trade id of any minute therefore cost one day's work, however old the market is.
 """
 
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ from lakehouse.arrays import Floats, Ints
 
 DAY_MINUTES = 1440
 _YEAR_MINUTES = 525_960
-_REVERSION = 0.002  # per day, towards the pair's usual price: it stays believable over decades
-_COMMON = 0.6  # weight of what all symbols share
+_REVERSION = 0.002  # per day, towards the pair's typical price: it stays plausible over decades
+_COMMON = 0.6  # weight of the factor common to all symbols
 _OWN = 0.8  # _OWN² + _COMMON² = 1
 
 # Log volatility is a sum of processes with these periods (minutes) and standard deviations: volatility clusters on all
-# scales, as in a cascade, so that the next minutes' can be guessed a bit from the last days', hours' and minutes'.
+# scales, as in a cascade, so that it is partly predictable from the last days, hours and minutes.
 _SLOW = ((10_080.0, 0.22), (1_440.0, 0.22))
 _FAST = ((360.0, 0.25), (90.0, 0.28), (20.0, 0.28), (5.0, 0.22), (1.0, 0.25))
-# Activity follows volatility and has a life of its own.
+# Activity follows volatility and also has its own component.
 _ACTIVITY = ((240.0, 0.15), (30.0, 0.2), (3.0, 0.3))
 
 
@@ -55,7 +55,7 @@ class Climate:
         self._first_day = genesis_minute // DAY_MINUTES
         self._home = float(np.log(pair.price))
         self.usual_sigma = pair.annual_vol / float(np.sqrt(_YEAR_MINUTES))
-        # Where each day begins, from the first day on; both grow as later days are asked for.
+        # The start of each day, from the first day on; both lists grow as later days are requested.
         self._levels = [self._home]
         self._counts = [0]
         self.day = lru_cache(maxsize=8)(self._day)
@@ -82,7 +82,7 @@ class Climate:
         return Day(sigma, log_price, np.maximum(first_id, 1))
 
     def _extend(self, number: int) -> None:
-        """Makes sure that it is known where day ``number`` begins."""
+        """Extends the known day starts up to day ``number``."""
         start = self._first_day + len(self._levels) - 1
         days = np.arange(start, number)
         noons = days * DAY_MINUTES + DAY_MINUTES // 2
@@ -113,7 +113,7 @@ def _variance(steps: tuple[tuple[float, float], ...]) -> float:
 
 
 def _season(minutes: Ints) -> Floats:
-    """What the clock adds to log volatility: busiest at 15 UTC, a flurry as each hour begins, quiet weekends."""
+    """The time-of-day effect on log volatility: a peak at 15 UTC, a burst at each full hour, quiet weekends."""
     of_day, weekday = minutes % DAY_MINUTES, (minutes // DAY_MINUTES + 3) % 7
     daily = 0.3 * np.cos(2 * np.pi * (of_day - 900) / DAY_MINUTES)
     hourly = 0.2 * np.exp(-(minutes % 60) / 3.0)

@@ -1,4 +1,4 @@
-"""One client's connection: its subscriptions, and the way of a frame to it through the faults that are on."""
+"""One client's connection: its subscriptions, and the sending of frames through the active faults."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from ingestion.simulator.faults import Fault, Faults
 from ingestion.simulator.mangle import Mangler
 from ingestion.simulator.wire import Frame
 
-_MAX_UNSENT = 64 * 2**20  # bytes; a client that reads slower than this is cut off
+_MAX_UNSENT = 64 * 2**20  # bytes; a client with more unread data is disconnected
 
 
 class ClientConnection:
-    """Sends frames to one client, as the faults let it.
+    """Sends frames to one client, subject to faults.
 
     ``subscriptions`` maps (channel, symbol) to the ticker's trigger (empty for trades).
     """
@@ -29,7 +29,7 @@ class ClientConnection:
         self._closing: asyncio.Task[None] | None = None
 
     def freeze(self, fault: Fault, until: float) -> None:
-        """From now to ``until`` (seconds since the start) what the fault is about does not reach this client."""
+        """Withholds the frames that the fault matches until ``until`` (seconds since the start)."""
         self._frozen.append((fault, until))
 
     def _is_frozen(self, channel: str, symbol: str) -> bool:
@@ -37,7 +37,7 @@ class ClientConnection:
         return any(now < until and fault.matches(channel, symbol) for fault, until in self._frozen)
 
     def wants(self, frame: Frame) -> bool:
-        """Whether the client has subscribed to what the frame tells."""
+        """Whether the client has subscribed to the frame's stream."""
         return self.subscriptions.get((frame.channel, frame.symbol)) == frame.trigger
 
     def reply(self, text: str) -> int:
@@ -61,7 +61,7 @@ class ClientConnection:
         return len(texts)
 
     def close(self, code: int, reason: str) -> None:
-        """Begins the closing handshake; a client that does not answer it must not hold up the others."""
+        """Starts the closing handshake without waiting, so that an unresponsive client does not block the others."""
         self._closing = asyncio.create_task(self.socket.close(code, reason))
 
     def reset(self) -> None:

@@ -1,4 +1,4 @@
-"""One symbol's market as it runs: what has happened since the last look, and when the next event is due; pure."""
+"""Reads one symbol's market forwards: new events since the last step, and the time of the next one; pure."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ class MarketCursor:
         self.seek(start_us)
 
     def seek(self, to_us: int) -> None:
-        """Goes on from ``to_us``; what lies between is not told."""
+        """Continues from ``to_us`` and skips the events in between."""
         self.cursor_us = to_us
         self._force = last_quote(self._ledger, self._symbol, to_us)
         self._load()
@@ -36,12 +36,12 @@ class MarketCursor:
         self._done = [0, 0]
 
     def next_us(self) -> int:
-        """When the next event is due, or the next minute begins."""
+        """The time of the next event or, if earlier, of the next minute."""
         due = [int(b.ts[i]) for b, i in zip((self._trades, self._quotes), self._done, strict=True) if i < len(b)]
         return min(due, default=self._end_us)
 
     def advance(self, to_us: int) -> NewEvents:
-        """All that happened from the cursor up to ``to_us`` (exclusive)."""
+        """The events from the cursor up to ``to_us`` (exclusive)."""
         trades, quotes = [], []
         while True:
             until = min(to_us, self._end_us)

@@ -1,4 +1,4 @@
-"""The running exchange: reads the tapes as time passes, hands the news to clients, lets faults begin and end."""
+"""The running exchange: reads market events as time passes, sends them to clients, starts and ends faults."""
 
 import asyncio
 import logging
@@ -23,11 +23,11 @@ _STALLED_US = 30_000_000
 
 
 class Exchange:
-    """The connections and the market's way to them; single-threaded, within one event loop.
+    """Distributes market events to connections; single-threaded, within one event loop.
 
     Args:
-        ledger: what happens on the market.
-        script: what goes wrong.
+        ledger: the market's events.
+        script: the faults to inject.
         now_us: the clock, µs since 1970.
     """
 
@@ -44,7 +44,7 @@ class Exchange:
         return (self.now_us() - self._started_us) / 1e6
 
     async def run(self, stop: threading.Event) -> None:
-        """Passes on the market until ``stop`` is set."""
+        """Sends market events until ``stop`` is set."""
         before = -1.0
         while not stop.is_set():
             now = self.clock()
@@ -58,12 +58,12 @@ class Exchange:
             await asyncio.sleep(self._pause())
 
     def _pause(self) -> float:
-        """Seconds to the next event, within reason."""
+        """Seconds until the next event, within limits."""
         due = min((tape.next_us() for tape in self._tapes.values()), default=math.inf)
         return min(_MAX_STEP_S, max(_STEP_S, (due - self.now_us()) / 1e6))
 
     def _beat(self, now: float) -> None:
-        """What happens once a second: heartbeats, whatever the traffic; and who neither asks nor listens is cut off."""
+        """Runs once a second: sends heartbeats regardless of traffic, and disconnects idle clients."""
         for connection in list(self.connections):
             if connection.greeted:
                 FRAMES.labels("heartbeat").inc(connection.reply(wire.HEARTBEAT))
@@ -71,7 +71,7 @@ class Exchange:
                 connection.close(1000, "idle")
 
     def snapshot(self, channel: str, symbol: str, trigger: str) -> Frame:
-        """The state of a stream as of the tape's cursor: what is told next follows it without a hole or an overlap."""
+        """The state of a stream at the cursor, so that updates follow it without hole or overlap."""
         pair = self.ledger.pairs[symbol]
         tape = self._tapes.setdefault(symbol, MarketCursor(self.ledger, symbol, self.now_us()))
         if channel == "trade":
@@ -86,7 +86,7 @@ class Exchange:
         frames: list[tuple[int, Frame]] = []
         for symbol, tape in self._tapes.items():
             if now - tape.cursor_us > _STALLED_US:
-                log.warning("the clock went on by %.0f s: connections are reset", (now - tape.cursor_us) / 1e6)
+                log.warning("the clock jumped by %.0f s: resetting connections", (now - tape.cursor_us) / 1e6)
                 self._reset(self.connections)
                 tape.seek(now)
             elif now > tape.cursor_us:
@@ -98,7 +98,7 @@ class Exchange:
                 FRAMES.labels("data").inc(connection.push(wanted))
 
     def _frames(self, symbol: str, news: NewEvents) -> list[tuple[int, Frame]]:
-        """The news as frames of those sorts that anyone has subscribed to."""
+        """The new events as frames, for streams that have subscribers."""
         wanted = {
             (ch, trigger) for c in self.connections for (ch, s), trigger in c.subscriptions.items() if s == symbol
         }
@@ -120,7 +120,7 @@ class Exchange:
                 FRAMES.labels("status").inc(connection.reply(protocol.status(system, connection.id)))
 
     def _begin(self, fault: Fault) -> None:
-        """What happens at the moment when a fault begins; those that last are asked for as they matter."""
+        """Applies the immediate effect of a fault; lasting ones are checked where they apply."""
         now = self.clock()
         match fault.kind:
             case "freeze":

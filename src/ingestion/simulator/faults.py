@@ -1,4 +1,4 @@
-"""Faults on demand: a script of what goes wrong when, read from JSON, and the dice that decide it."""
+"""Scripted faults: reads a JSON script of what fails when, and draws seeded random decisions."""
 
 import math
 from collections.abc import Callable
@@ -152,10 +152,10 @@ def _sound(fault: Fault, where: str) -> Fault:
 
 
 class Faults:
-    """The script as it runs.
+    """Evaluates the script at run time.
 
     Args:
-        script: what is to go wrong.
+        script: the faults to inject.
         clock: seconds since the simulator's start.
         count: called with a kind each time one is injected.
     """
@@ -165,7 +165,7 @@ class Faults:
         self.dice = Random(script.seed)  # noqa: S311 - faults want to be repeatable, not secret
 
     def active(self, kind: str, channel: str = "", symbol: str = "") -> Fault | None:
-        """The first fault of this kind that is on, and about this channel and symbol."""
+        """The first active fault of this kind that matches the channel and symbol."""
         now = self.clock()
         for fault in self._script.faults:
             if fault.kind == kind and fault.active(now) and fault.matches(channel, symbol):
@@ -173,12 +173,12 @@ class Faults:
         return None
 
     def roll(self, kind: str, channel: str = "", symbol: str = "") -> Fault | None:
-        """As `active`, but also subject to the fault's odds; a hit is counted."""
+        """Like `active`, but subject to the fault's probability; counts a hit."""
         fault = self.active(kind, channel, symbol)
         return fault if fault and self.hit(fault) else None
 
     def hit(self, fault: Fault) -> bool:
-        """Rolls the dice for one fault, and counts a hit."""
+        """Draws for one fault with its probability; counts a hit."""
         if fault.p < 1 and self.dice.random() >= fault.p:
             return False
         self._count(fault.kind)
@@ -189,7 +189,7 @@ class Faults:
         return [fault for fault in self._script.faults if fault.begins(after, until)]
 
     def kept(self, symbol: str, trade_ids: Ints) -> NDArray[np.bool_]:
-        """Which trades the WebSocket shows: a hole is the same for every connection."""
+        """Whether the WebSocket shows each trade; holes are the same for every connection."""
         keep = np.ones(len(trade_ids), bool)
         fault = self.active("hole", "trade", symbol)
         if fault and len(trade_ids):

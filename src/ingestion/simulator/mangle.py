@@ -1,4 +1,4 @@
-"""What faults do to one connection's data frames: lose, double, reorder, batch, break or misdate them."""
+"""Applies faults to one connection's data frames: drops, duplicates, reorders, batches, corrupts or misdates them."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ _MAX_BATCH = 8
 
 
 class Mangler:
-    """Turns each frame into the texts that go out in its place; some frames wait for the next one."""
+    """Turns each frame into the texts to send instead; may hold a frame back until the next one."""
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
@@ -60,7 +60,7 @@ class Mangler:
                 return self._in_order([_ahead(frame, fault.seconds).text()])
 
     def _in_order(self, texts: list[str]) -> list[str]:
-        """The texts, then those that they have overtaken."""
+        """The texts, followed by those that they overtake."""
         texts, self._overtaken = texts + self._overtaken, []
         return texts
 
@@ -73,7 +73,7 @@ class Mangler:
         return replace(frame, items=tuple(item for each in (*waiting, frame) for item in each.items))
 
     def _corrupted(self, text: str) -> str:
-        """The text broken so that any parser can tell: what TLS lets through is broken loudly or not at all."""
+        """The text corrupted so that any parser notices: TLS would not let subtle corruption through."""
         dice = self._faults.dice
         spot = dice.randrange(1, len(text))
         choices = (

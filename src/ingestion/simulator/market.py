@@ -1,7 +1,7 @@
-"""The simulated market: every trade and quote as a function of (seed, symbol, time), at a density of one's choice.
+"""The simulated market: every trade and quote as a function of (seed, symbol, time), at a configurable density.
 
-A minute is made at once, from its own random numbers and from what its day says about it. So it can be made alone, in
-any order, and always comes out the same: ids and prices go on across restarts, and history reaches back to genesis.
+A minute is generated as a whole from its own random numbers and the parameters of its day. It can be generated alone
+and in any order, with the same result: ids and prices continue across restarts, and history reaches back to genesis.
 """
 
 from collections.abc import Mapping

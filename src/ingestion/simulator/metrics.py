@@ -1,4 +1,4 @@
-"""The simulator's measures."""
+"""The simulator's Prometheus metrics."""
 
 from prometheus_client import Counter, Gauge
 

@@ -1,7 +1,7 @@
-"""The fast side of the market: the trades and quotes of one minute, given its place in the day; pure.
+"""The fast part of the market: the trades and quotes of one minute, given its parameters from the day; pure.
 
-The order in which things are fixed: how busy each second is, the mid price at each quote (a Brownian bridge on that
-busy clock between the minute's ends), the spread, then bursts of trades at the bid or ask in force.
+Order of generation: the activity of each second, the mid price at each quote (a Brownian bridge in activity time
+between the minute's ends), the spread, then bursts of trades at the current bid or ask.
 """
 
 from dataclasses import dataclass
@@ -95,7 +95,7 @@ def _book(setting: Setting, pair: Pair, clock: Floats) -> QuotePath:
     width = mid * 1e-4 * pair.spread_bp * stress * np.exp(0.3 * _normal(setting, "spread", count))
     spread = np.maximum(1, np.round(width)).astype(np.int64)
     bid = np.maximum(1, np.round(mid - spread / 2)).astype(np.int64)
-    # The thinner side of the book is, a little, the side the price moves to next.
+    # The price tends slightly to move towards the thinner side of the book.
     tilt = 0.5 * shock[1:]
     return QuotePath(
         setting.start_us + np.interp(u, clock, _SECONDS_US).astype(np.int64),
@@ -117,11 +117,11 @@ def _trades(setting: Setting, pair: Pair, clock: Floats, book: QuotePath) -> Tra
     later = child & (_uniform(setting, "fills", count) > _SAME_INSTANT)
     lag = np.where(later, -np.log(_uniform(setting, "lags", count)) * 30_000, 0.0)
     offset = np.minimum(np.interp(u, clock, _SECONDS_US)[burst] + lag, MINUTE_US - 1).astype(np.int64)
-    # A fast market is a one-sided market, a little.
+    # A fast market is slightly one-sided.
     force = np.searchsorted(book.ts, setting.start_us + offset, "right") - 1
     leaning = _normal(setting, "sides", count)[burst] + 0.3 * book.shock[force[np.arange(count) - order]]
     buy = leaning > 0
-    # Later fills of one order eat into the book.
+    # Later fills of one order walk the book.
     depth = np.where(later, 0, (0.25 * order * (book.ask - book.bid)[force]).astype(np.int64))
     price = np.where(buy, book.ask[force] + depth, np.maximum(1, book.bid[force] - depth))
     qty = _units(pair, pair.qty * np.exp(_QTY_SD * _normal(setting, "sizes", count)))

@@ -1,7 +1,7 @@
-"""Random numbers without state: each is a hash of (key, index), so any part of a random process can be computed alone.
+"""Stateless random numbers: each is a hash of (key, index), so any part of a random process can be computed alone.
 
-The hash is SplitMix64's finaliser (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014), run
-twice. Own arithmetic, not a library's generator: a new numpy must not make another market.
+The hash is SplitMix64's finaliser (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014), applied
+twice. It is implemented here rather than taken from numpy, whose upgrades could change the market.
 """
 
 from hashlib import blake2b

@@ -1,4 +1,4 @@
-"""The pairs that the simulated exchange lists: Kraken's names and precisions, and what their market is like."""
+"""The simulated exchange's pairs: Kraken's names and precisions, and the parameters of their markets."""
 
 from dataclasses import dataclass
 

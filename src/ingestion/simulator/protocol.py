@@ -1,4 +1,4 @@
-"""What clients ask over the WebSocket, and Kraken's replies to it, refusals in its own words; pure."""
+"""Parses clients' WebSocket requests and builds Kraken's replies, with its wording of refusals; pure."""
 
 from collections.abc import Container
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A recorded market as a ledger: the rows of Parquet files, moved to a time of one's choice and repeated for ever."""
+"""A recorded market as a ledger: rows of Parquet files, shifted in time and repeated endlessly."""
 
 from collections.abc import Iterator
 from dataclasses import replace

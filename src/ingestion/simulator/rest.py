@@ -1,4 +1,4 @@
-"""The simulated public REST API: the market of the WebSocket, behind Kraken's throttle and proxy cache; pure."""
+"""The simulated public REST API: the same market, behind Kraken's rate limit and proxy cache; pure."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -29,9 +29,9 @@ class RestError(Exception):
 
 @dataclass(slots=True)
 class Throttle:
-    """A count per key that falls by one a second; a call beyond ``burst`` is refused, but counts too, up to a full one.
+    """A counter per key that falls by one per second; a call beyond ``burst`` is refused but counted, up to a limit.
 
-    So a burst of ``burst`` passes, one call a second goes on for ever, and silence clears it within ``burst`` seconds.
+    A burst of ``burst`` calls passes, one call per second is sustainable, and ``burst`` seconds of silence reset it.
     """
 
     burst: float
@@ -130,7 +130,7 @@ class RestApi:
             price = {n: _price(pair, v) for n, v in q.items()}
             lots = {n: decimal(q[n], pair.qty_digits) for n in ("bid_qty", "ask_qty", "volume")}
             trade = last_trades(self._ledger, pair.symbol, now, 1)
-            # The simulator keeps no figures of the calendar day: both columns are those of the last 24 hours.
+            # The simulator has no statistics of the calendar day: both columns are those of the last 24 hours.
             result[pair.rest_key] = {
                 "a": [price["ask"], str(q["ask_qty"] // 10**pair.qty_digits), lots["ask_qty"]],
                 "b": [price["bid"], str(q["bid_qty"] // 10**pair.qty_digits), lots["bid_qty"]],

@@ -1,4 +1,4 @@
-"""The simulator's one port: WebSocket at /v2, REST below /0/public, and the faults that concern either as a whole."""
+"""The simulator's server: WebSocket at /v2 and REST below /0/public on one port, with faults that affect both."""
 
 import asyncio
 import http
@@ -105,7 +105,7 @@ def _response(status: int, body: bytes, content_type: str) -> Response:
 
 
 def _quiet_logger() -> logging.Logger:
-    """Tells of what goes wrong here, but not of clients that leave in the middle of a handshake."""
+    """A logger for errors of the server that ignores clients leaving during the handshake."""
     logger = logging.getLogger(f"{__name__}.sockets")
     logger.setLevel(logging.WARNING)
     logger.addFilter(lambda record: record.getMessage() != "opening handshake failed")

@@ -1,4 +1,4 @@
-"""One client's session: greet it, answer what it asks, in Kraken's order of acks, snapshots and data."""
+"""One client's session: greets it and answers its requests in Kraken's order of acks, snapshots and data."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ class Session:
         self._heard: deque[float] = deque(maxlen=_MESSAGES_PER_S)
 
     async def run(self) -> None:
-        """Serves the client until one of the two ends the connection."""
+        """Serves the client until either side closes the connection."""
         connections = self._exchange.connections
         connections.add(self._connection)
         CLIENTS.inc()
@@ -83,7 +83,7 @@ class Session:
             connection.silenced.add(key)
         self._reply(protocol.ack(request, symbol, time_in, self._exchange.now_us()))
         await asyncio.sleep(_SNAPSHOT_DELAY_S)
-        # Nothing may come between these two: the updates go on where the snapshot ends.
+        # Nothing may happen between these two: updates continue where the snapshot ends.
         frame = self._exchange.snapshot(request.channel, symbol, request.trigger)
         connection.subscriptions[key] = request.trigger
         if request.snapshot:

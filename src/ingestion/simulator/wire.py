@@ -1,4 +1,4 @@
-"""Kraken's frames as text, written by hand: numbers padded to the pair's precision, as no JSON library does; pure."""
+"""Kraken's frames as text, formatted here because JSON libraries do not pad numbers to a pair's precision; pure."""
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -14,7 +14,7 @@ HEARTBEAT = '{"channel":"heartbeat"}'
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One data frame before it is text: faults still work on its items.
+    """One data frame before encoding, so that faults can change its items.
 
     ``trigger`` tells the two sorts of ticker subscription apart (``bbo``, ``trades``); it is empty for trades.
     """
