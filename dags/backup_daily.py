@@ -1,4 +1,4 @@
-"""Backs up every whole day that is not, and lets old ones leave QuestDB where RETENTION_DAYS says so."""
+"""Backs up every whole day that is not backed up yet; removes days older than RETENTION_DAYS from QuestDB, if set."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +19,7 @@ from lake_commands import DEFAULTS, run
     doc_md=__doc__,
 )
 def backup_daily() -> None:
-    """Catch-up needs no schedule of its own: every run exports all days whose rows differ from their backup."""
+    """Needs no catch-up runs: every run exports all days whose rows differ from their backup."""
 
     @task
     def backup(params: dict[str, Any] | None = None) -> dict[str, Any]:

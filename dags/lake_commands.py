@@ -1,4 +1,4 @@
-"""How a task does its work: one of our commands, as anybody could run it by hand, in a process of its own."""
+"""Runs one of our commands as an Airflow task, in its own process, exactly as it runs by hand."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ NOTHING_TO_DO = 99
 
 
 def ended(state: str) -> Callable[[Any], None]:
-    """A callback that notes a task's end in ``gold_quality``; where that fails, the task's log says so."""
+    """A callback that records a task's outcome in ``gold_quality``; a failure to do so is in the task's log."""
 
     def tell(context: Any) -> None:
         task = context["task_instance"]
@@ -28,7 +28,7 @@ def ended(state: str) -> Callable[[Any], None]:
     return tell
 
 
-# What every DAG of ours shares.
+# Default arguments of all our DAGs.
 DEFAULTS = {
     "owner": "tradelake",
     "retries": 2,
@@ -61,7 +61,7 @@ def run(module: str, *arguments: str) -> Any:
                     result = json.loads(last)
             status = process.wait()
         finally:
-            # When Airflow ends this task, the command must not go on without it.
+            # When Airflow ends this task, the command must end too.
             process.terminate()
     if status == NOTHING_TO_DO:
         raise AirflowSkipException(last)
@@ -71,7 +71,7 @@ def run(module: str, *arguments: str) -> Any:
 
 
 def work_folder(run_id: str) -> Path:
-    """A folder for what the steps of one DAG run hand on to each other, under Airflow's home."""
+    """A folder under Airflow's home in which the steps of one DAG run exchange files."""
     folder = Path(os.environ["AIRFLOW_HOME"]) / "work" / re.sub(r"[^A-Za-z0-9]+", "-", run_id)
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -1,4 +1,4 @@
-"""Live skill, interval coverage, drift, freshness and holes; moves a champion back that stays worse than its rule."""
+"""Measures live skill, coverage, drift, freshness and holes; rolls back a champion that stays worse than its rule."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -18,11 +18,11 @@ from lake_commands import DEFAULTS, run
     doc_md=__doc__,
 )
 def quality_hourly() -> None:
-    """One task; what it found is in ``gold_quality`` and in its result."""
+    """One task; its findings are in ``gold_quality`` and in its result."""
 
     @task
     def quality() -> Any:
-        """Writes its findings to ``gold_quality``."""
+        """Writes the findings to ``gold_quality``."""
         return run("forecast.quality")
 
     quality()

@@ -1,4 +1,4 @@
-"""Asks again for trades that are still missing, and makes silver anew where late ones arrived."""
+"""Fetches trades that are still missing and rebuilds silver rows where late ones arrived."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -18,11 +18,11 @@ from lake_commands import DEFAULTS, run
     doc_md=__doc__,
 )
 def repair_hourly() -> None:
-    """One task; what it found is in ``gold_quality`` and in its result."""
+    """One task; its findings are in ``gold_quality`` and in its result."""
 
     @task
     def repair() -> Any:
-        """Fails when ids are still missing afterwards."""
+        """Fails if ids are still missing afterwards."""
         return run("ingestion.repair")
 
     repair()

@@ -21,11 +21,11 @@ DAY = "Replay this UTC day; empty: yesterday."
     doc_md=__doc__,
 )
 def replay_daily() -> None:
-    """One task; how many rows differ is in ``gold_quality`` and in its result."""
+    """One task; the number of differing rows is in ``gold_quality`` and in its result."""
 
     @task
     def replay(params: dict[str, Any] | None = None) -> Any:
-        """Fails when a row differs."""
+        """Fails if a row differs."""
         day = (params or {}).get("day")
         return run("forecast.replay", *(["--day", day] if day else []))
 

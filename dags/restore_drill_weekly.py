@@ -1,4 +1,4 @@
-"""Restores a random backed-up day into scratch tables and holds it against the live lake."""
+"""Restores a random backed-up day into scratch tables and compares it with the live lake."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -21,11 +21,11 @@ DAY = "Drill with this UTC day; empty: a random one."
     doc_md=__doc__,
 )
 def restore_drill_weekly() -> None:
-    """When backups were last verified is in ``gold_quality``, and from there in Prometheus."""
+    """Records when backups were last verified in ``gold_quality``, from where Prometheus gets it."""
 
     @task
     def backup() -> Any:
-        """Brings the backup up to date: late rows since the last one would look like a difference."""
+        """Updates the backup: late rows since the last one would look like a difference."""
         return run("downstream.backup")
 
     @task

@@ -1,4 +1,4 @@
-"""Trains on the lake's newest days, and lets the challenger serve if it beats the champion and the best simple rule."""
+"""Trains on the lake's newest days; promotes the challenger if it beats the champion and the best simple rule."""
 
 import shutil
 from datetime import UTC, datetime
@@ -10,13 +10,13 @@ from lake_commands import DEFAULTS, run, work_folder
 
 PARAMS = {
     "symbols": Param([], type="array", items={"type": "string"}, description="Pairs such as BTC/USD; none: all."),
-    "days": Param(14.0, type="number", exclusiveMinimum=0, description="How many of the newest days to learn from."),
+    "days": Param(14.0, type="number", exclusiveMinimum=0, description="How many of the newest days to train on."),
     "tuning_budget": Param("0", type="string", pattern="^[0-9]+s?$", description="Trials (20) or seconds (90s)."),
 }
 
 
 def step(name: str) -> Any:
-    """One step of ``python -m forecast.train``; what it leaves for the next lies in the run's folder."""
+    """One step of ``python -m forecast.train``; its output for the next step is in the run's folder."""
     context = get_current_context()
     asked: dict[str, Any] = dict(context["params"])
     words = ["--step", name, "--folder", str(work_folder(str(context["run_id"])))]
@@ -37,11 +37,11 @@ def step(name: str) -> Any:
     doc_md=__doc__,
 )
 def retrain_daily() -> None:
-    """Serving follows the registry's alias by itself; with too little history the run is skipped, not done."""
+    """The API follows the registry's alias; with too little history the run is skipped."""
 
     @task
     def check_data() -> Any:
-        """Fails when the feed stands still: a model would learn from a market that is gone."""
+        """Fails if the feed is stalled: a model would be trained on a market that is gone."""
         return run("forecast.quality", "--feed")
 
     @task

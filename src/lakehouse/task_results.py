@@ -21,7 +21,7 @@ def write(settings: Settings, found: Finding) -> Finding:
     """Adds it to ``gold_quality``, with a client of its own.
 
     Raises:
-        RetryableError: QuestDB is away.
+        RetryableError: QuestDB is down.
     """
     with closing(QuestDB(settings)) as questdb:
         note(questdb, datetime.now(UTC), [found])

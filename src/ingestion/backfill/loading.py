@@ -82,7 +82,7 @@ class Loader:
 
         Raises:
             FatalError: the file cannot be read as trades (or quotes), or has none of the symbol.
-            RetryableError: Kafka is away.
+            RetryableError: Kafka is down.
         """
         chunks = read_file(path, symbol, kind, pair)
         first = next(chunks, None)  # a file that tells nothing fails before anything is sent

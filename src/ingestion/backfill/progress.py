@@ -89,7 +89,7 @@ def caught_up(consumer: Consumer, file_id: str, progress: Progress) -> Progress:
     """The progress, advanced to the file's last row in the log.
 
     Raises:
-        RetryableError: Kafka is away.
+        RetryableError: Kafka is down.
     """
     row = progress.row
     ranges = {p: _rest(held, progress.offsets.get(str(p))) for p, held in bounds(consumer, HISTORY_TOPIC).items()}

@@ -23,7 +23,7 @@ def open_holes(questdb: QuestDB, symbol: str) -> list[Hole]:
     A hole of more than `MAX_HOLE_IDS` ids is history that was never requested: it is logged and left to the backfill.
 
     Raises:
-        RetryableError: QuestDB is away.
+        RetryableError: QuestDB is down.
     """
     flagged = questdb.rows(
         "SELECT ts, holes_inside, holes_before, first_id FROM bronze_completeness "

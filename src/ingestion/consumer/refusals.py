@@ -1,4 +1,4 @@
-"""Tells a bad row from a bad table: a few refused rows are dead letters, a flood of them stops the consumer; pure."""
+"""Distinguishes bad rows from a bad table: a few refused rows are dead letters, many stop the consumer; pure."""
 
 from collections import deque
 
@@ -6,12 +6,12 @@ from lakehouse.errors import FatalError, PoisonError
 
 MAX_REFUSED = 20
 MAX_REFUSED_SHARE = 0.01
-# Batches may hold one row each: refusals are counted over so many rows, or the batch at hand if it is larger.
+# Batches may hold one row each, so refusals are counted over this many rows, or over the current batch if larger.
 WINDOW_ROWS = 10_000
 
 
 class RefusalLimit:
-    """Counts what one table refuses; not to be called from two threads at once.
+    """Counts the rows that one table refuses; not thread-safe.
 
     >>> limit = RefusalLimit("bronze_quotes")
     >>> limit.offer(5000)
@@ -24,7 +24,7 @@ class RefusalLimit:
         self._refused: deque[int] = deque()
 
     def offer(self, rows: int) -> None:
-        """So many rows are about to be written."""
+        """Records that rows are about to be written."""
         self._offered.append(rows)
         self._refused.append(0)
         while sum(self._offered) - self._offered[0] >= WINDOW_ROWS:
@@ -32,10 +32,10 @@ class RefusalLimit:
             self._refused.popleft()
 
     def refuse(self, error: PoisonError) -> None:
-        """One of the rows offered last was refused.
+        """Records that one of the rows offered last was refused.
 
         Raises:
-            FatalError: so many were lately that it is no matter of the rows.
+            FatalError: too many were refused recently for the rows to be the cause.
         """
         self._refused[-1] += 1
         refused, offered = sum(self._refused), sum(self._offered)

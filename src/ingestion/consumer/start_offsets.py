@@ -88,12 +88,12 @@ def start_offsets(
 
 
 def lost_tables(live: Mapping[str, Set[int]], partition: int) -> list[str]:
-    """The tables that were made anew, as the others tell; all of them when none has any row.
+    """The tables that were recreated, judging by the rows of the others; all of them if none has any row.
 
-    QuestDB acknowledges writes for a short while after a table was dropped, so that the commit says too much.
+    QuestDB acknowledges writes for a short while after a table is dropped, so the committed offset may be too high.
 
     Args:
-        live: per table, the partitions of which it has live rows.
+        live: per table, the partitions that have live rows in it.
     """
     known = any(partition in partitions for partitions in live.values()) or not any(live.values())
     return [name for name, partitions in live.items() if known and partition not in partitions]
@@ -149,7 +149,7 @@ def accept_loss(settings: Settings) -> dict[str, list[str]]:
         The messages given up, one line per partition.
 
     Raises:
-        RetryableError: a server is away.
+        RetryableError: a server is down.
     """
     kafka.reach(settings)
     questdb, client = QuestDB(settings), kafka.consumer(settings)

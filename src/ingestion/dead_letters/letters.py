@@ -60,7 +60,7 @@ def read(consumer: Consumer) -> list[Letter]:
     """Every dead letter, oldest first.
 
     Raises:
-        RetryableError: Kafka is away.
+        RetryableError: Kafka is down.
     """
     found: dict[int, Letter] = {}
     for message in messages(consumer, DEADLETTER_TOPIC, bounds(consumer, DEADLETTER_TOPIC)):
@@ -93,7 +93,7 @@ def replay(producer: Producer, letter: Letter, future_tolerance_s: float, now: d
         live: the ``source`` of this lake's live events.
 
     Raises:
-        PoisonError: it is still not acceptable. RetryableError: Kafka is away.
+        PoisonError: it is still not acceptable. RetryableError: Kafka is down.
     """
     events = events_in(letter.payload, letter.symbol, letter.at, now, future_tolerance_s, live)
     for symbol, value in events:

@@ -20,7 +20,7 @@ def epoch_of(questdb: QuestDB, topic: str, topic_id: str) -> int:
     pause one of them finds the other's entry there and takes the next.
 
     Raises:
-        RetryableError: the server is away.
+        RetryableError: the server is down.
     """
     while True:
         questdb.wait_applied([META_EPOCHS.name])

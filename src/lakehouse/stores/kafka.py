@@ -145,7 +145,7 @@ def ensure_topics(client: AdminClient, partitions: int) -> list[str]:
         The names of the topics created.
 
     Raises:
-        RetryableError: the broker is away. FatalError: a topic exists with another number of partitions.
+        RetryableError: the broker is down. FatalError: a topic exists with another number of partitions.
     """
     config = {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"}
     try:
@@ -208,7 +208,7 @@ def members(client: AdminClient, group: str = GROUP) -> int:
     """The number of consumers in a group; a killed one counts for another `SESSION_S`.
 
     Raises:
-        RetryableError: the broker is away.
+        RetryableError: the broker is down.
     """
     deadline = time.monotonic() + TIMEOUT_S
     while True:
@@ -245,7 +245,7 @@ def watermarks(client: Consumer, part: TopicPartition) -> tuple[int, int]:
     """The oldest offset of a partition, and the offset of its next message.
 
     Raises:
-        RetryableError: the broker is away or not ready yet.
+        RetryableError: the broker is down or not ready yet.
     """
     try:
         low, high = client.get_watermark_offsets(part, timeout=TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""Reads a topic from given offsets to where it ends now, outside of any group's positions."""
+"""Reads a topic from given offsets to its current end, without using a group's committed offsets."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -24,10 +24,10 @@ class OffsetRange:
 
 
 def bounds(client: Consumer, topic: str) -> dict[int, OffsetRange]:
-    """What each partition of a topic holds now.
+    """The current offset range of each partition of a topic.
 
     Raises:
-        RetryableError: Kafka is away or lacks the topic.
+        RetryableError: Kafka is down or lacks the topic.
     """
     try:
         found = client.list_topics(topic, timeout=kafka.TIMEOUT_S).topics[topic]
@@ -43,7 +43,7 @@ def messages(client: Consumer, topic: str, ranges: Mapping[int, OffsetRange]) ->
     """Every message in the ranges, in order within each partition.
 
     Raises:
-        RetryableError: Kafka is away, or silent for `kafka.TIMEOUT_S`.
+        RetryableError: Kafka is down, or silent for `kafka.TIMEOUT_S`.
     """
     left = {partition: wanted.end for partition, wanted in ranges.items() if wanted.start < wanted.end}
     client.assign([TopicPartition(topic, partition, ranges[partition].start) for partition in left])

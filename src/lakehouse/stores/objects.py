@@ -58,7 +58,7 @@ class Objects:
         """Stores an object atomically; a second write of the same key creates a new version.
 
         Raises:
-            RetryableError: the store is away or busy. FatalError: it refuses us, or the bucket is missing.
+            RetryableError: the store is down or busy. FatalError: it refuses us, or the bucket is missing.
         """
         try:
             result = self._client.put_object(self.bucket, key, io.BytesIO(data), len(data), content_type=content_type)
@@ -70,7 +70,7 @@ class Objects:
         """The bytes of an object (its newest version unless one is named); None if there is none.
 
         Raises:
-            RetryableError: the store is away or busy. FatalError: it refuses us, cannot read the object from its disk,
+            RetryableError: the store is down or busy. FatalError: it refuses us, cannot read the object from its disk,
                 or the bucket is missing.
         """
         try:
@@ -102,7 +102,7 @@ class Objects:
         """The version that readers get by default, without its bytes; None if there is none or it was deleted.
 
         Raises:
-            RetryableError: the store is away or busy. FatalError: it refuses us, or the bucket is missing.
+            RetryableError: the store is down or busy. FatalError: it refuses us, or the bucket is missing.
         """
         try:
             found = self._client.stat_object(self.bucket, key)
@@ -116,7 +116,7 @@ class Objects:
         """The newest version of every object whose key starts with ``prefix``, in order of keys.
 
         Raises:
-            RetryableError: the store is away or busy. FatalError: it refuses us, or the bucket is missing.
+            RetryableError: the store is down or busy. FatalError: it refuses us, or the bucket is missing.
         """
         try:
             for found in self._client.list_objects(self.bucket, prefix=prefix, recursive=True):

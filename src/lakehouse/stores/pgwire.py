@@ -39,7 +39,7 @@ class PgWire:
         On this wire times have no zone: here, both ways, they are UTC.
 
         Raises:
-            RetryableError: the server is away or silent. psycopg2.Error: it refuses the statement.
+            RetryableError: the server is down or silent. psycopg2.Error: it refuses the statement.
         """
         began = time.monotonic()
         if not self._lock.acquire(timeout=timeout_s):

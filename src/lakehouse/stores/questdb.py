@@ -68,7 +68,7 @@ class QuestDB:
         """Runs one statement, e.g. DDL.
 
         Raises:
-            RetryableError: the server is away or the table busy. FatalError: the statement is wrong.
+            RetryableError: the server is down or the table busy. FatalError: the statement is wrong.
         """
         self._get("/exec", sql)
 
@@ -76,7 +76,7 @@ class QuestDB:
         """The result of a query as a polars frame (through Parquet, the fast way); times are UTC microseconds.
 
         Raises:
-            RetryableError: the server is away. FatalError: the query is wrong.
+            RetryableError: the server is down. FatalError: the query is wrong.
         """
         return pl.read_parquet(io.BytesIO(self._get("/exp", sql, fmt="parquet").content))
 
@@ -84,7 +84,7 @@ class QuestDB:
         """The result of a small query; ``%s`` takes the parameters. Times are UTC, in rows and parameters.
 
         Raises:
-            RetryableError: the server is away, or silent for ``timeout_s``. FatalError: the query is wrong.
+            RetryableError: the server is down, or silent for ``timeout_s``. FatalError: the query is wrong.
         """
         return self.table(sql, parameters)[1]
 
@@ -108,7 +108,7 @@ class QuestDB:
             frame: columns of the table, ``ts`` without nulls; other nulls and NaN become NULL.
 
         Raises:
-            RetryableError: the server is away; repeating is harmless. PoisonError: it refuses some row.
+            RetryableError: the server is down; repeating is harmless. PoisonError: it refuses some row.
             FatalError: the table, or a column of it, is not there or of another type.
         """
         for part in frame.iter_slices(max(1, _WRITE_CELLS // len(table.columns))):

@@ -77,7 +77,7 @@ class Redis:
         self._listener.close()
 
     def ping(self) -> None:
-        """Raises `RetryableError` when the server is away."""
+        """Raises `RetryableError` if the server is down."""
         try:
             self._client.ping()
         except RedisError as error:
