@@ -15,6 +15,8 @@ from ingestion.producer.deduplicator import Deduplicator
 from ingestion.producer.live_feed import LiveFeed
 from ingestion.simulator.faults import Fault
 from ingestion.simulator.market import Market
+from lakehouse.stores.kafka import KafkaHeaders
+from tests.integration.feeds import after
 from tests.integration.lakes import eventually
 from tests.integration.test_simulator import GENESIS, SYMBOLS, exchange
 from tests.unit.ingestion.recorder import Recorder
@@ -29,10 +31,23 @@ class Impatient(Backoff):
     PATIENT_S, STABLE_S = 0.0, 0.0
 
 
+class Congested(Recorder):
+    """Takes nothing while ``free`` is not set, as Kafka when its queue is full: the feed falls behind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.free = threading.Event()
+        self.free.set()
+
+    def send(self, topic: str, key: str, value: bytes, headers: KafkaHeaders = ()) -> None:
+        self.free.wait()
+        super().send(topic, key, value, headers)
+
+
 @contextmanager
-def following(port: int) -> Iterator[Recorder]:
+def following(port: int, publisher: Recorder | None = None) -> Iterator[Recorder]:
     """A feed of all symbols in a thread; what it sends."""
-    publisher, stop = Recorder(), threading.Event()
+    publisher, stop = publisher or Recorder(), threading.Event()
     sink = Deduplicator(publisher, {symbol: IdFilter() for symbol in SYMBOLS}, timedelta(seconds=5))
     feed = LiveFeed(f"ws://127.0.0.1:{port}/v2", SYMBOLS, "ws", sink, publisher, Impatient())
     thread = threading.Thread(target=feed.run, args=(stop,))
@@ -86,6 +101,22 @@ def test_each_end_of_a_connection_is_named_and_marked(monkeypatch: pytest.Monkey
         for symbol in SYMBOLS:
             marks = [e["reason"] for e in publisher.events if e["type"] == "gap" and e["symbol"] == symbol]
             assert marks == [mark for reason, _ in ENDS for mark in (reason, f"{reason}: over")]
+
+
+def test_a_freeze_that_a_backlog_hides_is_marked() -> None:
+    before = {reason: lost(reason) for reason in ("frozen", "reset")}
+    publisher, fault = Congested(), Fault("freeze", start=5, stop=18)
+    with exchange(fault, ledger=MARKET) as running, following(running.port, publisher):
+        eventually(lambda: all(state(s, "ticker") == state(s, "trade") == 3 for s in SYMBOLS))
+        publisher.free.clear()
+        running.clock.jump(5)
+        eventually(after(0.5))
+        running.clock.jump(13)
+        eventually(after(2.0))
+        publisher.free.set()
+        eventually(lambda: all(seen(publisher, s, "gap", "skipped: over") for s in SYMBOLS))
+        assert [seen(publisher, s, "gap", "skipped") for s in SYMBOLS] == [1, 1, 1]
+        assert {reason: lost(reason) for reason in before} == before
 
 
 def test_refused_handshakes_are_tried_again_until_one_is_taken() -> None:

@@ -7,7 +7,7 @@ Objects are read by key, since their order is not stable. Unknown keys are ignor
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
@@ -57,9 +57,10 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """The answer to a ping."""
+    """The answer to a ping; ``at`` is the exchange's time of it, where it tells."""
 
     req_id: int | None
+    at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ def parse_frame(text: str | bytes, received_at: datetime, source: Source = "ws")
     ...             '"api_version":"v2","connection_id":13824098765432109876}]}', now)
     Status(system='online', connection_id=13824098765432109876)
     >>> parse_frame('{"method":"pong","req_id":101,"time_in":"2026-09-25T10:15:30.120451Z"}', now)
-    Pong(req_id=101)
+    Pong(req_id=101, at=datetime.datetime(2026, 9, 25, 10, 15, 30, 120451, tzinfo=datetime.timezone.utc))
 
     Raises:
         PoisonError: the frame breaks the protocol; the message says what and where.
@@ -169,7 +170,7 @@ def _parse_reply(frame: Mapping[str, Any]) -> Ack | Rejection | Pong:
         symbol = frame.get("symbol")
         return Rejection(method, str(frame.get("error")), symbol if isinstance(symbol, str) else None, req_id)
     if method == "pong":
-        return Pong(req_id)
+        return Pong(req_id, _time_or_none(frame.get("time_in")))
     result = frame.get("result")
     if not isinstance(result, dict):
         raise PoisonError("unparsable", f"reply to {method} has no result: {dict(frame)!r:.200}")
@@ -271,6 +272,13 @@ def parse_time(text: str) -> datetime:
     except ValueError:
         pass
     raise PoisonError("bad time", f"want a time such as 2026-09-25T10:15:31.118240Z since 1970, got {text!r:.60}")
+
+
+def _time_or_none(value: object) -> datetime | None:
+    try:
+        return parse_time(value) if isinstance(value, str) else None
+    except PoisonError:
+        return None
 
 
 def _is_int(value: object) -> bool:

@@ -152,10 +152,14 @@ class Deduplicator:
         self._send(trade)
         return True
 
+    def is_ahead(self, event: Trade | Quote) -> bool:
+        """Whether an event is stamped so far ahead of our clock that its time cannot be true."""
+        return event.ts - event.received_at > self._tolerance
+
     def _from_future(self, event: Trade | Quote) -> bool:
-        ahead = event.ts - event.received_at
-        if ahead <= self._tolerance:
+        if not self.is_ahead(event):
             return False
+        ahead = event.ts - event.received_at
         origin = "rest" if event.source == "rest" else "ws"
         detail = f"stamped {ahead.total_seconds():.3f} s ahead of our clock; if all are, set this machine's clock"
         self.dead_letter(encode(event), "future", origin, detail, event.symbol)

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -16,7 +16,9 @@ from ingestion.kraken.ws_client import Backoff, DisconnectedError, WebSocketClie
 from ingestion.kraken.ws_messages import (
     Ack,
     BareError,
+    Heartbeat,
     ParsedFrame,
+    Pong,
     QuoteFrame,
     Rejection,
     Status,
@@ -29,6 +31,7 @@ from ingestion.kraken.ws_messages import (
 )
 from ingestion.producer import metrics
 from ingestion.producer.deduplicator import Deduplicator
+from ingestion.producer.silence import FeedClock
 from lakehouse.errors import PoisonError
 from lakehouse.records import Quote, Source, Trade
 
@@ -60,6 +63,7 @@ class LiveFeed:
         self._publisher = publisher
         self._backoff = backoff or Backoff()
         self._subscriptions = Subscriptions(symbols)
+        self._clock = FeedClock()
         self._system: str | None = None
         self._doubts: SimpleQueue[str] = SimpleQueue()
 
@@ -88,6 +92,7 @@ class LiveFeed:
         try:
             self._system = None
             self._subscriptions.opened()
+            self._clock.opened()
             metrics.CONNECTED.set(1)
             log.info("connected to %s", self._url)
             self._follow(connection, stop)
@@ -157,6 +162,7 @@ class LiveFeed:
     def handle(self, frame: ParsedFrame) -> None:
         """Handles one parsed frame."""
         now = time.monotonic()
+        self._watch_silence(frame)
         match frame:
             case TradeFrame(trades, snapshot):
                 for trade in trades:
@@ -169,6 +175,7 @@ class LiveFeed:
             case Status(system):
                 self._set_system(system)
                 if system == "maintenance":
+                    self._clock.opened()
                     self._sink.lose_quotes(self._symbols, system)
                 self._subscriptions.rest(now)
             case Ack(method, channel, symbol):
@@ -179,6 +186,23 @@ class LiveFeed:
                 self._sink.lose_quotes((s for s, stream in lost if stream == "ticker"), "refused")
             case BareError(error):
                 log.warning("the exchange reports an error: %s", error)
+
+    def _watch_silence(self, frame: ParsedFrame) -> None:
+        """Marks the quotes lost where the exchange's time moved on without the frames that belong to it."""
+        skipped: timedelta | None = None
+        match frame:
+            case Heartbeat():
+                self._clock.heartbeat()
+            case Pong(_, at) if at is not None:
+                skipped = self._clock.pong(at)
+            # A snapshot tells of times long past.
+            case TradeFrame(events, False) | QuoteFrame(events, False):
+                for event in events:
+                    if not self._sink.is_ahead(event):
+                        skipped = self._clock.data(event.ts) or skipped
+        if skipped is not None:
+            log.warning("the feed's own time skipped %.1f s: quotes of that span never came", skipped.total_seconds())
+            self._sink.lose_quotes(self._symbols, "skipped")
 
     def _trade(self, trade: Trade, snapshot: bool, now: float) -> None:
         if trade.symbol in self._symbols:
