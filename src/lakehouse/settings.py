@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     silence_s: float = Field(900.0, gt=0, description="Without dense ids: a longer silence is a gap.")
     future_tolerance_s: float = Field(5.0, gt=0, description="Events further ahead of our clock are dead-lettered.")
     features_ttl_s: int = Field(300, ge=1, description="Seconds until features in Redis expire.")
-    retention_days: int = Field(0, ge=0, description="Days kept in QuestDB once backed up; 0: for ever.")
+    retention_days: int = Field(0, ge=0, description="Days kept in QuestDB once backed up; 0: all.")
 
     quality_span_hours: int = Field(
         6, ge=1, description="Roll the champion back after this many hours of live skill below zero."

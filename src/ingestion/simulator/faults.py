@@ -48,7 +48,7 @@ class Fault:
         symbol: only this symbol; None: all.
         start: seconds from the simulator's start to the fault's.
         stop: seconds from the simulator's start to the fault's end.
-        every: seconds after which it begins anew; None: it happens once.
+        every: seconds after which it repeats; None: it happens once.
         code: of ``close``.
         reason: of ``close``.
         status: of ``refuse_handshake``.
@@ -79,7 +79,7 @@ class Fault:
         return (since % self.every if self.every else since) < self.stop - self.start
 
     def begins(self, after: float, until: float) -> bool:
-        """Whether it begins (once or anew) within ``(after, until]``."""
+        """Whether it begins or repeats within ``(after, until]``."""
         if until < self.start:
             return False
         last = self.start + ((until - self.start) // self.every * self.every if self.every else 0.0)

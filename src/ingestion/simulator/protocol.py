@@ -123,7 +123,7 @@ def pong(req_id: int | None, time_in: int, time_out: int) -> str:
 
 
 def status(system: str, connection_id: int) -> str:
-    """The frame that opens a connection and tells of every change of the engine's state."""
+    """The frame that opens a connection and reports every change of the exchange's state."""
     item = {"version": "2.0.10", "system": system, "api_version": "v2", "connection_id": connection_id}
     data = [item | {"upcoming_maintenance": [], "emergency": []}]
     return _text({"channel": "status", "type": "update", "data": data})
