@@ -11,7 +11,7 @@ import pytest
 
 from ingestion.kraken.rest_client import PAGE, KrakenRest
 from ingestion.kraken.rest_messages import ThrottledError
-from ingestion.producer.gap_filler import since_ns
+from ingestion.producer.fill_turns import since_ns
 from lakehouse.records import Trade
 from lakehouse.settings import Settings
 from tests.integration.feeds import SYMBOLS, Feeds, after, feeds, holes_in, trades_of

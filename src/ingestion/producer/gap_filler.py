@@ -4,13 +4,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from ingestion.completeness.id_gaps import Hole
 from ingestion.kraken.rest_client import PAGE, KrakenRest
 from ingestion.kraken.rest_messages import TradesPage
 from ingestion.producer.deduplicator import Deduplicator
+from ingestion.producer.fill_turns import FillJob, FillTurns, since_ns
 from lakehouse.errors import FatalError, RetryableError
 
 log = logging.getLogger(__name__)
@@ -19,21 +20,6 @@ GRACE_S = 2.0
 PROBE_S = 300.0
 ABSENT_AFTER = 3
 RETRY_S, MAX_RETRY_S = 5.0, 300.0
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def since_ns(ts: datetime) -> int:
-    """The ``since`` for trades after one at ``ts``: a millisecond earlier, because REST's times differ slightly."""
-    return ((ts - _EPOCH) // timedelta(microseconds=1) - 1000) * 1000
-
-
-@dataclass(frozen=True, slots=True)
-class FillJob:
-    """A hole being filled: where the next page starts, and whether the ledger reported the hole."""
-
-    hole: Hole
-    since: int
-    audited: bool = False
 
 
 def next_since(page: TradesPage, since: int, last_wanted: int) -> int | None:
@@ -62,9 +48,8 @@ class GapFiller:
         self._sink = sink
         self._symbols = tuple(symbols)
         self._doubt = doubt
-        self._jobs: dict[str, FillJob] = {}
+        self._turns = {symbol: FillTurns() for symbol in symbols}
         self._reported: dict[str, list[Hole]] = {symbol: [] for symbol in symbols}
-        self._ledgers_turn: set[str] = set()
         self._absent: dict[str, list[Hole]] = {symbol: [] for symbol in symbols}
         self._fruitless: dict[tuple[str, int], tuple[int, float]] = {}
         self._probed: dict[str, float] = dict.fromkeys(symbols, time.monotonic())
@@ -97,7 +82,7 @@ class GapFiller:
 
     def step(self, symbol: str, stop: threading.Event) -> None:
         """Makes at most one REST call for the symbol."""
-        job = self._jobs.pop(symbol, None) or self._next_job(symbol)
+        job = self._next_job(symbol)
         try:
             if job is not None:
                 self._work(symbol, job)
@@ -106,7 +91,7 @@ class GapFiller:
         except RetryableError as error:
             log.warning("%s: %s; again in %.0f s", symbol, error, self._rest.wait_s(symbol))
             if job is not None:
-                self._jobs[symbol] = job
+                self._turns[symbol].again(job)
 
     def _next_job(self, symbol: str) -> FillJob | None:
         now = time.monotonic()
@@ -114,17 +99,8 @@ class GapFiller:
         if not holes:
             self._fruitless = {key: value for key, value in self._fruitless.items() if key[0] != symbol}
         wanted = [hole for hole in holes if self._fruitless.get((symbol, hole.last), (0, 0.0))[1] <= now]
-        # Alternate: if new holes appear as fast as they are filled, older ones would never get their turn.
         # Read once: `report`, in another thread, may replace the list at any moment.
-        reported = self._reported[symbol]
-        if wanted and not (reported and symbol in self._ledgers_turn):
-            self._ledgers_turn.add(symbol)
-            return FillJob(wanted[0], since_ns(wanted[0].after))
-        self._ledgers_turn.discard(symbol)
-        if reported:
-            hole = reported.pop(0)
-            return FillJob(hole, since_ns(hole.after), audited=True)
-        return None
+        return self._turns[symbol].next(wanted, self._reported[symbol])
 
     def _work(self, symbol: str, job: FillJob) -> None:
         page = self._page(symbol, job.since)
@@ -141,7 +117,7 @@ class GapFiller:
             log.info("%s: refilled %d trades, hole %d..%d", symbol, sent, hole.first, hole.last)
         since = next_since(page, job.since, hole.last)
         if since is not None:
-            self._jobs[symbol] = replace(job, since=since)
+            self._turns[symbol].go_on(replace(job, since=since))
         elif not job.audited:
             self._conclude(symbol, hole, any(trade.trade_id > hole.last for trade in page.trades))
 

@@ -12,7 +12,8 @@ from ingestion.completeness.id_gaps import Hole, IdFilter, filter_of
 from ingestion.kraken.rest_client import PAGE, KrakenRest, Pace
 from ingestion.kraken.rest_messages import ThrottledError
 from ingestion.producer.deduplicator import Deduplicator
-from ingestion.producer.gap_filler import ABSENT_AFTER, PROBE_S, GapFiller, next_since, since_ns
+from ingestion.producer.fill_turns import since_ns
+from ingestion.producer.gap_filler import ABSENT_AFTER, PROBE_S, GapFiller, next_since
 from lakehouse.errors import FatalError, RetryableError
 from lakehouse.records import Trade
 from tests.unit.ingestion.recorder import Recorder
@@ -170,6 +171,28 @@ def test_holes_of_the_ledger_are_filled_though_there_is_always_a_newer_one(monke
         sink.trade(Trade(BTC, newest, 1.0, 1.0, "buy", "limit", at(newest), at(newest), "ws"))
         refill.step(BTC, NEVER)
     assert [e["trade_id"] for e in publisher.events if e["source"] == "rest"] == [10, 11, 12, 20]
+
+
+@pytest.mark.parametrize("ledger", [True, False])
+def test_a_new_hole_does_not_wait_for_the_end_of_a_long_one(monkeypatch: pytest.MonkeyPatch, ledger: bool) -> None:
+    monkeypatch.setattr("ingestion.producer.gap_filler.GRACE_S", 0.0)
+    monkeypatch.setattr("ingestion.producer.gap_filler.PAGE", 10)
+    kraken = Kraken(list(range(1, 1100)), page=10)
+    refill, sink, publisher, _ = refill_of(kraken, *((900, 1000) if ledger else (1, 900, 1000)))
+    long = Hole(2, 899, at(1), at(900), 0.0)
+    refill.report({BTC: [long] if ledger else []})
+    sink.give_up(BTC, 901, 999)
+    for _ in range(5):
+        refill.step(BTC, NEVER)
+    assert sink.trade(Trade(BTC, 1003, 1.0, 1.0, "buy", "limit", at(1003), at(1003), "ws"))
+    refill.report({BTC: [long] if ledger else []})
+    for _ in range(2):
+        refill.step(BTC, NEVER)
+    assert {1001, 1002} <= {e["trade_id"] for e in publisher.events}
+    for _ in range(110):
+        refill.step(BTC, NEVER)
+    assert {e["trade_id"] for e in publisher.events} >= set(range(2, 900)), "and the long one is filled"
+    assert len(kraken.asked) < 115, "no page of a hole named twice is asked twice"
 
 
 def test_holes_may_be_reported_anew_while_one_is_being_chosen() -> None:
