@@ -149,7 +149,7 @@ def test_kill_9_in_the_middle_doubles_no_row(feed: Feeds, questdb: QuestDB, tmp_
     held = len(read_topic(feed.settings, HISTORY_TOPIC))
     assert 1000 < held < 273_553
     said = backfill(feed.settings, "--quotes", str(path), "--symbol", BTC, "--no-rebuild")
-    assert "goes on after row" in said
+    assert "resumes after row" in said
     found = [headers[FILE_HEADER] for _, headers in read_topic(feed.settings, HISTORY_TOPIC)]
     assert len(found) == 273_553 and len(set(found)) == 1
     assert questdb.rows("SELECT count() FROM bronze_quotes") == [(273_553,)]
