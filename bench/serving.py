@@ -29,10 +29,11 @@ from flask import Flask, Response, request
 
 from features.spec import NAMES
 from forecast.model import inputs
-from forecast.model.baselines import FeatureRows, Rule
+from forecast.model.baselines import Rule
 from forecast.model.correction import Correction
 from forecast.model.forecaster import Forecaster
 from forecast.model.linear import Linear
+from forecast.model.rows import FeatureRows
 from forecast.model.targets import Target
 from forecast.serve import SWITCH_S
 from forecast.serving.app import Services, create_app
@@ -60,12 +61,12 @@ def train() -> Forecaster:
         boosters.append(xgboost.train(parameters, xgboost.DMatrix(table, wanted), TREES))
     width = table.shape[1]
     line = Linear(tuple(range(width)), np.zeros(width), np.ones(width), 0.0, np.full(width, 0.001))
-    learned = Correction(
+    correction = Correction(
         "vol", "xgboost", inputs.NAMES, (line,) * 5, tuple(boosters), tuple((0.5, 0.5) for _ in HORIZONS_S)
     )
     rule = simple_rule("vol", NAMES, SPEC)
     har = tuple(Rule("har", {"coefficients": [-0.1, 0.4, 0.3, 0.2]}) for _ in HORIZONS_S)
-    return Forecaster("xgboost", "vol", SPEC, NAMES, har, rule.calibration, learned)
+    return Forecaster("xgboost", "vol", SPEC, NAMES, har, rule.calibration, correction)
 
 
 class Folder:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from features.spec import NAMES, STALE_S
-from forecast.model.baselines import FeatureRows
+from forecast.model.rows import FeatureRows
 from forecast.model.targets import MICROS, TARGETS, Array, Mask, PricePath, Target, Times, Truth, silent, truth
 from lakehouse.settings import HORIZONS_S
 
@@ -152,7 +152,7 @@ def build(
     matrix = frame.select(NAMES).fill_null(float("nan")).to_numpy().astype(np.float64)
     ts, matrix = leave_out("incomplete", frame["complete"].fill_null(False).to_numpy(), ts, matrix)
     rows = FeatureRows(matrix, NAMES)
-    known = np.isfinite(rows["rv_5m"]) & np.isfinite(rows.first_known("bid", "last"))
+    known = np.isfinite(rows["rv_5m"]) & (np.isfinite(rows["bid"]) | np.isfinite(rows["last"]))
     ts, matrix = leave_out("warming_up", known, ts, matrix)
     ts, matrix = leave_out("stale_quote", ~(FeatureRows(matrix, NAMES)["quote_age"] > STALE_QUOTE_S), ts, matrix)
     ts, matrix = leave_out("thinned", _one_per(ts, every_s), ts, matrix)

@@ -10,19 +10,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from forecast.model import baselines, inputs
-from forecast.model.baselines import FeatureRows
-from forecast.model.linear import Linear
+from features.jit import jit
+from forecast.model import forest, linear
+from forecast.model.forest import Forest
+from forecast.model.inputs import Inputs
+from forecast.model.linear import Linear, Lines
+from forecast.model.rows import at_least
 from forecast.model.targets import Array, Target, floors
 from lakehouse.settings import HORIZONS_S
 
-Inputs = npt.NDArray[np.float32]
 Library = Literal["xgboost", "lightgbm"]
+
+
+class CorrectionTable(NamedTuple):
+    """Linear parts and shares of all horizons, as the kernels take them; shares have shape (horizons, 2)."""
+
+    lines: Lines
+    shares: Array
 
 
 @dataclass(frozen=True)
@@ -44,16 +52,25 @@ class Correction:
     boosters: Sequence[Any]
     shares: tuple[tuple[float, float], ...]
 
-    def predict(self, rows: FeatureRows, baseline: Array) -> Array:
-        """The corrected forecast in the target's unit, from the rules' forecast; both of shape (rows, horizons)."""
-        table = inputs.table(rows)
-        margins = self.margins(table)
-        straight = np.column_stack([line.predict(table) for line in self.linear])
-        shares = np.asarray(self.shares)
-        return apply(self.target, baseline, baselines.row_scale(rows), straight * shares[:, 0] + margins * shares[:, 1])
+    @cached_property
+    def table(self) -> CorrectionTable:
+        """Linear parts and shares as arrays."""
+        lines = linear.stack(self.linear, len(self.input_names))
+        return CorrectionTable(lines, np.array(self.shares, dtype=np.float64))
+
+    @cached_property
+    def forest(self) -> Forest:
+        """XGBoost's trees, packed when first asked for.
+
+        Raises:
+            FatalError: a booster is no sum of trees with numerical splits.
+        """
+        return forest.pack([bytes(booster.save_raw("json")) for booster in self.boosters])
 
     def margins(self, table: Inputs) -> Array:
-        """Raw margins of the native boosters, shape (rows, horizons)."""
+        """Raw margins of the boosters, shape (rows, horizons)."""
+        if self.library == "xgboost":
+            return self.forest.margins(table)
         return np.column_stack([raw_margin(booster, table) for booster in self.boosters])
 
     def save(self, folder: Path) -> dict[str, Any]:
@@ -70,21 +87,33 @@ class Correction:
     @staticmethod
     def load(folder: Path, target: Target, body: dict[str, Any]) -> "Correction":
         """The inverse of `save`."""
+        library: Library = body["library"]
         return Correction(
             target,
-            body["library"],
+            library,
             tuple(body["inputs"]),
             tuple(Linear.from_dict(line) for line in body["linear"]),
-            SavedBoosters(body["library"], folder),
+            tuple(_load_booster(library, folder / _file(library, horizon)) for horizon in HORIZONS_S),
             tuple((row[0], row[1]) for row in body["shares"]),
         )
 
 
 def apply(target: Target, baseline: Array, scale: Array, correction: Array) -> Array:
     """Rule and correction together, in the target's unit; all of shape (rows, horizons)."""
-    if target == "bid":
-        return np.asarray(baseline * np.exp(correction * scale))
-    return np.maximum(baseline * np.exp(0.5 * correction), floors())
+    out = np.empty_like(baseline)
+    fill_corrected(target == "vol", floors(), baseline, scale, correction, out)
+    return out
+
+
+@jit
+def fill_corrected(is_vol: bool, least: Array, baseline: Array, scale: Array, correction: Array, out: Array) -> None:
+    """`apply`, into ``out``."""
+    for r in range(len(baseline)):
+        for j in range(baseline.shape[1]):
+            if is_vol:
+                out[r, j] = at_least(baseline[r, j] * np.exp(0.5 * correction[r, j]), least[j])
+            else:
+                out[r, j] = baseline[r, j] * np.exp(correction[r, j] * scale[r, j])
 
 
 def raw_margin(booster: Any, table: Inputs) -> Array:
@@ -94,25 +123,21 @@ def raw_margin(booster: Any, table: Inputs) -> Array:
     return np.asarray(booster.predict(table, raw_score=True, num_threads=2), dtype=np.float64)
 
 
-class SavedBoosters(Sequence[Any]):
-    """The boosters of a folder, one per horizon, loaded when first asked for.
+@dataclass(frozen=True)
+class SavedXGBoost:
+    """An XGBoost booster's file: the trees are read from it without XGBoost, which takes seconds to import."""
 
-    The libraries take seconds to import, and the API, which walks the trees itself, starts without them.
-    """
+    path: Path
 
-    def __init__(self, library: Library, folder: Path) -> None:
-        self._library = library
-        self._folder = folder
+    def save_raw(self, raw_format: str) -> bytes:
+        """The model in XGBoost's JSON format, the only one that is kept."""
+        if raw_format != "json":
+            raise ValueError(f"{self.path} holds JSON, not {raw_format}")
+        return self.path.read_bytes()
 
-    def __len__(self) -> int:
-        return len(HORIZONS_S)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._loaded[index]
-
-    @cached_property
-    def _loaded(self) -> list[Any]:
-        return [_load_booster(self._library, self._folder / _file(self._library, h)) for h in HORIZONS_S]
+    def save_model(self, path: str) -> None:
+        """Copies the file."""
+        Path(path).write_bytes(self.path.read_bytes())
 
 
 def _file(library: Library, horizon: int) -> str:
@@ -124,6 +149,4 @@ def _load_booster(library: Library, path: Path) -> Any:
         import lightgbm
 
         return lightgbm.Booster(model_file=str(path))
-    import xgboost
-
-    return xgboost.Booster({"nthread": 1}, model_file=str(path))
+    return SavedXGBoost(path)

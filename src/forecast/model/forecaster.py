@@ -7,16 +7,32 @@ single-output booster per horizon.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from forecast.model import baselines, intervals
-from forecast.model.baselines import FeatureRows, Rule
-from forecast.model.correction import Correction
-from forecast.model.intervals import Calibration
+from features.jit import jit
+from forecast.model import inputs, intervals
+from forecast.model.baselines import (
+    MINUTES,
+    Rule,
+    RuleColumns,
+    RuleTable,
+    error_scale,
+    row_scale,
+    row_scales,
+    rule_columns,
+    rule_table,
+    rule_values,
+)
+from forecast.model.correction import Correction, CorrectionTable, fill_corrected
+from forecast.model.inputs import Inputs
+from forecast.model.intervals import Calibration, fill_ends
+from forecast.model.linear import fill_linear, stack
+from forecast.model.rows import FeatureRows
 from forecast.model.targets import Array, Target, floors
 from lakehouse.errors import FatalError
 from lakehouse.settings import HORIZONS_S
@@ -24,8 +40,11 @@ from lakehouse.settings import HORIZONS_S
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 1
+FORMAT = 2
 FILE = "forecaster.json"
+# Standard deviation of forecast errors before any is known: of log volatility, and of log returns per unit of the
+# expected volatility.
+FIRST_SIGMA: dict[Target, float] = {"vol": 0.5, "bid": 1.0}
 
 
 @dataclass(frozen=True)
@@ -40,28 +59,6 @@ class Prediction:
     baseline: Array
 
 
-class ServableModel(Protocol):
-    """What the API needs of a model."""
-
-    @property
-    def target(self) -> Target:
-        """bid or vol."""
-        ...
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The feature columns, in the order in which `predict` takes them."""
-        ...
-
-    def predict(self, matrix: Array) -> Array:
-        """Values, shape (rows, horizons), from features of shape (rows, len(columns))."""
-        ...
-
-    def forecast(self, matrix: Array, calibration: Calibration | None = None) -> Prediction:
-        """Values with intervals and the baseline."""
-        ...
-
-
 @dataclass(frozen=True)
 class Forecaster:
     """A registered model: baseline or booster alike.
@@ -73,7 +70,7 @@ class Forecaster:
         columns: feature columns in matrix order.
         rules: the best simple rule per horizon; also the baseline its forecasts are compared with.
         calibration: the state of its intervals when it was made.
-        learned: the correction on top of the rules; None for a baseline.
+        correction: what was learnt on top of the rules; None for a baseline.
         info: how it came about (dataset hash, figures); not used in predicting.
     """
 
@@ -83,7 +80,7 @@ class Forecaster:
     columns: tuple[str, ...]
     rules: tuple[Rule, ...]
     calibration: Calibration
-    learned: Correction | None = None
+    correction: Correction | None = None
     info: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -91,32 +88,31 @@ class Forecaster:
         """Seconds ahead, one per output column."""
         return HORIZONS_S
 
-    @property
-    def boosters(self) -> Sequence[Any]:
-        """The native boosters, one per horizon; empty for a baseline."""
-        return self.learned.boosters if self.learned else ()
-
-    def baseline(self, matrix: Array) -> Array:
-        """What the best simple rule says, shape (rows, horizons)."""
-        return baselines.predict(self.rules, self.target, FeatureRows(matrix, self.columns))
-
     def predict(self, matrix: Array) -> Array:
         """The forecast, shape (rows, horizons): a price, or a floored volatility."""
-        return self._predict(FeatureRows(matrix, self.columns), self.baseline(matrix))
+        return self.forecast(matrix).value
 
     def forecast(self, matrix: Array, calibration: Calibration | None = None) -> Prediction:
-        """The forecast, its 80 % and 95 % intervals and the baseline; a pure function of rows and calibration."""
+        """The forecast, its 80 % and 95 % intervals and the baseline; a pure function of rows and calibration.
+
+        Args:
+            matrix: features, shape (rows, len(columns)); unknown values are NaN.
+        """
         rows = FeatureRows(matrix, self.columns)
-        baseline = baselines.predict(self.rules, self.target, rows)
-        value = self._predict(rows, baseline)
-        ends = intervals.bounds(calibration or self.calibration, value, self._scale(rows))
-        if self.target == "vol":
-            ends = tuple(np.maximum(end, floors()) for end in ends)  # type: ignore[assignment]
-        return Prediction(value, *ends, baseline)
+        margins = np.empty((len(rows), 0))
+        table = np.empty((len(rows), 0), np.float32)
+        if self.correction:
+            table = inputs.table(rows)
+            margins = self.correction.margins(table)
+        out = np.empty((len(fields(Prediction)), len(rows), len(HORIZONS_S)))
+        quantiles = (calibration or self.calibration).array
+        _forecast(self._formulas, quantiles, rows.matrix, table, margins, out)
+        return Prediction(*out)
 
     def residuals(self, truth: Array, value: Array, matrix: Array) -> Array:
         """Residuals as `intervals.update` takes them, from truths and served values (rows, horizons)."""
-        return intervals.residual(truth, value, self._scale(FeatureRows(matrix, self.columns)))
+        scale = row_scale(FeatureRows(matrix, self.columns))
+        return intervals.residual(truth, value, error_scale(self.target, scale))
 
     def save(self, folder: Path) -> None:
         """Writes ``forecaster.json`` and the boosters into ``folder``."""
@@ -130,16 +126,57 @@ class Forecaster:
             "columns": list(self.columns),
             "rules": [{"kind": rule.kind, "params": dict(rule.params)} for rule in self.rules],
             "calibration": json.loads(self.calibration.to_json()),
-            "learned": self.learned.save(folder) if self.learned else None,
+            "correction": self.correction.save(folder) if self.correction else None,
             "info": self.info,
         }
         (folder / FILE).write_text(json.dumps(body, indent=1))
 
-    def _scale(self, rows: FeatureRows) -> Array:
-        return np.ones((len(rows), len(HORIZONS_S))) if self.target == "vol" else baselines.row_scale(rows)
+    @cached_property
+    def _formulas(self) -> "_Formulas":
+        table = self.correction.table if self.correction else _NO_CORRECTION
+        is_vol = self.target == "vol"
+        least = floors() if is_vol else np.full(len(HORIZONS_S), -np.inf)
+        columns, rules = rule_columns(self.columns), rule_table(self.rules, self.columns)
+        return _Formulas(is_vol, MINUTES, floors(), least, columns, rules, table)
 
-    def _predict(self, rows: FeatureRows, baseline: Array) -> Array:
-        return self.learned.predict(rows, baseline) if self.learned else baseline
+
+class _Formulas(NamedTuple):
+    """What `_forecast` combines; ``least``: what no forecast and no end of an interval may fall below."""
+
+    is_vol: bool
+    minutes: Array
+    floors: Array
+    least: Array
+    columns: RuleColumns
+    rules: RuleTable
+    correction: CorrectionTable
+
+
+_NO_CORRECTION = CorrectionTable(stack((), 0), np.zeros((0, 2)))
+
+
+@jit
+def _forecast(formulas: _Formulas, quantiles: Array, matrix: Array, table: Inputs, margins: Array, out: Array) -> None:
+    """Fills ``out`` with the fields of `Prediction`, shape (6, rows, horizons), in one compiled call.
+
+    Args:
+        table, margins: inputs and the boosters' margins; of no column where the rules are served as they are.
+    """
+    value, baseline, least = out[0], out[5], formulas.least
+    rule_values(formulas.columns, formulas.rules, formulas.minutes, formulas.floors, matrix, baseline)
+    scale = np.empty(baseline.shape)
+    row_scales(formulas.columns, formulas.minutes, formulas.floors, matrix, scale)
+    if margins.shape[1]:
+        correction, shares = np.empty(baseline.shape), formulas.correction.shares
+        fill_linear(formulas.correction.lines, table, correction)
+        for j in range(len(shares)):
+            correction[:, j] = correction[:, j] * shares[j, 0] + margins[:, j] * shares[j, 1]
+        fill_corrected(formulas.is_vol, least, baseline, scale, correction, value)
+    else:
+        value[:] = baseline
+    if formulas.is_vol:
+        scale[:] = 1.0
+    fill_ends(quantiles, value, scale, least, out[1:5])
 
 
 def load(folder: Path) -> Forecaster:
@@ -161,15 +198,15 @@ def load(folder: Path) -> Forecaster:
         tuple(body["columns"]),
         tuple(Rule(rule["kind"], rule["params"]) for rule in body["rules"]),
         Calibration.from_json(json.dumps(body["calibration"])),
-        Correction.load(folder, body["target"], body["learned"]) if body["learned"] else None,
+        Correction.load(folder, body["target"], body["correction"]) if body["correction"] else None,
         body["info"],
     )
 
 
-def make_baseline(
-    name: str, target: Target, rules: Sequence[Rule], spec: str, columns: Sequence[str], calibration: Calibration
-) -> Forecaster:
-    """A forecaster that is nothing but a simple rule."""
+def untrained(name: str, target: Target, rules: Sequence[Rule], spec: str, columns: Sequence[str]) -> Forecaster:
+    """A simple rule with a first guess of its errors, made without data: what can be served before any training."""
+    sigma = FIRST_SIGMA[target]
+    calibration = intervals.normal(np.full(len(HORIZONS_S), sigma))
     return Forecaster(name, target, spec, tuple(columns), tuple(rules), calibration)
 
 

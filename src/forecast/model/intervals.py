@@ -10,13 +10,18 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from features.jit import jit
+from forecast.model.rows import at_least
 from forecast.model.targets import MICROS, Array, Times
 
 LEVELS = (0.025, 0.1, 0.9, 0.975)
+# Levels of an interval's ends in the order in which they are named: lower, upper, lower_95, upper_95.
+_ENDS = (1, 2, 0, 3)
 RATE = 0.02
 # After a still time (all residuals alike) the quantiles must be able to move: by at least as much as for errors of 5 %.
 MIN_SPREAD = 0.05
@@ -44,6 +49,11 @@ class Calibration:
     def id(self) -> str:
         """First 12 hex digits of the SHA-256 of the state's JSON."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+
+    @cached_property
+    def array(self) -> Array:
+        """The quantiles, shape (1, horizons, levels)."""
+        return np.array([self.quantiles])
 
     def to_json(self) -> str:
         """Canonical JSON; floats round-trip exactly."""
@@ -107,13 +117,25 @@ def moved(calibration: Calibration, above: Array, minutes: float) -> Calibration
 
 def bounds(calibration: Calibration, value: Array, scale: Array) -> tuple[Array, Array, Array, Array]:
     """``(lower, upper, lower_95, upper_95)`` around ``value``, each of its shape (rows, horizons)."""
-    return ends(np.asarray(calibration.quantiles)[None], value, scale)
+    return ends(calibration.array, value, scale)
 
 
-def ends(quantiles: Array, value: Array, scale: Array) -> tuple[Array, Array, Array, Array]:
-    """The same from quantiles of shape (rows or 1, horizons, levels)."""
-    low_95, low, high, high_95 = (value * np.exp(quantiles[:, :, k] * scale) for k in range(len(LEVELS)))
-    return low, high, low_95, high_95
+def ends(quantiles: Array, value: Array, scale: Array, least: Array | None = None) -> tuple[Array, Array, Array, Array]:
+    """`bounds` from quantiles of shape (rows or 1, horizons, levels), no end below ``least``, shape (horizons,)."""
+    out = np.empty((len(LEVELS), *value.shape))
+    least = np.full(value.shape[1], -np.inf) if least is None else least
+    fill_ends(np.ascontiguousarray(quantiles), value, scale, least, out)
+    return out[0], out[1], out[2], out[3]
+
+
+@jit
+def fill_ends(quantiles: Array, value: Array, scale: Array, least: Array, out: Array) -> None:
+    """`ends`, into ``out`` of shape (4, rows, horizons): lower, upper, lower_95, upper_95."""
+    for r in range(len(value)):
+        levels = quantiles[r % len(quantiles)]
+        for j in range(value.shape[1]):
+            for k in range(len(_ENDS)):
+                out[k, r, j] = at_least(value[r, j] * np.exp(levels[j, _ENDS[k]] * scale[r, j]), least[j])
 
 
 def residual(truth: Array, value: Array, scale: Array) -> Array:

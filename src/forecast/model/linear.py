@@ -1,11 +1,14 @@
 """A linear correction shrunk towards none: gamma regression with log link for variances, ridge for returns."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from features.jit import inlined, jit
+from forecast.model.inputs import Inputs
+from forecast.model.rows import Ints
 from forecast.model.targets import Array
 
 CLIP = 4.0
@@ -28,14 +31,14 @@ class Linear:
     intercept: float
     weights: Array
 
-    def predict(self, table: npt.NDArray[Any]) -> Array:
+    def predict(self, table: Inputs) -> Array:
         """The correction per row, from inputs of shape (rows, k)."""
-        value: Array = self._scaled(table) @ self.weights + self.intercept
-        return value
+        return predict((self,), table)[:, 0]
 
-    def _scaled(self, table: npt.NDArray[Any]) -> Array:
-        known = table[:, self.columns].astype(np.float64)
-        return np.clip(np.nan_to_num((known - self.mean) / self.sd), -CLIP, CLIP)
+    def _scaled(self, table: Inputs) -> Array:
+        out = np.empty((len(table), len(self.columns)))
+        _fill_scaled(np.array(self.columns, dtype=np.int64), self.mean, self.sd, table, out)
+        return out
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values; floats round-trip exactly."""
@@ -59,7 +62,63 @@ class Linear:
         )
 
 
-def _empty(table: npt.NDArray[Any], columns: tuple[int, ...]) -> Linear:
+class Lines(NamedTuple):
+    """Linear parts of several outputs over all inputs; one that an output does not read has weight 0 there.
+
+    Attributes:
+        mean, sd, weights: shape (outputs, inputs). intercept: shape (outputs,).
+    """
+
+    mean: Array
+    sd: Array
+    weights: Array
+    intercept: Array
+
+
+def stack(lines: Sequence[Linear], width: int) -> Lines:
+    """The linear parts as the kernels take them, for inputs of this width."""
+    shape = (len(lines), width)
+    stacked = Lines(np.zeros(shape), np.ones(shape), np.zeros(shape), np.array([line.intercept for line in lines]))
+    for j, line in enumerate(lines):
+        columns = list(line.columns)
+        stacked.mean[j, columns], stacked.sd[j, columns] = line.mean, line.sd
+        stacked.weights[j, columns] = line.weights
+    return stacked
+
+
+def predict(lines: Sequence[Linear], table: Inputs) -> Array:
+    """Each linear part's correction per row, shape (rows, len(lines))."""
+    out = np.empty((len(table), len(lines)))
+    fill_linear(stack(lines, table.shape[1]), np.ascontiguousarray(table), out)
+    return out
+
+
+@inlined
+def _scaled_value(x: float, mean: float, sd: float) -> float:
+    value = (np.float64(x) - mean) / sd
+    return 0.0 if np.isnan(value) else min(max(value, -CLIP), CLIP)
+
+
+@jit
+def _fill_scaled(columns: Ints, mean: Array, sd: Array, table: Inputs, out: Array) -> None:
+    for r in range(len(table)):
+        for k in range(len(columns)):
+            out[r, k] = _scaled_value(table[r, columns[k]], mean[k], sd[k])
+
+
+@jit
+def fill_linear(lines: Lines, table: Inputs, out: Array) -> None:
+    """`predict`, into ``out`` of shape (rows, outputs)."""
+    for r in range(len(table)):
+        for j in range(len(lines.intercept)):
+            value = lines.intercept[j]
+            for k in range(table.shape[1]):
+                if lines.weights[j, k] != 0.0:
+                    value += lines.weights[j, k] * _scaled_value(table[r, k], lines.mean[j, k], lines.sd[j, k])
+            out[r, j] = value
+
+
+def _empty(table: Inputs, columns: tuple[int, ...]) -> Linear:
     """Means and deviations of the columns that vary in this table; weights 0."""
     part = table[:, columns].astype(np.float64)
     known = np.isfinite(part)
@@ -70,7 +129,7 @@ def _empty(table: npt.NDArray[Any], columns: tuple[int, ...]) -> Linear:
     return Linear(tuple(np.asarray(columns)[keep].tolist()), mean[keep], sd[keep], 0.0, np.zeros(int(keep.sum())))
 
 
-def fit_gamma(table: npt.NDArray[Any], columns: tuple[int, ...], ratio: Array, prior_rows: float) -> Linear:
+def fit_gamma(table: Inputs, columns: tuple[int, ...], ratio: Array, prior_rows: float) -> Linear:
     """Minimises Σ ratio·exp(-f) + f + prior_rows·|w|²/2: QLIKE of the corrected rule, by damped Newton steps.
 
     Args:
@@ -94,7 +153,7 @@ def fit_gamma(table: npt.NDArray[Any], columns: tuple[int, ...], ratio: Array, p
     return Linear(line.columns, line.mean, line.sd, float(weights[0]), weights[1:])
 
 
-def fit_ridge(table: npt.NDArray[Any], columns: tuple[int, ...], value: Array, prior_rows: float) -> Linear:
+def fit_ridge(table: Inputs, columns: tuple[int, ...], value: Array, prior_rows: float) -> Linear:
     """Ridge regression without intercept (a mean return is not forecastable), shrunk towards 0.
 
     Args:

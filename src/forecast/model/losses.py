@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecast.model.targets import Array
+from forecast.model.targets import Array, Target
 
 # A mean loss below this is rounding: prices that stand still are forecast without any.
 NO_LOSS = 1e-15
@@ -20,6 +20,11 @@ def qlike(truth: Array, forecast: Array) -> Array:
 def squared_log_error(truth: Array, forecast: Array) -> Array:
     """(ln truth - ln forecast)², elementwise: the squared error of the return forecast."""
     return np.asarray(np.log(truth / forecast) ** 2)
+
+
+def loss(target: Target, truth: Array, forecast: Array) -> Array:
+    """The loss models are compared by: QLIKE for volatility, squared log error for the bid; elementwise."""
+    return qlike(truth, forecast) if target == "vol" else squared_log_error(truth, forecast)
 
 
 def interval_score(truth: Array, lower: Array, upper: Array, alpha: float) -> Array:

@@ -24,26 +24,22 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 import mlflow.artifacts
-import numpy as np
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from features.spec import NAMES, EngineConfig, spec_hash
-from forecast.model import intervals
-from forecast.model.baselines import Rule
-from forecast.model.forecaster import Forecaster, make_baseline
+from forecast.model.baselines import Rule, first_rules
+from forecast.model.forecaster import Forecaster, untrained
 from forecast.model.targets import TARGETS, Target
-from forecast.registry.packaging import DATA, first_rules
+from forecast.registry.packaging import DATA
 from forecast.registry.recording import REPORT, record
 from lakehouse import process
 from lakehouse.errors import FatalError, LakeError, RetryableError
-from lakehouse.settings import HORIZONS_S, Settings, load_settings
+from lakehouse.settings import Settings, load_settings
 
 log = logging.getLogger("forecast.registry.client")
 CHAMPION, CHALLENGER = "champion", "challenger"
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-# Before any residual is known: log errors of a volatility forecast, and scaled errors of persistence.
-_FIRST_GUESS: dict[Target, float] = {"vol": 0.5, "bid": 1.0}
 
 
 @dataclass(frozen=True)
@@ -177,9 +173,8 @@ class RegistryClient:
             self.promote(target, numbers[0], "the first version: a simple rule, until a model beats it")
 
     def simple(self, name: str, target: Target, rules: Sequence[Rule]) -> Forecaster:
-        """A forecaster that is only a rule, with a first guess of its errors."""
-        calibration = intervals.normal(np.full(len(HORIZONS_S), _FIRST_GUESS[target]))
-        return make_baseline(name, target, rules, self._spec, NAMES, calibration)
+        """A rule as a forecaster for this lake's feature definitions."""
+        return untrained(name, target, rules, self._spec, NAMES)
 
     def _decide(self, target: Target, version: int, decision: str, reason: str, figures: Mapping[str, Any]) -> None:
         at = datetime.now(UTC).isoformat(timespec="seconds")

@@ -8,23 +8,12 @@ import mlflow.pyfunc
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 
-from forecast.model.baselines import Rule, default_rules
 from forecast.model.forecaster import Forecaster
-from forecast.model.targets import Target
 from forecast.registry.version import code_version
 from lakehouse.settings import HORIZONS_S
 
 # Where `pack` puts the forecaster's own files inside MLflow's folder.
 DATA = Path("data") / "forecaster"
-
-
-def first_rules(target: Target) -> tuple[tuple[str, tuple[Rule, ...]], ...]:
-    """The rules that need no training, by name, the first champion first."""
-    if target == "bid":
-        return (("persistence", default_rules("bid")),)
-    last = tuple(Rule("last", {"window": "rv_15m"}) for _ in HORIZONS_S)
-    yesterday = tuple(Rule("tod", {"half_life_min": 30}) for _ in HORIZONS_S)
-    return (("ewma", default_rules("vol")), ("last", last), ("tod", yesterday))
 
 
 def pack(forecaster: Forecaster, folder: Path) -> Path:

@@ -1,22 +1,23 @@
 """The models in service: one per target, replaced in one assignment so that every request sees exactly one version."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from forecast.model.forecaster import Forecaster, Prediction
 from forecast.model.intervals import Calibration
-from forecast.model.targets import TARGETS, Array, Target
+from forecast.model.targets import TARGETS, Target
 from forecast.serving.bodies import Matrix
-from forecast.serving.compiled import Compiled, compile_forecaster
 from lakehouse.errors import FatalError
 
+# No other thread of Python's runs during one compiled call: about a millisecond for so many rows.
+ROWS_AT_ONCE = 64
 PendingState = Literal["loading", "refused"]
 
 
@@ -29,30 +30,30 @@ class ServedModel:
         take: position of each of its columns in a row in spec order.
         since: when it was put in service, UTC.
         calibration: the state its intervals come from: the model's own, or a newer one.
-        compiled: the same forecaster as one compiled call; None where it is served the plain way.
     """
 
     version: int
     forecaster: Forecaster
-    take: tuple[int, ...]
+    take: npt.NDArray[np.int64]
     since: datetime
     calibration: Calibration
-    compiled: Compiled | None = None
 
     @cached_property
     def calibration_id(self) -> str:
         """Names the state the intervals come from."""
         return self.calibration.id
 
-    @cached_property
-    def _quantiles(self) -> Array:
-        return np.asarray(self.calibration.quantiles)
-
     def forecast(self, matrix: Matrix) -> Prediction:
         """Forecasts for rows in spec order, shape (rows, features)."""
-        if self.compiled is not None:
-            return self.compiled.forecast(matrix, self._quantiles)
-        return self.forecaster.forecast(matrix[:, self.take], self.calibration)
+        starts = range(0, max(1, len(matrix)), ROWS_AT_ONCE)
+        parts = [self._forecast(matrix[start : start + ROWS_AT_ONCE]) for start in starts]
+        if len(parts) == 1:
+            return parts[0]
+        names = [field.name for field in fields(Prediction)]
+        return Prediction(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+    def _forecast(self, matrix: Matrix) -> Prediction:
+        return self.forecaster.forecast(np.take(matrix, self.take, axis=1), self.calibration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,20 +118,14 @@ class ModelsInService:
                 "since": served.since.isoformat().replace("+00:00", "Z"),
                 "calibration": served.calibration_id,
                 "intervals": asdict(served.calibration),
-                "compiled": served.compiled is not None,
             }
         if coming is not None:
             entry["candidate"] = {"version": str(coming.version), "state": coming.state, "detail": coming.detail}
         return entry
 
 
-def accept(
-    version: int, forecaster: Forecaster, target: Target, names: Sequence[str], spec: str, folder: Path | None = None
-) -> ServedModel:
-    """The forecaster, compiled where that can be done and checked on probe rows, ready to serve.
-
-    Args:
-        folder: where the forecaster lies, and what was compiled is kept for the next start.
+def accept(version: int, forecaster: Forecaster, target: Target, names: Sequence[str], spec: str) -> ServedModel:
+    """The forecaster, checked on probe rows and ready to serve.
 
     Raises:
         FatalError: it is for another target or other features, or its answer has a wrong shape or is not finite.
@@ -142,9 +137,8 @@ def accept(
     if forecaster.spec != spec:
         raise FatalError(f"made for feature definitions {forecaster.spec}, rows are of {spec}: train again")
     index = {name: i for i, name in enumerate(names)}
-    take = tuple(index[name] for name in forecaster.columns)
-    compiled = compile_forecaster(forecaster, names, folder)
-    served = ServedModel(version, forecaster, take, datetime.now(UTC), forecaster.calibration, compiled)
+    take = np.array([index[name] for name in forecaster.columns], dtype=np.int64)
+    served = ServedModel(version, forecaster, take, datetime.now(UTC), forecaster.calibration)
     _verify(served, probe_rows(names))
     return served
 

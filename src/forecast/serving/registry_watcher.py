@@ -8,19 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import orjson
 
-from forecast.model import intervals
 from forecast.model.baselines import default_rules
-from forecast.model.forecaster import Forecaster, load, make_baseline
+from forecast.model.forecaster import Forecaster, load, untrained
 from forecast.model.intervals import Calibration
 from forecast.model.targets import TARGETS, Target
 from forecast.serving import metrics
-from forecast.serving.compiled import compile_apart
 from forecast.serving.models_in_service import ModelsInService, PendingVersion, ServedModel, accept
 from lakehouse.errors import FatalError, LakeError
-from lakehouse.settings import HORIZONS_S
 
 log = logging.getLogger(__name__)
 POINTER = "champion.json"
@@ -172,9 +168,7 @@ class RegistryWatcher:
             partial.mkdir(parents=True)
             self._registry.fetch(target, version, partial)
             partial.rename(folder)
-        forecaster = load(folder)
-        compile_apart(forecaster, folder)
-        return accept(version, forecaster, target, self._names, self._spec, folder)
+        return accept(version, load(folder), target, self._names, self._spec)
 
     def _swap(self, target: Target, served: ServedModel) -> None:
         before = self._models.get(target)
@@ -183,18 +177,15 @@ class RegistryWatcher:
         metrics.MODEL_INFO.labels(target, str(served.version), served.forecaster.name).set(1)
         if before is not None and before.version != served.version:
             metrics.MODEL_INFO.remove(target, str(before.version), before.forecaster.name)
-        how = "compiled" if served.compiled else "plain"
-        log.info("%s/%d (%s, %s) in service", target, served.version, served.forecaster.name, how)
+        log.info("%s/%d (%s) in service", target, served.version, served.forecaster.name)
         if served.version:
             _write_pointer(self._folder / target / POINTER, served.version)
             _prune(self._folder / target, {served.version, before.version if before else 0})
 
 
 def simple_rule(target: Target, names: Sequence[str], spec: str) -> Forecaster:
-    """Persistence or EWMA with a first guess of its errors: what can be served before anything was learnt."""
-    sigma = {"bid": 1.0, "vol": 0.4}[target]
-    calibration = intervals.normal(np.full(len(HORIZONS_S), sigma))
-    return make_baseline("baseline", target, default_rules(target), spec, names, calibration)
+    """Persistence or EWMA, served as version 0 while there is no registry."""
+    return untrained("baseline", target, default_rules(target), spec, names)
 
 
 def _read_pointer(path: Path) -> int | None:

@@ -110,16 +110,15 @@ def _judge(
     last: tuple[Decision, ...],
 ) -> Backtest:
     """Intervals as they would have been served, and every model's forecasts of the judged folds side by side."""
-    unit = scale if target == "bid" else np.ones_like(scale)
+    unit = baselines.error_scale(target, scale)
     every = np.concatenate([fold.index for fold in folds])
     values = np.concatenate(served)
     residuals = intervals.residual(data.truth[target][every], values, unit[every])
     begin = int(sum(len(fold.index) for fold in folds if fold.number < 0))
     first = intervals.fit(_due(residuals, data.ts[every], begin or max(len(residuals) // 10, 1)))
     quantiles, calibration = intervals.track(first, residuals[begin:], data.ts[every[begin:]], HORIZONS_S)
-    ends = intervals.ends(quantiles, values[begin:], unit[every[begin:]])
-    if target == "vol":
-        ends = tuple(np.maximum(end, floors()) for end in ends)  # type: ignore[assignment]
+    least = floors() if target == "vol" else None
+    ends = intervals.ends(quantiles, values[begin:], unit[every[begin:]], least)
     judged = [fold for fold in folds if fold.number >= 0]
     burn = np.log(data.truth[target][every[:begin]] / values[:begin]) if begin else residuals
     return Backtest(

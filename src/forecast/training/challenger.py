@@ -13,9 +13,9 @@ from forecast.model import inputs
 from forecast.model.baselines import Rule
 from forecast.model.correction import Correction
 from forecast.model.forecaster import Forecaster
-from forecast.model.losses import NO_LOSS, diebold_mariano, over
+from forecast.model.losses import NO_LOSS, diebold_mariano, loss, over
 from forecast.model.targets import MICROS, Array, Target
-from forecast.training import fitting, walkforward
+from forecast.training import walkforward
 from forecast.training.backtest import Backtest
 from forecast.training.fitting import Tuning
 from lakehouse.settings import HORIZONS_S
@@ -36,7 +36,7 @@ def make(data: Dataset, result: Backtest, tuning: Tuning) -> Forecaster:
     fitted = walkforward.fit(data, table, everything, result.target, tuning, (chosen,) if corrected else ())
     rules = tuple(fitted.rules[c.model][j] if c.shares is None else fitted.best[j] for j, c in enumerate(served))
     shares = tuple(c.shares or (0.0, 0.0) for c in served)
-    learned = Correction(result.target, chosen, inputs.NAMES, fitted.linear, fitted.boosters.get(chosen, ()), shares)
+    correction = Correction(result.target, chosen, inputs.NAMES, fitted.linear, fitted.boosters.get(chosen, ()), shares)
     info: dict[str, Any] = {
         "dataset": data.hash(),
         "rows": len(data),
@@ -51,7 +51,7 @@ def make(data: Dataset, result: Backtest, tuning: Tuning) -> Forecaster:
         data.columns,
         rules,
         result.calibration,
-        learned if corrected else None,
+        correction if corrected else None,
         info,
     )
 
@@ -118,13 +118,13 @@ def judge(data: Dataset, newest: Recent, champion: Forecaster) -> Verdict:
     if len(index) < least:
         return Verdict(False, f"only {len(index)} recent rows: too little history for a verdict", found)
     truth = data.truth[newest.target][index]
-    ours = fitting.loss(newest.target, truth, newest.served[keep])
-    rules = {name: fitting.loss(newest.target, truth, value[keep]) for name, value in newest.rules.items()}
+    ours = loss(newest.target, truth, newest.served[keep])
+    rules = {name: loss(newest.target, truth, value[keep]) for name, value in newest.rules.items()}
     best = np.min([losses.mean(axis=0) for losses in rules.values()], axis=0)
     found["loss_over_best_rule"] = over(ours.mean(axis=0), best).tolist()
     against: dict[str, Array] = {"the best rule": _closest(rules)}
     if champion.spec == data.spec:
-        theirs = fitting.loss(newest.target, truth, champion.predict(data.matrix[index]))
+        theirs = loss(newest.target, truth, champion.predict(data.matrix[index]))
         found["loss_over_champion"] = over(ours.mean(axis=0), theirs.mean(axis=0)).tolist()
         against["the champion"] = theirs
     return _verdict(data, ours, against, np.maximum(best, NO_LOSS), found)

@@ -27,6 +27,7 @@ from forecast.model.baselines import Rule
 from forecast.model.correction import apply, raw_margin
 from forecast.model.inputs import Inputs
 from forecast.model.linear import Linear
+from forecast.model.losses import loss
 from forecast.model.targets import MICROS, TARGETS, Array, Target
 from forecast.training import fitting
 from forecast.training.fitting import Tuning
@@ -131,7 +132,7 @@ class Prepared:
         data = part_of(data, start, end)
         features, truth = data.rows(), data.truth[self.target]
         table = inputs.table(features)
-        rule = baselines.predict(self.rules, self.target, features)
+        rule = baselines.predict(self.rules, features)
         label = fitting.labels(self.target, truth, rule, baselines.row_scale(features))
         margin = np.column_stack([line.predict(table) for line in self.linear])
         left = fitting.residual(self.target, label, margin)
@@ -142,12 +143,12 @@ class Prepared:
         data = part_of(data, start)
         features, truth = data.rows(), data.truth[self.target]
         table = inputs.table(features)
-        rule = baselines.predict(self.rules, self.target, features)
+        rule = baselines.predict(self.rules, features)
         correction = np.column_stack(
             [line.predict(table) + raw_margin(b, table) for line, b in zip(self.linear, boosters, strict=True)]
         )
         value = apply(self.target, rule, baselines.row_scale(features), correction)
-        return np.array([fitting.loss(self.target, truth, v).sum(axis=0) for v in (value, rule)])
+        return np.array([loss(self.target, truth, v).sum(axis=0) for v in (value, rule)])
 
 
 def part_of(data: Dataset, start: int = 0, end: int = 2**62, every: int = 1) -> Dataset:
@@ -162,7 +163,7 @@ def prepare(sample: Dataset, target: Target, tuning: Tuning) -> Prepared:
     features, truth = sample.rows(), sample.truth[target]
     rules = fitting.best_rules(target, fitting.fit_rules(target, features, truth), features, truth)
     table = inputs.table(features)
-    label = fitting.labels(target, truth, baselines.predict(rules, target, features), baselines.row_scale(features))
+    label = fitting.labels(target, truth, baselines.predict(rules, features), baselines.row_scale(features))
     overlaps = [dataset.overlap_rows(sample, horizon) for horizon in HORIZONS_S]
     linear = tuple(
         fitting.fit_linear(target, table, label[:, j], fitting.scaled(tuning, overlap).prior_rows)

@@ -8,12 +8,14 @@ import lightgbm
 import numpy as np
 import xgboost
 
+from features.spec import HALF_LIVES_MIN
 from forecast.model import baselines, linear
-from forecast.model.baselines import HALF_LIVES_MIN, HAR_COLUMNS, RULES, FeatureRows, Rule, RuleKind
+from forecast.model.baselines import RULES, Rule, RuleKind
 from forecast.model.correction import Library
 from forecast.model.inputs import MINUTES, NAMES, Inputs
 from forecast.model.linear import Linear
-from forecast.model.losses import qlike, squared_log_error
+from forecast.model.losses import loss, qlike
+from forecast.model.rows import FeatureRows
 from forecast.model.targets import Array, Target
 from lakehouse.settings import HORIZONS_S
 
@@ -57,11 +59,6 @@ def scaled(tuning: Tuning, overlap: float) -> Tuning:
     return replace(tuning, **more)
 
 
-def loss(target: Target, truth: Array, forecast: Array) -> Array:
-    """QLIKE for volatility, squared log error for the bid, elementwise."""
-    return qlike(truth, forecast) if target == "vol" else squared_log_error(truth, forecast)
-
-
 def fit_rule(kind: RuleKind, target: Target, rows: FeatureRows, truth: Array) -> tuple[Rule, ...]:
     """A kind of rule tuned per horizon on these rows; truth of shape (rows, horizons), without NaN."""
     if kind == "persistence":
@@ -72,14 +69,13 @@ def fit_rule(kind: RuleKind, target: Target, rows: FeatureRows, truth: Array) ->
     if kind == "last":
         parameters = [{"window": window} for window in _LAST_WINDOWS]
     options = [tuple(Rule(kind, p) for _ in HORIZONS_S) for p in parameters]
-    losses = np.array([qlike(truth, baselines.predict(rules, target, rows)).mean(axis=0) for rules in options])
+    losses = np.array([qlike(truth, baselines.predict(rules, rows)).mean(axis=0) for rules in options])
     return tuple(options[int(best)][j] for j, best in enumerate(losses.argmin(axis=0)))
 
 
 def _fit_har(rows: FeatureRows, truth: Array) -> tuple[Rule, ...]:
     """HAR in logs (Corsi 2009) by least squares; the intercept takes the mean of exp(residual) (Duan 1983)."""
-    terms = [np.ones(len(rows)), *(baselines.window_log_variance(rows, name) for name in HAR_COLUMNS)]
-    design = np.column_stack(terms)
+    design = np.column_stack([np.ones(len(rows)), baselines.har_terms(rows)])
     rules = []
     for j in range(len(HORIZONS_S)):
         value = 2 * np.log(truth[:, j])
@@ -103,7 +99,7 @@ def best_rules(
     day win in hindsight on a few hours, and lose afterwards.
     """
     named = [r for kind, r in rules.items() if np.isfinite(rows[_NEEDS[kind]]).mean() > _MIN_KNOWN]
-    means = np.array([loss(target, truth, baselines.predict(r, target, rows)).mean(axis=0) for r in named])
+    means = np.array([loss(target, truth, baselines.predict(r, rows)).mean(axis=0) for r in named])
     return tuple(named[int(best)][j] for j, best in enumerate(means.argmin(axis=0)))
 
 

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from forecast.model.correction import Library, apply
-from forecast.model.losses import NO_LOSS, diebold_mariano, over
+from forecast.model.losses import NO_LOSS, diebold_mariano, loss, over
 from forecast.model.targets import Array, Target
-from forecast.training.fitting import loss
 from forecast.training.walkforward import Fold
 
 # Shares of (linear part, booster's margin) that may be served. Of a return's forecast half at most: what is forecast

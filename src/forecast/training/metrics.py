@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from forecast.model.losses import diebold_mariano, hac_lags, hac_variance, interval_score, over
+from forecast.model.losses import diebold_mariano, hac_lags, hac_variance, interval_score, loss, over
 from forecast.model.targets import MICROS, Array, Target, Times
-from forecast.training.fitting import loss
 
 WEEK_S = 7 * 86_400
 _Z = {80: float(stats.norm.ppf(0.9)), 95: float(stats.norm.ppf(0.975))}

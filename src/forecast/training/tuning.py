@@ -10,9 +10,9 @@ from optuna.trial import TrialState
 
 from forecast.data.dataset import Dataset
 from forecast.model.baselines import row_scale
-from forecast.model.losses import over
+from forecast.model.losses import loss, over
 from forecast.model.targets import Target
-from forecast.training import fitting, gate, walkforward
+from forecast.training import gate, walkforward
 from forecast.training.fitting import Tuning
 from forecast.training.gate import Candidate
 from forecast.training.walkforward import Schedule
@@ -85,7 +85,7 @@ def _mean_loss(data: Dataset, target: Target, tuning: Tuning, trial: optuna.Tria
     for step, fold in enumerate(walkforward.folds(data, target, _INNER, tuning, ("xgboost",))):
         truth = data.truth[target][fold.index]
         value = gate.values(target, fold, Candidate("xgboost", (1.0, 1.0)), scale[fold.index])
-        losses, rule = fitting.loss(target, truth, value), fitting.loss(target, truth, fold.rule)
+        losses, rule = loss(target, truth, value), loss(target, truth, fold.rule)
         ratios.append(float(over(losses.mean(axis=0), rule.mean(axis=0)).mean()))
         trial.report(float(np.mean(ratios)), step)
         if trial.should_prune() or time.monotonic() > deadline:

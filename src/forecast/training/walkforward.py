@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from forecast.data.dataset import Dataset, overlap_rows
-from forecast.model import baselines, inputs
+from forecast.model import baselines, inputs, linear
 from forecast.model.baselines import Rule
 from forecast.model.correction import Library, raw_margin
 from forecast.model.inputs import Inputs
@@ -114,7 +114,7 @@ def fit(
     rules = fitting.fit_rules(target, features, truth)
     best = fitting.best_rules(target, rules, features, truth)
     scale = baselines.row_scale(features)
-    label = fitting.labels(target, truth, baselines.predict(best, target, features), scale)
+    label = fitting.labels(target, truth, baselines.predict(best, features), scale)
     seen = table[rows]
     taken = len(rows) / max(len(train), 1)
     keep, held = parted(data.ts[rows], tuning)
@@ -134,7 +134,7 @@ def fit(
     return Fitted(rules, best, tuple(part[0] for part in parts), boosters)
 
 
-def forecast(data: Dataset, table: Inputs, index: np.ndarray, target: Target, fitted: Fitted, number: int) -> Fold:
+def forecast(data: Dataset, table: Inputs, index: np.ndarray, fitted: Fitted, number: int) -> Fold:
     """The fitted parts applied to rows they have not seen."""
     features, seen = data.rows(index), table[index]
     margins = {
@@ -144,9 +144,9 @@ def forecast(data: Dataset, table: Inputs, index: np.ndarray, target: Target, fi
     return Fold(
         number,
         index,
-        baselines.predict(fitted.best, target, features),
-        {name: baselines.predict(rules, target, features) for name, rules in fitted.rules.items()},
-        np.column_stack([line.predict(seen) for line in fitted.linear]),
+        baselines.predict(fitted.best, features),
+        {name: baselines.predict(rules, features) for name, rules in fitted.rules.items()},
+        linear.predict(fitted.linear, seen),
         margins,
         fitted,
     )
@@ -176,5 +176,5 @@ def folds(
                 f" should stop learning; want at least {least_h:.1f} h: give more data"
             )
         fitted = fit(data, table, train, target, tuning, libraries)
-        yield forecast(data, table, judged, target, fitted, number - plan.burn_in)
+        yield forecast(data, table, judged, fitted, number - plan.burn_in)
         progress(f"{target}: fold {number + 1} of {len(pairs)}, {len(train)} rows learnt")

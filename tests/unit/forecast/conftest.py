@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from features.spec import NAMES
+from features.spec import HALF_LIVES_MIN, NAMES
 from forecast.data.dataset import Dataset
-from forecast.model.baselines import HALF_LIVES_MIN, WINDOW_MIN
+from forecast.model.baselines import WINDOW_MIN
 from forecast.model.targets import PricePath, Target, truth
 
 MINUTE = 60_000_000

@@ -23,7 +23,7 @@ QUICK = Tuning(trees=8, depth=3, patience=5)
 def learned_model(market: Dataset, target: Target, library: Library) -> Forecaster:
     table, truth = inputs.table(market.rows()), market.truth[target]
     rules = baselines.default_rules(target)
-    rule = baselines.predict(rules, target, market.rows())
+    rule = baselines.predict(rules, market.rows())
     label = fitting.labels(target, truth, rule, baselines.row_scale(market.rows()))
     lines, boosters = [], []
     for j in range(5):
@@ -61,7 +61,7 @@ def test_a_forecast_depends_on_its_row_alone(market: Dataset, target: Target) ->
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_baseline_round_trips_and_is_its_own_baseline(market: Dataset, tmp_path: Path, target: Target) -> None:
     rules = baselines.default_rules(target)
-    model = forecaster.make_baseline("rule", target, rules, "abc", NAMES, intervals.normal(np.ones(5)))
+    model = forecaster.untrained("rule", target, rules, "abc", NAMES)
     model.save(tmp_path)
     got = forecaster.load(tmp_path).forecast(market.matrix[:5])
     assert np.array_equal(got.value, got.baseline)

@@ -6,7 +6,7 @@ import pytest
 from features.spec import NAMES as FEATURES
 from forecast.data.dataset import Dataset
 from forecast.model import inputs
-from forecast.model.baselines import FeatureRows
+from forecast.model.rows import FeatureRows
 
 
 def at(seconds: float) -> dict[str, float]:

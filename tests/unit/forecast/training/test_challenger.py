@@ -6,7 +6,7 @@ import numpy as np
 
 from features.spec import NAMES
 from forecast.data.dataset import Dataset
-from forecast.model import forecaster, intervals
+from forecast.model import forecaster
 from forecast.model.baselines import Rule
 from forecast.model.losses import qlike
 from forecast.training import challenger
@@ -16,9 +16,7 @@ from forecast.training.challenger import Recent
 def test_a_challenger_is_held_against_the_champion_on_the_same_rows() -> None:
     data = _walk(4000)
     truth = data.truth["vol"]
-    champion = forecaster.make_baseline(
-        "ewma", "vol", [Rule("ewma", {"half_life_min": 30})] * 5, "abc", data.columns, intervals.normal(np.ones(5))
-    )
+    champion = forecaster.untrained("ewma", "vol", [Rule("ewma", {"half_life_min": 30})] * 5, "abc", data.columns)
     index = np.arange(2000, 4000)
     rule = champion.predict(data.matrix[index])
     good = Recent("vol", index, np.sqrt(rule * truth[index]), {"ewma": rule})
@@ -34,9 +32,7 @@ def test_no_challenger_beats_what_loses_nothing() -> None:
     data = _walk(4000)
     index = np.arange(2000, 4000)
     still = data.truth["vol"][index]
-    champion = forecaster.make_baseline(
-        "ewma", "vol", [Rule("ewma", {"half_life_min": 30})] * 5, "other", data.columns, intervals.normal(np.ones(5))
-    )
+    champion = forecaster.untrained("ewma", "vol", [Rule("ewma", {"half_life_min": 30})] * 5, "other", data.columns)
     verdict = challenger.judge(data, Recent("vol", index, still, {"ewma": still}), champion)
     assert not verdict.promote and verdict.figures["loss_over_best_rule"] == [1.0] * 5
 
