@@ -24,6 +24,7 @@ from forecast.model.targets import Array, Target, floors
 from lakehouse.settings import HORIZONS_S
 
 Library = Literal["xgboost", "lightgbm"]
+FOREST = "forest.npz"
 
 
 class CorrectionTable(NamedTuple):
@@ -43,6 +44,7 @@ class Correction:
         linear: one linear model per horizon.
         boosters: one single-output booster per horizon (numerical splits only).
         shares: per horizon, the shares of the linear part and of the booster's margin.
+        packed: XGBoost's trees as they were saved; None: they are packed when first asked for.
     """
 
     target: Target
@@ -51,6 +53,7 @@ class Correction:
     linear: tuple[Linear, ...]
     boosters: Sequence[Any]
     shares: tuple[tuple[float, float], ...]
+    packed: Forest | None = None
 
     @cached_property
     def table(self) -> CorrectionTable:
@@ -60,12 +63,12 @@ class Correction:
 
     @cached_property
     def forest(self) -> Forest:
-        """XGBoost's trees, packed when first asked for.
+        """XGBoost's trees as one array.
 
         Raises:
             FatalError: a booster is no sum of trees with numerical splits.
         """
-        return forest.pack([bytes(booster.save_raw("json")) for booster in self.boosters])
+        return self.packed or forest.pack([bytes(booster.save_raw("json")) for booster in self.boosters])
 
     def margins(self, table: Inputs) -> Array:
         """Raw margins of the boosters, shape (rows, horizons)."""
@@ -74,9 +77,11 @@ class Correction:
         return np.column_stack([raw_margin(booster, table) for booster in self.boosters])
 
     def save(self, folder: Path) -> dict[str, Any]:
-        """Writes the boosters; returns the rest as JSON-able values."""
+        """Writes the boosters, XGBoost's packed as well; returns the rest as JSON-able values."""
         for booster, horizon in zip(self.boosters, HORIZONS_S, strict=True):
             booster.save_model(str(folder / _file(self.library, horizon)))
+        if self.library == "xgboost":
+            self.forest.save(folder / FOREST)
         return {
             "library": self.library,
             "inputs": list(self.input_names),
@@ -95,6 +100,7 @@ class Correction:
             tuple(Linear.from_dict(line) for line in body["linear"]),
             tuple(_load_booster(library, folder / _file(library, horizon)) for horizon in HORIZONS_S),
             tuple((row[0], row[1]) for row in body["shares"]),
+            forest.load(folder / FOREST) if library == "xgboost" else None,
         )
 
 

@@ -2,7 +2,8 @@
 
 Everything is JSON or the library's own text format: no pickles. ``forecaster.json`` holds the rule, the linear part,
 the shares and the calibration; ``model_{horizon}.json`` (XGBoost) or ``model_{horizon}.txt`` (LightGBM) one
-single-output booster per horizon.
+single-output booster per horizon; ``forest.npz`` XGBoost's trees as the compiled walk reads them, packed once when
+the model is saved.
 """
 
 import json

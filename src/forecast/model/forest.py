@@ -8,7 +8,9 @@ for bit.
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +51,24 @@ class Forest(NamedTuple):
         out = np.empty((len(table), len(self.bases)), np.float32)
         _walk(self, np.ascontiguousarray(table), out)
         return out.astype(np.float64)
+
+    def save(self, file: Path) -> None:
+        """Writes the arrays, without pickles; equal forests give equal bytes."""
+        arrays: dict[str, Any] = self._asdict()
+        np.savez(file, **arrays)
+
+
+def load(file: Path) -> Forest:
+    """What `Forest.save` wrote.
+
+    Raises:
+        FatalError: there is no such file, or it is damaged.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return Forest(**arrays)
+    except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
+        raise FatalError(f"no readable trees in {file}: {error!r}; download the model again") from error
 
 
 def pack(models: Sequence[bytes]) -> Forest:

@@ -47,7 +47,7 @@ def test_a_saved_model_says_the_same(market: Dataset, tmp_path: Path, target: Ta
         assert np.array_equal(getattr(before, name), getattr(after, name)), name
     assert not np.array_equal(before.value, before.baseline)
     assert again.calibration.id == model.calibration.id
-    assert {p.suffix for p in tmp_path.iterdir()} <= {".json", ".txt"}
+    assert {p.suffix for p in tmp_path.iterdir()} <= {".json", ".txt", ".npz"}
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -9,7 +9,7 @@ import xgboost
 
 from features.spec import NAMES
 from forecast.data.dataset import Dataset
-from forecast.model import baselines, forecaster, inputs, linear
+from forecast.model import baselines, forecaster, forest, inputs, linear
 from forecast.model.baselines import Rule
 from forecast.model.correction import Correction, raw_margin
 from forecast.model.forecaster import Forecaster, Prediction, untrained
@@ -161,7 +161,13 @@ def test_a_saved_model_is_served_without_its_library(
 ) -> None:
     model = _model("vol", *boosters)
     model.save(tmp_path)
-    monkeypatch.setattr(xgboost, "Booster", lambda *_: pytest.fail("asked XGBoost"))
-    again = forecaster.load(tmp_path)
     rows = _rows(5, 0.9)
-    np.testing.assert_array_equal(again.forecast(rows).value, model.forecast(rows).value)
+    expected = model.forecast(rows).value
+    monkeypatch.setattr(xgboost, "Booster", lambda *_: pytest.fail("asked XGBoost"))
+    monkeypatch.setattr(forest, "pack", lambda _: pytest.fail("packed again"))
+    again = forecaster.load(tmp_path)
+    np.testing.assert_array_equal(again.forecast(rows).value, expected)
+    kept = tmp_path / "forest.npz"
+    kept.write_bytes(kept.read_bytes()[:1000])
+    with pytest.raises(FatalError, match="download the model again"):
+        forecaster.load(tmp_path)
