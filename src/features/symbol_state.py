@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from features.spec import HALF_LIVES_MIN, WINDOWS, EngineConfig
+from features.spec import HALF_LIVES_MIN, LONG_WINDOWS, WINDOWS, EngineConfig
 from lakehouse.arrays import Floats
+from lakehouse.schema import QUOTE_COLUMNS
 
 Record = Any  # one element of Records: numba knows its fields, the type checker does not
 Records = NDArray[Any]
@@ -101,9 +102,9 @@ def new_book(config: EngineConfig) -> SymbolState:
         grid=grid,
         raw=np.zeros(0, RAW),
         holes=np.zeros(16, HOLE),
-        quote=np.full(11, np.nan),
-        closed=np.zeros(10 + 2 * len(HALF_LIVES_MIN)),
-        vol=np.zeros(2 * len(WINDOWS) + 3 + len(HALF_LIVES_MIN)),
+        quote=np.full(len(QUOTE_COLUMNS), np.nan),
+        closed=np.zeros(5 * len(LONG_WINDOWS) + 2 * len(HALF_LIVES_MIN)),
+        vol=np.zeros(2 * len(WINDOWS) + len(LONG_WINDOWS) + len(HALF_LIVES_MIN) + 1),
         ema_weights=_ema_weights(config.vol_step_s),
         ewma_weights=0.5 ** (np.arange(DAY_MINUTES)[:, None] / np.array(HALF_LIVES_MIN)),
     )

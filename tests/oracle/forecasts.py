@@ -85,7 +85,7 @@ def baseline(rules: Sequence[Rule], rows: Columns) -> Array:
 
 def scale(rows: Columns) -> Array:
     """Expected volatility per horizon."""
-    return np.maximum(np.sqrt(ewma(rows, 15)[:, None] * HORIZON_MIN), FLOORS)
+    return np.asarray(np.maximum(np.sqrt(ewma(rows, 15)[:, None] * HORIZON_MIN), FLOORS))
 
 
 def inputs(rows: Columns) -> Inputs:
