@@ -165,6 +165,21 @@ META_EPOCHS = Table(
     "YEAR",
 )
 
+META_POSITIONS = Table(
+    "meta_positions",
+    "meta",
+    "How far each partition of the log is in this QuestDB; it is lost with the data, unlike Kafka's commit.",
+    (
+        Column("ts", "TIMESTAMP", "The epoch as microseconds since 1970: one row per epoch and partition."),
+        Column("topic", "SYMBOL", "Kafka topic."),
+        Column("partition_id", "INT", "Number of the partition."),
+        EPOCH,
+        Column("next_seq", "LONG", "Offset of the first message that is not yet in bronze and silver."),
+    ),
+    ("ts", "topic", "partition_id"),
+    "YEAR",
+)
+
 META_RUNS = Table(
     "meta_runs",
     "meta",
@@ -378,6 +393,7 @@ TABLES = (
     BRONZE_GAPS,
     META_SYMBOLS,
     META_EPOCHS,
+    META_POSITIONS,
     META_RUNS,
     META_RETENTION,
     GOLD_FORECASTS,

@@ -10,19 +10,36 @@ import polars as pl
 from ingestion.completeness.interval_set import Ids, IntervalSet
 
 
+@dataclass(frozen=True, slots=True)
+class RedeliveredTrades:
+    """Trades in bronze that Kafka will deliver again: ascending offsets of one epoch, each with its trade id."""
+
+    seqs: Ids
+    ids: Ids
+
+    def contains(self, ids: Ids, seqs: Ids) -> npt.NDArray[np.bool_]:
+        """For each message, whether bronze holds this trade from this offset.
+
+        The offset alone does not tell: a log that lost its newest messages gives their offsets out again.
+        """
+        places = np.minimum(np.searchsorted(self.seqs, seqs), self.seqs.size - 1)
+        found: npt.NDArray[np.bool_] = (self.seqs[places] == seqs) & (self.ids[places] == ids)
+        return found
+
+
 @dataclass(slots=True)
 class HeldTrades:
     """What bronze holds of one symbol.
 
     Attributes:
         ids: trade ids in bronze, from any source.
-        redelivered: per origin, the offsets whose trades are in bronze although Kafka will deliver them again,
+        redelivered: per origin, the trades, at least one, that are in bronze although Kafka will deliver them again,
             because they were written after the last commit. Writing them again changes nothing (the keys are the
             same), and the engine needs them, since its state ends at the commit.
     """
 
     ids: IntervalSet = field(default_factory=IntervalSet)
-    redelivered: dict[str, IntervalSet] = field(default_factory=dict)
+    redelivered: dict[str, RedeliveredTrades] = field(default_factory=dict)
 
     def accepts(self, origin: str, ids: Ids, seqs: Ids) -> npt.NDArray[np.bool_]:
         """For each trade of a batch in log order, whether it is new or a redelivery of the row in bronze."""
@@ -32,7 +49,7 @@ class HeldTrades:
             first[np.unique(ids, return_index=True)[1]] = True
             new &= first
         if origin in self.redelivered:
-            new |= self.redelivered[origin].contains(seqs)
+            new |= self.redelivered[origin].contains(ids, seqs)
         return new
 
 

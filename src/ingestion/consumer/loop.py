@@ -135,7 +135,7 @@ class ConsumerLoop:
     def _process(self, parts: list[TopicBatch], dead: list[DeadLetter], ends: Ends) -> Ends:
         """Processes one batch up to Redis, on the second thread; returns the end offsets to commit."""
         self._pipeline.process(parts, dead)
-        self._pipeline.place({key: Position(self._epochs[key[0]], end) for key, end in ends.items()})
+        self._pipeline.record({key: Position(self._epochs[key[0]], end) for key, end in ends.items()})
         metrics.BATCH.observe(sum(len(part.raws) for part in parts))
         return ends
 

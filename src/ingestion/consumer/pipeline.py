@@ -15,7 +15,7 @@ import polars as pl
 from features.engine import EngineState, fold
 from features.spec import NAMES, EngineConfig, spec_hash
 from features.table import SILVER
-from ingestion.consumer import metrics, warm_up
+from ingestion.consumer import metrics, stored_positions, warm_up
 from ingestion.consumer.first_delivery import HeldTrades, by_symbol, first_deliveries
 from ingestion.consumer.refusals import RefusalLimit
 from ingestion.consumer.retention_guard import RetentionGuard
@@ -77,6 +77,12 @@ class Pipeline:
     def place(self, positions: Mapping[tuple[str, int], Position]) -> None:
         """Sets the position of each (topic, partition); a new symbol's state is rebuilt on its first event."""
         self._positions.update(positions)
+
+    def record(self, positions: Mapping[tuple[str, int], Position]) -> None:
+        """Records in QuestDB that everything below these positions is processed, before Kafka is told."""
+        with metrics.timed("position"):
+            self._retry("questdb", lambda: stored_positions.store(self._stores.questdb, positions))
+        self.place(positions)
 
     def stands_at(self, topic: str, partition: int, place: Position) -> bool:
         """Whether the state of a partition ends exactly at ``place``."""

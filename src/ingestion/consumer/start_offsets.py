@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from features.table import SILVER
+from ingestion.consumer import stored_positions
 from ingestion.kafka_log.batches import ORIGINS
 from ingestion.kafka_log.epochs import epoch_of
 from ingestion.kafka_log.position import Position
@@ -57,6 +58,35 @@ def start_offset(committed: int | None, low: int, high: int, held: int, where: s
     return low
 
 
+def resumable(committed: int, recorded: int | None, low: int, held: int, where: str) -> int:
+    """The commit, or the older position that QuestDB really holds: its folder may be an earlier copy.
+
+    Args:
+        committed: the group's committed offset, at most the end of the log.
+        recorded: the position in `meta_positions`; None if QuestDB has recorded none in this epoch.
+        low: the oldest offset in Kafka.
+        held: one past the newest offset in bronze, which stands in for a position that was never recorded.
+        where: the partition's name for the log.
+
+    Raises:
+        FatalError: Kafka no longer has what QuestDB lost.
+    """
+    if recorded is None:
+        # A lake from before positions were recorded; its log below `low` was trimmed because bronze held it.
+        place = min(committed, max(low, held))
+    elif recorded < low < committed:
+        raise FatalError(
+            f"{where}: QuestDB holds messages below {recorded} only, an earlier copy of its folder, and Kafka starts "
+            f"at {low}. Restore QuestDB or Kafka's log, or give up {low - recorded} messages: "
+            "python -m ingestion.consumer.start_offsets accept-loss"
+        )
+    else:
+        place = min(committed, recorded)
+    if place < committed:
+        log.warning("%s: committed up to %d, but QuestDB holds %d; reading again from there", where, committed, place)
+    return place
+
+
 def start_offsets(
     client: Consumer, questdb: QuestDB, epochs: dict[str, int], partitions: Sequence[TopicPartition], count: int
 ) -> StartOffsets:
@@ -70,6 +100,7 @@ def start_offsets(
         RetryableError: a server is down. FatalError: a position was lost; the message has the remedy.
     """
     offsets = kafka.committed(client, partitions)
+    recorded = stored_positions.stored(questdb, epochs)
     live = {name: _partitions_in(questdb, name, count) for name in LIVE_TABLES}
     found: StartOffsets = {}
     for part in partitions:
@@ -81,8 +112,10 @@ def start_offsets(
         if lost and committed is not None and low < committed <= high:
             log.warning("%s: %s lost what was committed up to %d; reading again", where, ", ".join(lost), committed)
             committed = None
-        if committed is None or committed < low:
+        if committed is None or committed < low or key not in recorded:
             held = _held(questdb, epochs[part.topic], ORIGINS[part.topic], part.partition, count)
+        if committed is not None and committed <= high:
+            committed = resumable(committed, recorded.get(key), low, held, where)
         found[key] = Position(epochs[part.topic], start_offset(committed, low, high, held, where))
     return found
 
@@ -165,6 +198,8 @@ def accept_loss(settings: Settings) -> dict[str, list[str]]:
             committed = kafka.committed(client, [part])[part.topic, part.partition]
             place = high if committed is not None and committed > high else low
             _commit(client, TopicPartition(part.topic, part.partition, place))
+            accepted = {(part.topic, part.partition): Position(epochs[part.topic], place)}
+            stored_positions.store(questdb, accepted)
             given_up.append(f"{error}; now at {place}")
     client.close()
     questdb.close()

@@ -9,7 +9,7 @@ import polars as pl
 from features.engine import EngineState, fold
 from features.spec import LEAD_IN
 from ingestion.completeness.interval_set import IntervalSet
-from ingestion.consumer.first_delivery import HeldTrades
+from ingestion.consumer.first_delivery import HeldTrades, RedeliveredTrades
 from ingestion.kafka_log.position import Position
 from lakehouse.stores import bronze
 from lakehouse.stores.bronze import text
@@ -27,9 +27,11 @@ def held(questdb: QuestDB, symbol: str, positions: Mapping[str, Position]) -> He
     redelivered = {}
     for origin, place in positions.items():
         mine = f"symbol = {text(symbol)} AND origin = {text(origin)} AND epoch = {place.epoch}"
-        found = questdb.frame(f"SELECT seq FROM bronze_trades WHERE {mine} AND seq >= {place.offset}")
+        found = questdb.frame(f"SELECT seq, trade_id FROM bronze_trades WHERE {mine} AND seq >= {place.offset}").sort(
+            "seq"
+        )
         if found.height:
-            redelivered[origin] = IntervalSet.of(found["seq"].to_numpy())
+            redelivered[origin] = RedeliveredTrades(found["seq"].to_numpy(), found["trade_id"].to_numpy())
     return HeldTrades(held_ids(questdb, symbol), redelivered)
 
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from ingestion.completeness.interval_set import IntervalSet
 from ingestion.consumer import start_offsets
-from ingestion.consumer.first_delivery import HeldTrades, by_symbol, first_deliveries
-from ingestion.consumer.start_offsets import lost_tables, start_offset
+from ingestion.consumer.first_delivery import HeldTrades, RedeliveredTrades, by_symbol, first_deliveries
+from ingestion.consumer.start_offsets import lost_tables, resumable, start_offset
 from ingestion.dead_letters import letters
 from ingestion.kafka_log.batches import RawMessages, read
 from ingestion.silver import rebuild
@@ -80,10 +80,20 @@ def test_the_first_delivery_wins_also_within_a_batch() -> None:
 
 def test_a_redelivery_of_the_row_in_bronze_is_taken_again_but_no_double_of_it() -> None:
     # Bronze has trade 5 from offset 10; Kafka holds a double of it at offset 20.
-    held = {"BTC/USD": HeldTrades(IntervalSet.of(np.array([5])), {"live": IntervalSet.of(np.array([10]))})}
+    held = {
+        "BTC/USD": HeldTrades(IntervalSet.of(np.array([5])), {"live": RedeliveredTrades(np.array([10]), np.array([5]))})
+    }
     batch = trades(("BTC/USD", 5, 10), ("BTC/USD", 5, 20))
     assert first_deliveries(batch, "live", held).tolist() == [True, False]
     assert first_deliveries(batch, "history", held).tolist() == [False, False]
+
+
+def test_a_held_trade_at_an_offset_given_out_twice_is_no_redelivery() -> None:
+    # The log lost its tail: offset 10 held trade 5 and holds a double of trade 4 now, offset 30 was never seen.
+    redelivered = RedeliveredTrades(np.array([10, 20]), np.array([5, 6]))
+    held = {"BTC/USD": HeldTrades(IntervalSet.of(np.array([4, 5, 6])), {"live": redelivered})}
+    batch = trades(("BTC/USD", 4, 10), ("BTC/USD", 6, 20), ("BTC/USD", 5, 30))
+    assert first_deliveries(batch, "live", held).tolist() == [False, True, False]
 
 
 @given(st.lists(st.sampled_from(["A/B", "C/D", "E/F"]), max_size=30))
@@ -137,6 +147,28 @@ def test_where_to_start(committed: int | None, low: int, high: int, held: int, e
 def test_a_lost_position_is_an_error_with_a_remedy(committed: int | None, low: int, high: int, held: int) -> None:
     with pytest.raises(FatalError, match="accept-loss"):
         start_offset(committed, low, high, held, "market.events/0")
+
+
+@pytest.mark.parametrize(
+    ("committed", "recorded", "low", "held", "expected"),
+    [
+        (700, 700, 0, 0, 700),  # nothing but poison in the partition: the position says so, bronze cannot
+        (700, 300, 0, 290, 300),  # QuestDB is an earlier copy
+        (500, 700, 0, 690, 500),  # killed between the position and the commit
+        (700, 700, 700, 0, 700),  # all of it trimmed
+        (700, None, 100, 650, 650),  # a lake from before positions were recorded
+        (700, None, 700, 0, 700),
+    ],
+)
+def test_the_older_of_commit_and_position_counts(
+    committed: int, recorded: int | None, low: int, held: int, expected: int
+) -> None:
+    assert resumable(committed, recorded, low, held, "t/0") == expected
+
+
+def test_what_neither_questdb_nor_kafka_holds_is_an_error_with_a_remedy() -> None:
+    with pytest.raises(FatalError, match=r"give up 50 messages.*accept-loss"):
+        resumable(700, 300, 350, 290, "market.events/0")
 
 
 @pytest.mark.parametrize(
