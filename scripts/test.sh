@@ -13,6 +13,13 @@ fetch_minio
 fetch_prometheus
 need_chromium
 scripts/lint.sh
-say "tests: unit, then integration and end to end on real servers of their own"
-(($#)) || set -- tests/unit tests/dags tests/integration tests/e2e
-exec .venv/bin/python -m pytest --durations=10 "$@"
+run() { .venv/bin/python -m pytest --durations=10 "$@"; }
+if (($#)); then
+    run "$@"
+    exit
+fi
+say "tests: unit, on every core"
+# A process for each core already; more threads within them would only wait for each other.
+OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 run --numprocesses=logical --dist=worksteal tests/unit
+say "tests: DAGs, integration and end to end, on real servers of their own"
+run tests/dags tests/integration tests/e2e

@@ -1,20 +1,20 @@
-"""Fixtures for every kind of test: where the recorded market data lies, and a folder that outlives one test."""
+"""Settings and fixtures for every kind of test: how property tests draw, and the recorded markets."""
 
-from pathlib import Path
+import os
 
 import pytest
 from hypothesis import settings
 
-# How long an example takes says more about the machine than about the code. The same examples each time, so that a
-# change is blamed for what it broke; `--hypothesis-profile=default` looks for others.
-settings.register_profile("tradelake", deadline=None, derandomize=True)
+from tests.support.recordings import RECORDINGS, Recordings
+
+# How long an example takes says more about the machine than about the code. In CI the same examples each time, so that
+# a change is blamed for what it broke; by hand new ones, so that what they miss is found.
+settings.register_profile("tradelake", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("tradelake")
 
 
-@pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """The recorded market data beside the checkout; tests that need it are skipped where it is missing."""
-    folder = Path(__file__).resolve().parents[1].parent / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip(f"no recorded market data at {folder}")
-    return folder
+@pytest.fixture(params=list(RECORDINGS.values()), ids=list(RECORDINGS))
+def recordings(request: pytest.FixtureRequest) -> Recordings:
+    """The sample in tests/data and, where they lie beside the checkout, the real recordings: one test run for each."""
+    found: Recordings = request.param
+    return found

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs docker-compose.yml on a Docker engine, against the simulated market, and waits for a stored forecast.
-# compose_smoke.sh [--all] [--keep]: --all adds Airflow, Prometheus with every target up, and, where their images can be
+# smoke.sh [--all] [--keep]: --all adds Airflow, Prometheus with every target up, and, where their images can be
 # pulled, Grafana and the pages of Kafka and Redis; --keep leaves it running.
 # Where images cannot be pulled it builds stand-ins of its own (tests/compose/standin/README.md) and says which.
 set -euo pipefail

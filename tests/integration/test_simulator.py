@@ -40,6 +40,7 @@ from ingestion.simulator.market import Market, micros
 from ingestion.simulator.server import Simulator, wall_clock_us
 from lakehouse.errors import PoisonError
 from lakehouse.records import Stream, Trade
+from tests.support.recordings import SAMPLE
 
 GENESIS = datetime(2026, 1, 1, tzinfo=UTC)
 START = datetime(2026, 11, 20, 14, 41, 2, tzinfo=UTC)  # a busy minute; the tests run at this time of the market
@@ -559,9 +560,9 @@ def test_the_process_starts_serves_measures_and_stops(tmp_path: Path) -> None:
         assert running.wait(10) == 0
 
 
-def test_the_process_replays_a_recording_with_faults(tmp_path: Path, shared_data: Path) -> None:
+def test_the_process_replays_a_recording_with_faults(tmp_path: Path) -> None:
     (tmp_path / "faults.json").write_text('{"faults": [{"kind": "hole", "p": 0.1}]}')
-    trades = shared_data / "trades_standx_btcusd_2026-01-05_06.parquet"
+    trades = SAMPLE.trades
     args = ("--trades", str(trades), "--speed", "50", "--faults", "faults.json")
     with process(tmp_path, *args) as (_, port, _):
         wait_for(port)

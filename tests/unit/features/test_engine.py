@@ -1,7 +1,6 @@
 """The engine against an oracle written from the definitions, on random logs and on recorded markets."""
 
 from itertools import pairwise
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from features.engine import EngineConfig, EngineState, fold
 from features.spec import LEAD_IN, NAMES, ROW_COLUMNS
 from tests.oracle.features import oracle_rows
+from tests.support.recordings import Recordings
 from tests.unit.features.frames import PACES, SPARSE, START, days, differences, logs, numbered, recorded
 
 CONFIGS = st.sampled_from([EngineConfig(i, step, 900.0, SPARSE) for i in (0, 1000, 60_000) for step in (60, 30)])
@@ -87,23 +87,19 @@ def test_symbols_do_not_touch_each_other(events: pl.DataFrame, config: EngineCon
         assert differences(alone, rows.filter(pl.col("symbol") == symbol)) == []
 
 
-def test_bitflyer_is_the_oracles(shared_data: Path) -> None:
-    events = recorded(shared_data / "trades_bitflyer_btcjpy_2018-01-20_26.parquet", "trade").head(60_000)
-    assert compare(events, EngineConfig(sparse=frozenset({"BTC/JPY"})), every=1500) >= 10
+def test_sparse_recordings_are_the_oracles(recordings: Recordings) -> None:
+    events = recorded(recordings.sparse_trades, "trade").head(60_000)
+    assert compare(events, EngineConfig(sparse=frozenset({"BTC/JPY"})), every=events.height // 40) >= 10
 
 
-def test_standx_is_the_oracles(shared_data: Path) -> None:
-    names = {
-        "trade": "trades_standx_btcusd_2026-01-05_06.parquet",
-        "quote": "quotes_standx_btcusd_2026-01-05_06.parquet",
-    }
-    both = pl.concat([recorded(shared_data / name, kind) for kind, name in names.items()])
+def test_dense_recordings_are_the_oracles(recordings: Recordings) -> None:
+    both = pl.concat([recorded(recordings.trades, "trade"), recorded(recordings.quotes, "quote")])
     events = numbered(both.sort("ts", maintain_order=True)).head(60_000)
-    assert compare(events, EngineConfig(), every=900) >= 10
+    assert compare(events, EngineConfig(), every=events.height * 3 // 200) >= 10
 
 
-def test_minute_bars_fold_as_trades_at_their_close(shared_data: Path) -> None:
-    bars = pl.read_parquet(shared_data / "bars1m_binance_spot_btcusdt_2021-04-20_2021-05-20.parquet").head(3000)
+def test_minute_bars_fold_as_trades_at_their_close(recordings: Recordings) -> None:
+    bars = pl.read_parquet(recordings.bars).head(3000)
     trades = bars.select(ts=pl.col("ts") + pl.duration(minutes=1), price="close", qty="volume").with_columns(
         symbol=pl.lit("BTC/USD"), type=pl.lit("trade"), trade_id=-pl.int_range(1, pl.len() + 1)
     )

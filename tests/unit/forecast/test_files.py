@@ -9,6 +9,7 @@ import pytest
 
 from forecast import files
 from lakehouse.errors import FatalError
+from tests.support.recordings import Recordings
 
 
 def csv(folder: Path, text: str) -> Path:
@@ -17,11 +18,12 @@ def csv(folder: Path, text: str) -> Path:
     return path
 
 
-def test_kraken_trades_are_read_from_every_recorded_shape(shared_data: Path) -> None:
-    found = {p.name: files.read_trades(p, "BTC/USD") for p in sorted((shared_data / "kraken").glob("*trades*.csv"))}
-    assert {name: len(frame) for name, frame in found.items()}["kraken_btcusd_trades_2019-07-01.csv"] == 2672
+def test_kraken_trades_are_read_from_every_recorded_shape(recordings: Recordings) -> None:
+    names = ("anonymous_trades", "rest_trades", "ws_trades")
+    found = {name: files.read_trades(getattr(recordings, name), "BTC/USD") for name in names}
+    assert {name: len(frame) for name, frame in found.items()} == {name: recordings.rows[name] for name in names}
     assert all(frame["ts"].is_sorted() and frame["price"].min() > 0 for frame in found.values())  # type: ignore[operator]
-    assert set(found["kraken_xbtusdt_trades_2025-11-10.csv"]["side"]) == {"buy", "sell"}
+    assert set(found["rest_trades"]["side"]) == {"buy", "sell"}
 
 
 def test_trades_without_ids_are_numbered_by_line(tmp_path: Path) -> None:

@@ -14,11 +14,10 @@ from ingestion.backfill import files
 from ingestion.backfill.columns import LINE, Kind
 from ingestion.backfill.files import BadRow, read_file
 from lakehouse.errors import FatalError
+from tests.support.recordings import Recordings
 
 BTC = "BTC/USD"
-DATA = Path(__file__).parents[4].parent / "shared" / "data"
 TYPED = pl.DataFrame({"ts": [datetime(2026, 1, 1, tzinfo=UTC)] * 2, "price": [1.0, 2.0], "qty": [1.0, 1.0]})
-needs_data = pytest.mark.skipif(not DATA.exists(), reason="the recorded market data (shared/data) is not here")
 
 
 def read(
@@ -279,20 +278,23 @@ def test_no_row_is_lost_however_the_file_is_cut(kinds: list[str], chunk: int) ->
     ]
 
 
-@needs_data
 @pytest.mark.parametrize(
-    ("name", "symbol", "kind", "rows"),
+    ("name", "symbol", "kind"),
     [
-        ("trades_bitflyer_btcjpy_2018-01-20_26.parquet", "BTC/JPY", "trade", 850_051),
-        ("trades_standx_btcusd_2026-01-05_06.parquet", BTC, "trade", 168_462),
-        ("quotes_standx_btcusd_2026-01-05_06.parquet", BTC, "quote", 273_553),
-        ("kraken/kraken_btcusd_trades_2019-07-01.csv", BTC, "trade", 2_672),
-        ("kraken/kraken_xbtusdt_trades_2025-11-10.csv", "BTC/USDT", "trade", 1_000),
-        ("kraken/v2_ticker_dogeusd_2024-11-11.csv", "DOGE/USD", "quote", 5),
+        ("sparse_trades", "BTC/JPY", "trade"),
+        ("trades", BTC, "trade"),
+        ("quotes", BTC, "quote"),
+        ("anonymous_trades", BTC, "trade"),
+        ("rest_trades", "BTC/USDT", "trade"),
+        ("ws_quotes", None, "quote"),
     ],
 )
-def test_recorded_files_are_read_whole(name: str, symbol: str, kind: Kind, rows: int) -> None:
-    good, bad = read(DATA / name, symbol, kind)
+def test_recorded_files_are_read_whole(recordings: Recordings, name: str, symbol: str | None, kind: Kind) -> None:
+    path: Path = getattr(recordings, name)
+    if symbol is None:
+        symbol = str(pl.read_csv(path)["symbol"][0])
+    good, bad = read(path, symbol, kind)
+    rows = recordings.rows[name]
     assert (good.height, bad) == (rows, [])
     if kind == "trade":
         assert good["trade_id"].n_unique() == rows

@@ -4,7 +4,6 @@ import csv
 import doctest
 import json
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +22,7 @@ from ingestion.kraken.rest_messages import (
 )
 from ingestion.simulator.pairs import PAIRS
 from lakehouse.errors import FatalError, LakeError, RetryableError
+from tests.support.recordings import Recordings
 
 NOW = datetime(2026, 9, 25, 10, 15, 32, tzinfo=UTC)
 ROW: list[Any] = ["64249.90000", "0.01250000", 1790331321.0045187, "s", "m", "", 91234567]
@@ -167,8 +167,8 @@ def test_any_rows_are_trades_or_set_apart(rows: list[Any], last: Any) -> None:
     assert len(result.trades) + len(result.bad) == len(rows)
 
 
-def test_a_recorded_page(shared_data: Path) -> None:
-    with (shared_data / "kraken" / "kraken_xbtusdt_trades_2025-11-10.csv").open() as file:
+def test_a_recorded_page(recordings: Recordings) -> None:
+    with recordings.rest_trades.open() as file:
         records = list(csv.DictReader(file))
     rows = ",".join(
         f'["{r["price"]}","{r["amount"]}",{r["time"]},"{r["side"]}","{r["type"]}","{r["misc"]}",{r["id"]}]'
@@ -176,7 +176,7 @@ def test_a_recorded_page(shared_data: Path) -> None:
     )
     body = f'{{"error":[],"result":{{"XBTUSDT":[{rows}],"last":"1762800000000000000"}}}}'.encode()
     result = parse_trades_page(body, "BTC/USDT", NOW)
-    assert len(result.trades) == len(records) == 1000 and not result.bad
+    assert len(result.trades) == len(records) == recordings.rows["rest_trades"] and not result.bad
     for trade, record in zip(result.trades, records, strict=True):
         assert abs(trade.ts - datetime.fromisoformat(record["ts"])) <= timedelta(microseconds=1)
         assert (trade.trade_id, trade.price) == (int(record["id"]), float(record["price"]))

@@ -31,6 +31,7 @@ from ingestion.kraken.ws_messages import (
 from lakehouse.errors import PoisonError
 from lakehouse.records import Quote, Trade
 from lakehouse.times import format_time
+from tests.support.recordings import Recordings
 
 NOW = datetime(2026, 9, 25, 10, 15, 32, tzinfo=UTC)
 
@@ -281,23 +282,23 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_trades_recorded_off_the_live_websocket(shared_data: Path) -> None:
-    rows = rows_of(shared_data / "kraken" / "v2_trades_btcusd_2024-11-12.csv")
+def test_trades_recorded_off_the_live_websocket(recordings: Recordings) -> None:
+    rows = rows_of(recordings.ws_trades)
     items = [
         f'{{"symbol":"{r["symbol"]}","side":"{r["side"]}","price":{r["price"]},"qty":{r["qty"]},'
         f'"ord_type":"{r["ord_type"]}","trade_id":{r["trade_id"]},"timestamp":"{r["ts_event"]}"}}'
         for r in rows
     ]
     parsed = parse_frame(f'{{"channel":"trade","type":"update","data":[{",".join(items)}]}}', NOW)
-    assert isinstance(parsed, TradeFrame) and len(parsed.trades) == len(rows) > 100
+    assert isinstance(parsed, TradeFrame) and len(parsed.trades) == len(rows) == recordings.rows["ws_trades"]
     for symbol in {trade.symbol for trade in parsed.trades}:
         ids = [trade.trade_id for trade in parsed.trades if trade.symbol == symbol]
         assert ids == list(range(ids[0], ids[0] + len(ids)))
     assert [t.price for t in parsed.trades] == [float(r["price"]) for r in rows]
 
 
-def test_quotes_recorded_off_the_live_websocket(shared_data: Path) -> None:
-    rows = rows_of(shared_data / "kraken" / "v2_ticker_dogeusd_2024-11-11.csv")
+def test_quotes_recorded_off_the_live_websocket(recordings: Recordings) -> None:
+    rows = rows_of(recordings.ws_quotes)
     for row in rows:
         time = row.pop("timestamp").replace(" ", "T") + "Z"
         symbol = row.pop("symbol")
