@@ -7,7 +7,8 @@ import time
 from collections.abc import Container
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as datetime_time
 from functools import partial
 
 import polars as pl
@@ -22,13 +23,15 @@ from lakehouse.errors import FatalError, RetryableError
 from lakehouse.retention import dropped_days, note
 from lakehouse.schema import META_RETENTION, Table
 from lakehouse.settings import Settings
-from lakehouse.stores import kafka
+from lakehouse.stores import bronze, kafka
 from lakehouse.stores.objects import Objects
 from lakehouse.stores.questdb import QuestDB
 from lakehouse.views import views
 
 log = logging.getLogger(__name__)
 SLICE_ROWS = 100_000
+# How far the times differ at most that REST and the WebSocket give one trade.
+BESIDE = timedelta(seconds=1)
 VIEWS_S = 600.0
 
 
@@ -51,14 +54,15 @@ def restore(
 ) -> RestoreReport:
     """Writes the day files of ``day`` (None: all days) into their tables, or into tables named ``prefix`` + name.
 
-    Existing rows stay unchanged: deduplication makes a second run harmless.
+    Existing rows stay unchanged: deduplication makes a second run harmless, and trades whose ids the table holds, e.g.
+    from REST, which gives them slightly different times, are skipped.
 
     Args:
         tables: only these (None: every backed-up table).
 
     Raises:
         RetryableError: a store is down; run it again. FatalError: there is no backup, a file contradicts its manifest,
-            or the table ends with fewer rows than the backup.
+            or a table ends with other rows than the backup.
     """
     known = (part for part in backed_up(objects, day) if tables is None or part.table in tables)
     chosen = sorted(known, key=lambda part: (part.table, part.day, part.symbol or ""))
@@ -92,21 +96,46 @@ def write(questdb: QuestDB, part: DayFile, manifest: Manifest, frame: pl.DataFra
     """Writes a day file's rows, then compares the table's rows of that day and symbol with the manifest.
 
     Raises:
-        FatalError: the table holds fewer rows than the backup, or as many but different ones.
+        FatalError: the table lacks rows of the backup or holds others; tables with trade ids may not hold more either.
     """
     table = target(part, manifest, prefix)
     questdb.migrate([table], ())
-    for piece in frame.iter_slices(SLICE_ROWS):
+    questdb.wait_applied([table.name])
+    numbered = "trade_id" in table.keys
+    missing, beside = _without_held_trades(questdb, table, part, frame) if numbered else (frame, 0)
+    for piece in missing.iter_slices(SLICE_ROWS):
         questdb.write(table, piece)
     there = parts(questdb, replace(manifest.table(part), name=table.name), date.max, part.day)
     found = {p.symbol: fingerprint for p, fingerprint in there}.get(part.symbol, "0")
     rows = rows_in(found)
-    if rows < manifest.rows or (rows == manifest.rows and found != manifest.fingerprint):
+    if not _agrees(found, manifest, beside, numbered, missing.height < frame.height):
         raise FatalError(
             f"{table.name} holds {rows} rows of {part.symbol} on {part.day} ({found}), "
             f"the backup {manifest.rows} ({manifest.fingerprint}): drop what is in the way, or restore --into scratch_"
         )
     log.info("restored %s into %s: %d rows", part.folder, table.name, manifest.rows)
+
+
+def _agrees(found: str, manifest: Manifest, beside: int, numbered: bool, skipped: bool) -> bool:
+    """Whether the table's fingerprint of the day is the backup's, as far as skipped trades let it be."""
+    surplus = rows_in(found) + beside - manifest.rows
+    if surplus:
+        return surplus > 0 and not numbered
+    return skipped or found == manifest.fingerprint
+
+
+def _without_held_trades(
+    questdb: QuestDB, table: Table, part: DayFile, frame: pl.DataFrame
+) -> tuple[pl.DataFrame, int]:
+    """The trades whose ids the table does not hold yet, and how many of the others it holds beyond midnight."""
+    start = datetime.combine(part.day, datetime_time(), UTC)
+    near = bronze.within(part.symbol or "", start - BESIDE, start + timedelta(days=1) + BESIDE)
+    held = questdb.frame(f"SELECT ts, trade_id FROM {table.name} WHERE {near}").unique("trade_id")
+    known = held.join(frame.select("trade_id"), on="trade_id", how="semi")
+    missing = frame.join(held.select("trade_id"), on="trade_id", how="anti", maintain_order="left")
+    if skipped := frame.height - missing.height:
+        log.info("%s: skipped %d of %d trades that %s holds", part.folder, skipped, frame.height, table.name)
+    return missing, known.filter(pl.col("ts").dt.date() != part.day).height
 
 
 def rebuild_views(questdb: QuestDB, interval_ms: int, timeout_s: float = VIEWS_S) -> None:
@@ -147,8 +176,10 @@ def restore_lake(settings: Settings, day: date | None = None, prefix: str = "") 
     with closing(QuestDB(settings)) as questdb, closing(Objects(settings)) as objects:
         report = restore(questdb, objects, day, prefix)
         if not prefix:
+            _no_consumer(settings)
             _lift_refusals(questdb, day)
             rebuild_views(questdb, settings.feature_interval_ms)
+            _no_consumer(settings)
         return report
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
+import polars as pl
 import pytest
 
 from downstream import backup, restore, retention
@@ -92,6 +93,24 @@ def test_a_second_restore_changes_nothing(backed_up: QuestDB, stored_lake: Setti
     before = contents(backed_up, TABLES)
     restore.restore_lake(stored_lake, DAYS[0])
     assert all(frame.equals(before[name]) for name, frame in contents(backed_up, TABLES).items())
+
+
+def test_trades_that_rest_has_brought_meanwhile_are_skipped(backed_up: QuestDB, objects: Objects) -> None:
+    whole = trades(DAYS[0])
+    backed_up.execute(f"ALTER TABLE bronze_trades DROP PARTITION LIST '{DAYS[0]}'")
+    refilled = whole[:300].with_columns(pl.col("ts") + timedelta(microseconds=1), source=pl.lit("rest"))
+    backed_up.write(BRONZE_TRADES, refilled)
+    restore.restore(backed_up, objects, DAYS[0])
+    day = f"ts IN '{DAYS[0]}' AND symbol = 'BTC/USD'"
+    found = backed_up.frame(f"SELECT trade_id, source FROM bronze_trades WHERE {day} ORDER BY trade_id")
+    assert found["trade_id"].to_list() == whole["trade_id"].to_list()
+    assert found["source"].to_list() == ["rest"] * 300 + ["sim"] * 200
+
+
+def test_trades_that_the_backup_lacks_fail_it(backed_up: QuestDB, stored_lake: Settings) -> None:
+    backed_up.write(BRONZE_TRADES, trades(DAYS[0], count=1, first_id=99_999))
+    with pytest.raises(FatalError, match="holds 501 rows of BTC/USD"):
+        restore.restore_lake(stored_lake, DAYS[0])
 
 
 def test_a_day_goes_into_tables_of_its_own(backed_up: QuestDB, stored_lake: Settings) -> None:
