@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import logging
 import random
+import re
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -28,7 +29,9 @@ from lakehouse.stores.objects import Objects
 from lakehouse.stores.questdb import QuestDB
 
 log = logging.getLogger(__name__)
-PREFIX = "scratch_"
+# Not `scratch_`, which people restore days into. A killed drill leaves its tables to the next one.
+PREFIX = "drill_"
+_OURS = re.compile(rf"{PREFIX}(bronze|silver|gold|meta)_\w+")
 HOUR = timedelta(hours=1)
 # The last rows of a day may depend on events of the next one.
 MARGIN = timedelta(minutes=10)
@@ -161,7 +164,7 @@ def _of(part: DayFile) -> str:
 
 def _clean(questdb: QuestDB) -> None:
     for (name,) in questdb.rows("SELECT table_name FROM tables()"):
-        if name.startswith(PREFIX):
+        if _OURS.fullmatch(name):
             questdb.execute(f"DROP TABLE IF EXISTS {name}")
 
 

@@ -87,6 +87,17 @@ def test_a_whole_day_comes_back_and_agrees(questdb: QuestDB, objects: Objects, s
     assert files == report.files
 
 
+def test_tables_of_other_people_stay(questdb: QuestDB, objects: Objects, stored_lake: Settings) -> None:
+    backup.run(questdb, objects, "simulator")
+    mine = ("scratch_bronze_trades", f"{drill.PREFIX}notes")
+    for name in mine:
+        questdb.execute(f"CREATE TABLE {name} AS (SELECT * FROM bronze_trades LIMIT 5)")
+    drill.run_drill(stored_lake, DAY)
+    assert [questdb.rows(f"SELECT count() FROM {name}") for name in mine] == [[(5,)], [(5,)]]
+    for name in mine:
+        questdb.execute(f"DROP TABLE {name}")
+
+
 def test_a_price_changed_in_the_live_table_fails_it(questdb: QuestDB, objects: Objects, stored_lake: Settings) -> None:
     backup.run(questdb, objects, "simulator")
     # Under its keys, so that no count and no sum of keys shows it.
