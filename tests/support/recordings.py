@@ -61,7 +61,7 @@ def _real() -> Recordings:
             "bars": 42_915,
             "anonymous_trades": 2_672,
             "rest_trades": 1_000,
-            "ws_trades": 50,
+            "ws_trades": 200,
             "ws_quotes": 5,
         },
     )
