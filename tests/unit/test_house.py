@@ -56,6 +56,17 @@ def test_constants_say_min_and_max() -> None:
     assert found == []
 
 
+def test_one_alias_for_one_type() -> None:
+    """A public alias is defined once; two modules that mean the same import it."""
+    places = defaultdict(list)
+    for path, tree in TREES.items():
+        for node in tree.body:
+            target = node.targets[0] if isinstance(node, ast.Assign) else None
+            if isinstance(target, ast.Name) and re.fullmatch(r"[A-Z][a-z][A-Za-z]*", target.id):
+                places[target.id].append(shown(path))
+    assert repeated(places) == {}
+
+
 @pytest.mark.parametrize("path", MODULES, ids=shown)
 def test_a_module_says_what_it_is_for(path: Path) -> None:
     assert ast.get_docstring(TREES[path]), "begin the module with one sentence"

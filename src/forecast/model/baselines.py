@@ -9,8 +9,9 @@ import numpy as np
 
 from features.jit import inlined, jit
 from features.spec import HALF_LIVES_MIN
-from forecast.model.rows import FeatureRows, Ints, at_least, first_known, positions, value_at
+from forecast.model.rows import FeatureRows, at_least, first_known, positions, value_at
 from forecast.model.targets import Array, Target, floors
+from lakehouse.arrays import Ints
 from lakehouse.settings import HORIZONS_S
 
 RuleKind = Literal["persistence", "ewma", "har", "last", "tod"]

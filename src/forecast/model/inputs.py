@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from features.jit import inlined, jit
 from forecast.model.baselines import EWMA_COLUMNS, LEVEL, TINY, WINDOW_MIN, RuleColumns, ewma_variance, rule_columns
-from forecast.model.rows import FeatureRows, Ints, at_least, first_known, positions, value_at
+from forecast.model.rows import FeatureRows, at_least, first_known, positions, value_at
 from forecast.model.targets import Array
+from lakehouse.arrays import Ints
 
 Inputs = npt.NDArray[np.float32]
 _SHORT = {"10s": 1 / 6, "1m": 1.0, "5m": 5.0, "15m": 15.0, "1h": 60.0}

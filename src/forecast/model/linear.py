@@ -8,8 +8,8 @@ import numpy as np
 
 from features.jit import inlined, jit
 from forecast.model.inputs import Inputs
-from forecast.model.rows import Ints
 from forecast.model.targets import Array
+from lakehouse.arrays import Ints
 
 CLIP = 4.0
 _ITERATIONS = 30

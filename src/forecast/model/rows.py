@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from features.jit import inlined
 from forecast.model.targets import Array
+from lakehouse.arrays import Ints
 
-Ints = npt.NDArray[np.int64]
 ABSENT = -1
 
 
