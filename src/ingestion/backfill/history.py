@@ -75,7 +75,11 @@ class _Walk:
     sent: int = 0
 
     def pages(self, fetch: Callable[[str, int], TradesPage]) -> Iterator[tuple[TradesPage, datetime]]:
-        """Pages up to ``until``, each with the progress reached."""
+        """Pages up to ``until``, each with the progress reached.
+
+        A short page may be a passing error, so it ends the walk only if the next one is short too and has nothing new.
+        """
+        newest, short = -1, False
         at = to_ns(skip(self.since, self.spans))
         while at < to_ns(self.until):
             page = fetch(self.symbol, at)
@@ -83,8 +87,11 @@ class _Walk:
             # Avoid an endless loop on a page whose trades share one nanosecond.
             at = to_ns(ahead) if (ahead := skip(to_time(last), self.spans)) != to_time(last) else max(last, at + 1)
             yield page, min(to_time(at), self.until)
-            if len(page.trades) + len(page.bad) < PAGE:
+            top = max((trade.trade_id for trade in page.trades), default=-1)
+            was_short, short = short, len(page.trades) + len(page.bad) < PAGE
+            if was_short and short and top <= newest:
                 return
+            newest = max(newest, top)
 
 
 def fetch_history(

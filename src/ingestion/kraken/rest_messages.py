@@ -21,6 +21,13 @@ _QUOTES = ("USDT", "USDC", "USD", "EUR", "GBP", "CAD", "JPY", "CHF", "AUD", "XBT
 _SIDES = {"b": "buy", "s": "sell"}
 _ORD_TYPES = {"m": "market", "l": "limit"}
 _THROTTLES = ("EGeneral:Too many requests", "EAPI:Rate limit exceeded", "EGeneral:Temporary lockout")
+_WRONG_REQUESTS = (
+    "EQuery:",
+    "EGeneral:Invalid arguments",
+    "EGeneral:Unknown method",
+    "EGeneral:Permission denied",
+    "EAPI:Invalid",
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -131,8 +138,9 @@ def parse_result(body: bytes) -> dict[str, Any]:
 def classify(errors: Sequence[str]) -> LakeError:
     """What to do about the envelope's ``error`` strings (``<E|W><Category>:<text>[:<extra>]``).
 
-    Throttled: the per-IP, per-key and lockout limits, and ``EService:Throttled: <unix time>``. Retryable: the service
-    is busy or away. Fatal: the request itself is wrong, and will be wrong again.
+    Throttled: the per-IP, per-key and lockout limits, and ``EService:Throttled: <unix time>``. Fatal: the request
+    itself is wrong, and will be wrong again. Retryable: all others, known or not, so that a passing error ends no walk
+    through years of history.
     """
     text = "Kraken REST: " + ", ".join(errors)
     for error in errors:
@@ -140,9 +148,7 @@ def classify(errors: Sequence[str]) -> LakeError:
             return ThrottledError(text, _retry_at(error.rpartition(":")[2].strip()))
         if error.startswith(_THROTTLES):
             return ThrottledError(text)
-    if all(error.startswith(("EService:", "EGeneral:Internal")) for error in errors):
-        return RetryableError(text)
-    return FatalError(text)
+    return FatalError(text) if any(error.startswith(_WRONG_REQUESTS) for error in errors) else RetryableError(text)
 
 
 def _retry_at(text: str) -> datetime | None:

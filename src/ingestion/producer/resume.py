@@ -14,7 +14,9 @@ from lakehouse.messages import REPLAY_HEADER
 from lakehouse.settings import EVENTS_TOPIC
 from lakehouse.stores.kafka_reading import OffsetRange, bounds, messages
 
-FIRST_LOOK, GROWTH, MAX_LOOK = 20_000, 10, 2_000_000
+# Messages per partition. A symbol further back than the last look, or new, needs no more: the ledger reports its holes,
+# and the consumer drops trades that bronze has.
+FIRST_LOOK, GROWTH, MAX_LOOK = 20_000, 10, 200_000
 
 
 @dataclass(slots=True)

@@ -211,7 +211,24 @@ def test_the_last_page_is_not_kept_since_it_grows(tmp_path: Path) -> None:
     kraken = Kraken([1, 2, 3])
     for _ in range(2):
         fetch_history([(BTC, (), at(1))], at(10), cache_of(kraken, tmp_path), Recorder(), Pending(tmp_path))
-    assert len(kraken.asked) == 2 and list(tmp_path.rglob("*.json")) == [tmp_path / "pending-BTC-USD.json"]
+    assert len(kraken.asked) == 4 and list(tmp_path.rglob("*.json")) == [tmp_path / "pending-BTC-USD.json"]
+
+
+@pytest.mark.parametrize("rows_left", [0, 40])
+def test_a_page_cut_short_does_not_end_the_walk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_left: int
+) -> None:
+    monkeypatch.setattr("ingestion.backfill.history.PAGE", 100)
+
+    class Hiccup(Kraken):
+        def __call__(self, request: httpx.Request) -> httpx.Response:
+            self.page = rows_left if len(self.asked) == 3 else 100
+            return super().__call__(request)
+
+    publisher = Recorder()
+    work = [(BTC, (), at(1))]
+    fetch_history(work, at(901), cache_of(Hiccup(list(range(1, 1001))), tmp_path), publisher, Pending(tmp_path))
+    assert {event["trade_id"] for event in publisher.events} == set(range(1, 901))
 
 
 def test_a_stop_and_an_unknown_pair_end_it_with_words(tmp_path: Path) -> None:

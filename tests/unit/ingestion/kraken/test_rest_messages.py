@@ -121,6 +121,8 @@ def test_rows_without_an_id_are_set_apart_and_not_taken_for_one_trade() -> None:
         ("EService:Busy", RetryableError),
         ("EService:Market in cancel_only mode", RetryableError),
         ("EGeneral:Internal error", RetryableError),
+        ("EGeneral:Unknown error", RetryableError),
+        ("EDatabase:Internal error", RetryableError),
         ("EQuery:Unknown asset pair", FatalError),
         ("EGeneral:Invalid arguments", FatalError),
     ],

@@ -18,6 +18,7 @@ from ingestion.producer.resume import LogTail, read_tail
 from lakehouse.messages import REPLAY_HEADER, SCHEMA_HEADER, encode
 from lakehouse.records import Event, Quote, Source, Trade
 from lakehouse.settings import EVENTS_TOPIC
+from lakehouse.stores.kafka_reading import OffsetRange
 from tests.unit.ingestion.recorder import Recorder
 
 START = datetime(2026, 9, 25, tzinfo=UTC)
@@ -264,3 +265,17 @@ def test_a_dead_letter_sent_again_opens_no_hole_at_the_next_start() -> None:
     nothing_else = LogTail()
     nothing_else.take(orjson.loads(encode(trade(7))), replayed=True)
     assert nothing_else.filter(0.0).floor is None
+
+
+def test_a_symbol_that_is_not_in_the_log_does_not_cost_millions_of_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = 0
+
+    def messages(_log: object, _topic: str, spans: dict[int, OffsetRange]) -> list[Mock]:
+        nonlocal read
+        read += sum(span.end - span.start for span in spans.values())
+        return [Mock(value=Mock(return_value=encode(trade(5))), headers=Mock(return_value=None))]
+
+    monkeypatch.setattr("ingestion.producer.resume.bounds", lambda *_: {0: OffsetRange(0, 10_000_000)})
+    monkeypatch.setattr("ingestion.producer.resume.messages", messages)
+    assert set(read_tail(Mock(), [BTC, ETH])) == {BTC}
+    assert read < 250_000
