@@ -38,6 +38,11 @@ class Layout:
         return self.var / "source"
 
     @property
+    def market_record(self) -> Path:
+        """Holds the parameters of the simulated market that the lake's rows come from."""
+        return self.state / "market.json"
+
+    @property
     def full_record(self) -> Path:
         """Exists once ``--full`` was requested: from then on every start is a full one."""
         return self.state / "full"

@@ -3,8 +3,10 @@
 from typing import Literal
 
 import httpx
+import orjson
 
 from lakehouse.errors import FatalError
+from lakehouse.settings import Settings
 
 MarketSource = Literal["kraken", "simulator"]
 PATIENCE_S = 3.0
@@ -51,3 +53,24 @@ def kraken_answers(rest_url: str) -> bool:
         return answer.is_success and answer.json().get("result", {}).get("status") == "online"
     except (httpx.HTTPError, ValueError):
         return False
+
+
+def market_parameters(settings: Settings, recorded: str | None) -> str:
+    """What makes a simulated market this market and no other, as text to record beside the lake's data.
+
+    Raises:
+        FatalError: the lake's rows come from a market with other parameters. Its trade ids mean other trades, so live
+            ones would be dropped as duplicates or stored beside those of the other market.
+    """
+    parameters = {
+        "SIMULATOR_SEED": settings.simulator_seed,
+        "SIMULATOR_EVENTS_PER_S": settings.simulator_events_per_s,
+        "SIMULATOR_GENESIS": settings.simulator_genesis,
+    }
+    held = orjson.loads(recorded) if recorded else parameters
+    changed = [f"{name}={held.get(name)} (now {now})" for name, now in parameters.items() if held.get(name) != now]
+    if changed:
+        raise FatalError(
+            f"this lake holds the simulated market of {', '.join(changed)}: set that again, or VAR_DIR for another lake"
+        )
+    return orjson.dumps(parameters).decode() + "\n"

@@ -69,11 +69,21 @@ def _settle(asked: str, say: Say) -> tuple[Settings, Layout, Supervisor]:
     env_file = dotenv_values(os.environ.get("ENV_FILE", ".env"))
     configured = os.environ.get("SOURCE") or env_file.get("SOURCE")
     chosen, why = source.choose(asked, configured, recorded, supervisor.is_running(), draft.kraken_rest_url)
+    settings = load_settings(source=chosen)
+    paths = layout(settings)
+    if chosen == "simulator":
+        _keep_market(settings, paths.market_record)
     say(f"market: {chosen}: {why}")
     record.parent.mkdir(parents=True, exist_ok=True)
     record.write_text(chosen + "\n")
-    settings = load_settings(source=chosen)
-    return settings, layout(settings), supervisor
+    return settings, paths, supervisor
+
+
+def _keep_market(settings: Settings, record: Path) -> None:
+    """Records the simulated market when the lake is made; refuses another one later."""
+    parameters = source.market_parameters(settings, record.read_text() if record.exists() else None)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_text(parameters)
 
 
 def _start(settings: Settings, paths: Layout, supervisor: Supervisor, table: Sequence[Process], say: Say) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from lakehouse.errors import FatalError
+from lakehouse.settings import load_settings
 from stack import source
 
 NOBODY = "http://127.0.0.1:9"
@@ -74,3 +75,19 @@ def test_a_running_lake_keeps_its_market() -> None:
 def test_wishes_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(FatalError, match="contradicts SOURCE=kraken"):
         source.choose("simulator", "kraken", None, False, NOBODY)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"simulator_events_per_s": 5.0}, r"SIMULATOR_EVENTS_PER_S=20\.0 \(now 5\.0\)"),
+        ({"simulator_seed": 7}, r"SIMULATOR_SEED=42 \(now 7\)"),
+        ({"simulator_genesis": "2026-02-01T00:00:00Z"}, r"SIMULATOR_GENESIS=2026-01-01T00:00:00Z"),
+    ],
+)
+def test_a_lake_keeps_its_simulated_market(change: dict[str, object], words: str) -> None:
+    made = {"simulator_seed": 42, "simulator_events_per_s": 20.0, "simulator_genesis": "2026-01-01T00:00:00Z"}
+    recorded = source.market_parameters(load_settings(**made), None)
+    assert source.market_parameters(load_settings(**made, simulator_port=9999), recorded) == recorded
+    with pytest.raises(FatalError, match=words + r".*VAR_DIR"):
+        source.market_parameters(load_settings(**made | change), recorded)
