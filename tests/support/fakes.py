@@ -72,7 +72,7 @@ class FakeQuestDB(QuestDB):
             if "seq" in frame.columns and any((table.name, seq) in self.poison for seq in frame["seq"]):
                 raise PoisonError("refused", f"{table.name}: field value is invalid")
             held = self._tables.get(table.name, frame.clear())
-            both = pl.concat([held, frame.select(held.columns).cast(dict(held.schema))])
+            both = pl.concat([held, frame.select(held.columns).cast(held.schema)])
             self._tables[table.name] = both.unique(table.keys, keep="last", maintain_order=True)
 
     def frame(self, sql: str) -> pl.DataFrame:
