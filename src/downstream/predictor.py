@@ -18,6 +18,7 @@ from downstream.forecast_progress import ForecastProgress
 from lakehouse import process
 from lakehouse.background import BackgroundThreads
 from lakehouse.errors import PoisonError, RetryableError
+from lakehouse.freshness import FRESHNESS
 from lakehouse.records import FeatureRow, Forecast, RowForecasts
 from lakehouse.schema import GOLD_FORECASTS
 from lakehouse.settings import Settings
@@ -47,7 +48,6 @@ STEP = Histogram(
     ["step"],
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0, 10.0),
 )
-FRESHNESS = Gauge("feature_freshness_seconds", "Age of the newest features when they arrived.", ["symbol"])
 OVERDUE = Gauge("forecast_overdue_seconds", "For how long feature rows have arrived without a forecast.", ["symbol"])
 
 

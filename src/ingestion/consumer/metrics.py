@@ -9,6 +9,8 @@ from functools import partial
 import polars as pl
 from prometheus_client import Counter, Gauge, Histogram
 
+from lakehouse.freshness import FRESHNESS
+
 TRADES = Counter("trades_ingested", "Trades written to bronze.", ["symbol", "source"])
 QUOTES = Counter("quotes_ingested", "Quotes written to bronze.", ["symbol", "source"])
 ROWS = Counter("feature_rows_written", "Live feature rows written to silver.", ["symbol"])
@@ -17,7 +19,6 @@ DUPLICATES = Counter("duplicates_dropped", "Trades dropped because bronze held t
 DEAD = Counter("dead_letters", "Messages and rows set aside.", ["reason"])
 RETRIES = Counter("retries", "Steps retried because a server was down.", ["server"])
 PAUSED = Gauge("consumer_paused", "1 while fetching pauses until the current batch is done.")
-FRESHNESS = Gauge("feature_freshness_seconds", "Age of the newest feature row, by exchange time.", ["symbol"])
 STEP = Histogram(
     "consumer_step_seconds",
     "Time of each step of a batch.",
