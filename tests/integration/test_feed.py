@@ -19,7 +19,7 @@ from lakehouse.stores.kafka import KafkaHeaders
 from tests.integration.feeds import after
 from tests.integration.lakes import eventually
 from tests.integration.test_simulator import GENESIS, SYMBOLS, exchange
-from tests.unit.ingestion.recorder import Recorder
+from tests.support.recorder import Recorder
 
 # Quiet enough that the seconds which the clock jumps over come through at once.
 MARKET = Market(seed=42, events_per_s=20, genesis=GENESIS)

@@ -1,4 +1,4 @@
-"""Every path and module that README and docs name exists, and so does every function of the architecture's walk."""
+"""Paths and modules that `README.md` and `docs` name exist, and so do the functions of the architecture's walk."""
 
 import re
 from pathlib import Path

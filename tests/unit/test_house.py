@@ -1,4 +1,4 @@
-"""House rules that no linter knows: one name for one thing, and modules that say what they are."""
+"""House rules for `src` and `tests/unit` that no linter knows: one name for one thing, a docstring, a mirrored test."""
 
 import ast
 import re
@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SRC = ROOT / "src"
+UNIT = ROOT / "tests" / "unit"
 PACKAGES = ("lakehouse", "features", "formats", "ingestion", "forecast", "downstream", "stack", "tradelake")
 MODULES = sorted(path for package in PACKAGES for path in (SRC / package).rglob("*.py"))
 TREES = {path: ast.parse(path.read_text()) for path in MODULES}
@@ -24,6 +25,21 @@ def shown(path: Path) -> str:
 
 def repeated(names: dict[str, list[str]]) -> dict[str, list[str]]:
     return {name: places for name, places in names.items() if len(places) > 1}
+
+
+def mirrored(test: Path) -> bool:
+    """Whether `tests/unit/a/test_b.py` tests `src/a/b.py`, or says in backticks which modules or files it tests."""
+    if (SRC / test.relative_to(UNIT).parent / test.name.removeprefix("test_")).exists():
+        return True
+    names = re.findall(r"`([^`]+)`", ast.get_docstring(ast.parse(test.read_text())) or "")
+    return bool(names) and all(map(is_there, names))
+
+
+def is_there(name: str) -> bool:
+    """Whether a path, or a module or package by its dotted name, is in the project."""
+    below = Path(*name.split("."))
+    found = ((root / below).with_suffix(".py").exists() or (root / below).is_dir() for root in (ROOT, SRC))
+    return (ROOT / name).exists() or any(found)
 
 
 def test_no_two_public_classes_share_a_name() -> None:
@@ -84,3 +100,26 @@ def test_modules_that_call_themselves_pure_are_in_the_contract() -> None:
         if re.search(r"\bpure$", first) and not inside:
             left_out.append(name)
     assert left_out == []
+
+
+def test_unit_tests_mirror_the_modules_or_say_what_they_test() -> None:
+    assert [str(test.relative_to(UNIT)) for test in sorted(UNIT.rglob("test_*.py")) if not mirrored(test)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "docstring", "expected"),
+    [
+        ("features/test_engine.py", "Whatever.", True),
+        ("features/test_corners.py", "Corners of `features.engine`.", True),
+        ("test_shell.py", "`scripts/lib.sh` and `lakehouse.stores`.", True),
+        ("features/test_corners.py", "Corners of the engine.", False),
+        ("features/test_corners.py", "Corners of `features.engine` and `features.motor`.", False),
+    ],
+)
+def test_a_test_beside_the_mirror_is_found(
+    name: str, docstring: str, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "UNIT", tmp_path)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(f'"""{docstring}"""')
+    assert mirrored(tmp_path / name) is expected

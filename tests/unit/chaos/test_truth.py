@@ -1,4 +1,4 @@
-"""The storm's judge itself: a quote that is missing must lie within a gap, and what the log lacks is lost."""
+"""The storm's judge, `tests.chaos.truth`: a missing quote must lie within a gap, and what the log lacks is lost."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The compose file runs the same servers, with the same settings, as the native stack."""
+"""`docker-compose.yml` runs the same servers, with the same settings, as the native stack."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The dashboards and alert rules in the tree are those that the panels declare."""
+"""The dashboards and alert rules in `grafana` are those that the panels declare."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The manifests fit Kubernetes' own schemas, and say what the settings and the compose file say."""
+"""The manifests in `docker/kubernetes` fit Kubernetes' schemas, and say what settings and the compose file say."""
 
 from pathlib import Path
 from typing import Any

@@ -1,13 +1,11 @@
-"""What is exported at once, and fetching ahead."""
+"""What a backup exports at once."""
 
-import threading
 from datetime import date, timedelta
 
 import pytest
 
 from downstream import backup
 from downstream.archive.manifest import DayFile
-from downstream.archive.prefetch import one_ahead
 from downstream.backup import ExportUnit, batches
 from lakehouse.schema import BRONZE_TRADES
 
@@ -39,24 +37,3 @@ def test_what_is_not_stale_is_not_exported() -> None:
     found = {_part(symbol): "100:7" for symbol in "ABC"}
     assert list(batches(found, [_part("B")], BRONZE_TRADES)) == [ExportUnit((_part("B"),), whole=False)]
     assert list(batches(found, [], BRONZE_TRADES)) == []
-
-
-def test_one_thing_is_fetched_ahead_and_no_more() -> None:
-    begun, second = [], threading.Event()
-
-    def fetch(number: int) -> int:
-        begun.append(number)
-        if number == 2:
-            second.set()
-        return number * 10
-
-    results = one_ahead(fetch, iter([1, 2, 3, 4]))
-    assert next(results) == 10
-    assert second.wait(10)
-    assert begun == [1, 2]
-    assert list(results) == [20, 30, 40]
-
-
-def test_an_error_while_fetching_reaches_the_caller() -> None:
-    with pytest.raises(ZeroDivisionError):
-        list(one_ahead(lambda n: 1 // n, [1, 0, 2]))

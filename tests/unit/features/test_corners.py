@@ -1,4 +1,4 @@
-"""Corners of the engine, each by an example small enough to check by hand."""
+"""Corners of `features.engine`, each by an example small enough to check by hand."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""The shell part: a wrong Java or a missing Python is one clear line with the remedy."""
+"""The shell part, `scripts/lib.sh`: a wrong Java or a missing Python is one clear line with the remedy."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Compiled formulas against their numpy twins in `tests.oracle.forecasts`; the trees bit for bit against XGBoost."""
+"""Compiled formulas of `forecast.model` against their numpy twins; the trees bit for bit against XGBoost."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,26 +1,8 @@
-"""The page's pure parts: the board, downloads, the plain values of query rows."""
+"""The page's latest-value store: slow readers skip updates, and closing wakes them."""
 
-import io
 import threading
-from datetime import UTC, datetime
 
-import orjson
-import polars as pl
-
-from forecast.page.downloads import encode
 from forecast.page.latest_values import LatestValues
-from forecast.page.queries import CANDLE_COLUMNS
-
-CANDLES = [
-    dict(
-        zip(
-            CANDLE_COLUMNS,
-            (datetime(2026, 1, 1, 0, m, tzinfo=UTC), 1.0, 2.0, 0.5, 1.5, 3.0, 1.2, 4, m < 1),
-            strict=True,
-        )
-    )
-    for m in range(2)
-]
 
 
 def test_a_reader_gets_the_newest_of_each_and_only_what_changed() -> None:
@@ -43,18 +25,3 @@ def test_closing_wakes_every_reader() -> None:
     reader.join(5)
     assert not reader.is_alive()
     assert board.closed
-
-
-def test_all_formats_hold_the_same_candles() -> None:
-    parquet = pl.read_parquet(io.BytesIO(encode(CANDLES, "parquet")))
-    csv = pl.read_csv(io.BytesIO(encode(CANDLES, "csv")), try_parse_dates=True)
-    json = orjson.loads(encode(CANDLES, "json"))
-    assert parquet.to_dicts() == CANDLES
-    assert csv["ts"].to_list() == [c["ts"] for c in CANDLES]
-    assert csv["close"].to_list() == [c["close"] for c in json]
-    assert json[0]["ts"] == "2026-01-01T00:00:00Z"
-
-
-def test_no_candles_are_a_table_without_rows() -> None:
-    assert pl.read_parquet(io.BytesIO(encode([], "parquet"))).columns == list(CANDLE_COLUMNS)
-    assert encode([], "json") == b"[]"

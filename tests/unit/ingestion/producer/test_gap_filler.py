@@ -1,57 +1,22 @@
 """Refilling over a scripted REST: only missing ids, page by page, at Kraken's pace; and what it does not have."""
 
 import threading
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import httpx
 import orjson
 import pytest
 
 from ingestion.completeness.id_gaps import Hole, IdFilter, filter_of
-from ingestion.kraken.rest_client import PAGE, KrakenRest, Pace
-from ingestion.kraken.rest_messages import ThrottledError
 from ingestion.producer.deduplicator import Deduplicator
 from ingestion.producer.fill_turns import since_ns
 from ingestion.producer.gap_filler import ABSENT_AFTER, PROBE_S, GapFiller, next_since
-from lakehouse.errors import FatalError, RetryableError
 from lakehouse.records import Trade
-from tests.unit.ingestion.recorder import Recorder
+from tests.support.recorder import Recorder
+from tests.support.scripted_rest import Answer, Kraken, at, rest_of
 
-START = datetime(2026, 9, 25, tzinfo=UTC)
 BTC = "BTC/USD"
 NEVER = threading.Event()
-Answer = Callable[[httpx.Request], httpx.Response]
-
-
-def at(trade_id: int) -> datetime:
-    return START + timedelta(milliseconds=10 * trade_id)
-
-
-class Kraken:
-    """`Trades` over the ids it has, as Kraken pages them: inclusive `since`, at most `page` rows, string `last`."""
-
-    def __init__(self, ids: list[int], page: int = PAGE) -> None:
-        self.ids, self.page = ids, page
-        self.asked: list[int] = []
-        self.refusals: list[str] = []
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        since = int(request.url.params["since"])
-        assert request.url.params["pair"] == "XBTUSD"
-        self.asked.append(since)
-        if self.refusals:
-            return httpx.Response(200, json={"error": [self.refusals.pop(0)]})
-        times = {i: int(at(i).timestamp() * 1000) * 10**6 + 1000 for i in self.ids}
-        chosen = [i for i in self.ids if times[i] >= since][: self.page]
-        rows = [["100.0", "1.0", times[i] / 1e9, "b", "m", "", i] for i in chosen]
-        last = str(times[chosen[-1]] if chosen else since)
-        return httpx.Response(200, json={"error": [], "result": {"XXBTZUSD": rows, "last": last}})
-
-
-def rest_of(answer: Answer, clock: Callable[[], float] = lambda: 0.0) -> KrakenRest:
-    http = httpx.Client(base_url="http://kraken/0/public", transport=httpx.MockTransport(answer))
-    return KrakenRest(http, 1.0, clock, lambda: START + timedelta(hours=1))
 
 
 def refill_of(answer: Answer, *seen: int) -> tuple[GapFiller, Deduplicator, Recorder, list[str]]:
@@ -255,69 +220,3 @@ def test_paging_ends_when_rest_has_no_more_or_the_hole_is_passed(monkeypatch: py
     assert page.last is not None and next_since(page, page.last, 9) == page.last + 1
     short, _ = rest_of(Kraken([1, 2], page=3)).trades(BTC, 0)
     assert next_since(short, 0, 9) is None
-
-
-@pytest.mark.parametrize(
-    ("response", "error"),
-    [
-        (httpx.Response(503, text="<html>"), RetryableError),
-        (httpx.Response(200, text="<html>"), RetryableError),
-        # A proxy says gzip and sends plain text; a stream, since bytes would be decoded here already.
-        (httpx.Response(200, headers={"content-encoding": "gzip"}, content=iter([b"<html>"])), RetryableError),
-        (httpx.Response(200, json={"error": ["EGeneral:Too many requests"]}), ThrottledError),
-        (httpx.Response(200, json={"error": ["EQuery:Unknown asset pair"]}), FatalError),
-    ],
-)
-def test_every_failure_carries_its_decision(response: httpx.Response, error: type[Exception]) -> None:
-    rest = rest_of(lambda _: response)
-    with pytest.raises(error):
-        rest.trades(BTC, 0)
-    assert rest.wait_s(BTC) >= Pace.FIRST_PAUSE_S
-    assert (rest.wait_s("ETH/USD") <= 0) is (error is FatalError)
-
-
-def test_a_throttle_names_its_end() -> None:
-    until = int((START + timedelta(hours=1, seconds=90)).timestamp())
-    rest = rest_of(lambda _: httpx.Response(200, json={"error": [f"EService:Throttled: {until}"]}))
-    with pytest.raises(ThrottledError):
-        rest.trades(BTC, 0)
-    assert rest.wait_s(BTC) == 90.0
-
-
-def test_pairs_do_not_wait_for_each_other_but_all_wait_for_a_throttle() -> None:
-    pace = Pace(1.0)
-    pace.asked("A", 0.0)
-    assert pace.wait_s("A", 0.0) == 1.0 and pace.wait_s("B", 0.0) <= 0
-    for pause in (5.0, 10.0, 20.0, 40.0, 60.0, 60.0):
-        pace.failed(100.0)
-        assert pace.wait_s("B", 100.0) == pause
-    pace.answered("A")
-    pace.failed(200.0)
-    assert pace.wait_s("A", 200.0) == 5.0
-
-
-def test_a_refused_pair_waits_longer_each_time_until_it_is_known() -> None:
-    pace = Pace(1.0)
-    for pause in (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 600.0, 600.0):
-        pace.asked("A", 100.0)
-        pace.refused("A", 100.0)
-        assert (pace.wait_s("A", 100.0), pace.wait_s("B", 100.0)) == (pause, -100.0)
-    pace.answered("A")
-    pace.refused("A", 200.0)
-    assert pace.wait_s("A", 200.0) == 5.0
-
-
-def test_each_throttle_makes_the_pace_slower_up_to_a_point() -> None:
-    pace = Pace(1.0)
-    for interval in (1.5, 2.25, 3.0, 3.0):
-        pace.slow_down()
-        pace.asked("A", 10.0)
-        assert pace.wait_s("A", 10.0) == interval
-    for _ in range(100):
-        pace.answered("A")
-    pace.asked("A", 20.0)
-    assert pace.wait_s("A", 20.0) == 1.0, "answers bring it back"
-    hasty = Pace(5.0)
-    hasty.slow_down()
-    hasty.asked("A", 0.0)
-    assert hasty.wait_s("A", 0.0) == 5.0

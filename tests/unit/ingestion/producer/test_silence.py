@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ingestion.kraken.ws_messages import Heartbeat, Pong, QuoteFrame
 from ingestion.producer.silence import FeedClock
-from tests.unit.ingestion.producer.test_producer import BTC, ETH, feed_of, gaps, quote
+from tests.support.producing import BTC, ETH, feed_of, gaps, quote
 
 START = datetime(2026, 9, 25, tzinfo=UTC)
 # A span longer than this is noticed whatever lies around it: the tolerance, and a heartbeat at either end.

@@ -1,4 +1,4 @@
-"""What the clients of servers run by others are told: who we are, whom to trust, which region."""
+"""What clients in `lakehouse.stores` are told of servers run by others: who we are, whom to trust, which region."""
 
 from pathlib import Path
 
