@@ -25,7 +25,7 @@ one in log order, and nothing later. `features.engine.fold` computes all rows, l
 - **The vol grid.** Prices are sampled at the multiples of `VOL_STEP_S` since 1970: the mid of the last quote at or
   before the grid point while a quote is known, else the price of the last trade. `r_k` is the log return from grid
   point k - 1 to k; without a new price it is 0. Between a mid and a trade price lies half a spread, which is no
-  return: `r_k` is 0 where the kind of price changes. `features.volatility` says the same in numpy, for the target too.
+  return: `r_k` is 0 where the kind of price changes. The vol target is summed from the same returns.
 - **Gaps.** A `gap` of the ticker voids the quote: quote columns are NULL and the grid uses trade prices until the next
   quote. It takes effect at the newest event time seen when it arrives, since its own time is our clock. The first quote
   after it is valid from then on, even if stamped earlier; one stamped 4 h before the newest event is void.

@@ -7,16 +7,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from features.kernel import IS_QUOTE, IS_TICKER_GAP, IS_TRADE, IS_TRADE_GAP, EventArrays, Rules, count_rows, run
-from features.spec import NAMES, ROW_COLUMNS, EngineConfig
+from features.spec import NAMES, QUOTE_FIELDS, ROW_COLUMNS, EngineConfig
 from features.symbol_state import SymbolState, new_book, with_room
 from lakehouse.arrays import Floats
 from lakehouse.messages import EVENT_SCHEMA
-from lakehouse.schema import QUOTE_COLUMNS
 
 __all__ = ["EngineConfig", "EngineState", "fold"]
 
 _CHUNK = 65_536  # events per kernel call: bounds the memory allocated for trades before old ones are released
-_QUOTES = [c.name for c in QUOTE_COLUMNS]
 _HEAD = {name: pl.Boolean() if name == "complete" else EVENT_SCHEMA[name] for name in ROW_COLUMNS}
 _NO_ROWS = pl.DataFrame(schema={"row": pl.get_index_type(), **_HEAD, **dict.fromkeys(NAMES, pl.Float64)})
 _KINDS = {"trade": IS_TRADE, "quote": IS_QUOTE, "gap": IS_TICKER_GAP}
@@ -99,10 +97,10 @@ def _batch(events: pl.DataFrame) -> EventArrays:
         qty=pl.col("qty").fill_null(float("nan")),
         sign=sign.fill_null(0),
     )
-    quotes = events.filter(pl.col("type") == "quote").select(pl.col(_QUOTES).fill_null(float("nan")))
+    quotes = events.filter(pl.col("type") == "quote").select(pl.col(QUOTE_FIELDS).fill_null(float("nan")))
     return EventArrays(
         **{name: np.ascontiguousarray(arrays[name].to_numpy()) for name in arrays.columns},
-        quotes=np.ascontiguousarray(quotes.to_numpy()).reshape(-1, len(_QUOTES)),
+        quotes=np.ascontiguousarray(quotes.to_numpy()).reshape(-1, len(QUOTE_FIELDS)),
     )
 
 

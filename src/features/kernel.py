@@ -8,18 +8,23 @@ from numpy.typing import NDArray
 
 from features.id_holes import is_complete, put_id
 from features.jit import inlined, jit
-from features.spec import NAMES, STALE_S
+from features.spec import QUOTE_FIELDS, STALE_S, positions
 from features.symbol_state import DAY, MINUTE, NEVER, SECOND, SymbolState
 from features.trade_buckets import advance_tiles, put_trade
 from features.variance import close_variance, measure, price_since, write_variance
-from features.vol_grid import advance_grid, put_price
-from features.volatility import QUOTE, TRADE
+from features.vol_grid import QUOTE, TRADE, advance_grid, put_price
 from features.windows import close_trades, write_long, write_windows
 from lakehouse.arrays import Floats
 
 _STALE = STALE_S * SECOND
 IS_TRADE, IS_QUOTE, IS_TICKER_GAP, IS_TRADE_GAP = 0, 1, 2, 3
-_QUOTE_AT, _MID, _NOW = NAMES.index("bid"), NAMES.index("mid"), NAMES.index("last")
+# In a quote, and in a row.
+_BID, _BID_QTY, _ASK, _ASK_QTY = map(QUOTE_FIELDS.index, ("bid", "bid_qty", "ask", "ask_qty"))
+(_QUOTE,) = positions(QUOTE_FIELDS[0])
+_MID, _SPREAD, _IMBALANCE, _MICROPRICE, _QUOTE_AGE = positions(
+    "mid", "spread_bps", "imbalance", "microprice", "quote_age"
+)
+_LAST, _TRADE_AGE, _TOD_SIN, _TOD_COS, _DOW = positions("last", "trade_age", "tod_sin", "tod_cos", "dow")
 
 
 class EventArrays(NamedTuple):
@@ -137,7 +142,7 @@ def _quote(book: SymbolState, ts: int, quote: Floats, step: int) -> None:
         clock.gap_end = max(clock.gap_end, holds)
     clock.ticker_gap = NEVER
     clock.quote_seen = max(clock.quote_seen, ts)
-    mid = (quote[0] + quote[2]) / 2.0
+    mid = (quote[_BID] + quote[_ASK]) / 2.0
     if holds >= clock.quote_ts:
         clock.quote_ts, clock.mid = holds, mid
         book.quote[:] = quote
@@ -178,23 +183,23 @@ def _emit(book: SymbolState, t: int, step: int, out: Floats) -> None:
     if t - clock.quote_ts <= _STALE:
         _write_quote(book.quote, out)
         if not np.isnan(clock.mid):
-            out[_MID + 4] = (t - clock.quote_ts) / SECOND
+            out[_QUOTE_AGE] = (t - clock.quote_ts) / SECOND
     if t - clock.trade_ts <= _STALE:
-        out[_NOW] = clock.last
-        out[_NOW + 1] = (t - clock.trade_ts) / SECOND
+        out[_LAST] = clock.last
+        out[_TRADE_AGE] = (t - clock.trade_ts) / SECOND
     phase = 2.0 * math.pi * (t % DAY) / DAY
-    out[_NOW + 2], out[_NOW + 3] = math.sin(phase), math.cos(phase)
-    out[_NOW + 4] = (t // DAY + 3) % 7
+    out[_TOD_SIN], out[_TOD_COS] = math.sin(phase), math.cos(phase)
+    out[_DOW] = (t // DAY + 3) % 7
 
 
 @inlined
 def _write_quote(quote: Floats, out: Floats) -> None:
-    bid, bid_qty, ask, ask_qty = quote[0], quote[1], quote[2], quote[3]
+    bid, bid_qty, ask, ask_qty = quote[_BID], quote[_BID_QTY], quote[_ASK], quote[_ASK_QTY]
     for i in range(len(quote)):
-        out[_QUOTE_AT + i] = quote[i]
+        out[_QUOTE + i] = quote[i]
     mid = (bid + ask) / 2.0
     out[_MID] = mid
-    out[_MID + 1] = 1e4 * (ask - bid) / mid
+    out[_SPREAD] = 1e4 * (ask - bid) / mid
     if bid_qty + ask_qty > 0.0:
-        out[_MID + 2] = (bid_qty - ask_qty) / (bid_qty + ask_qty)
-        out[_MID + 3] = (bid * ask_qty + ask * bid_qty) / (bid_qty + ask_qty)
+        out[_IMBALANCE] = (bid_qty - ask_qty) / (bid_qty + ask_qty)
+        out[_MICROPRICE] = (bid * ask_qty + ask * bid_qty) / (bid_qty + ask_qty)

@@ -94,8 +94,8 @@ WINDOW_STATS = (
     ("momentum", "bps", "1e4 * (last / mean - 1)."),
 )
 
-# As of the newest quote; NULL after a gap of the ticker until the next quote.
-_QUOTE = (
+# As of the newest quote; NULL after a gap of the ticker until the next quote. First the quote's own fields.
+_QUOTE_AS_SENT = (
     ("bid", "quote currency", "Best bid."),
     ("bid_qty", "base units", "Quantity at the best bid."),
     ("ask", "quote currency", "Best ask."),
@@ -107,6 +107,8 @@ _QUOTE = (
     ("h24_high", "quote currency", "Highest price of the last 24 h as the ticker tells it."),
     ("h24_change", "quote currency", "Price change over 24 h as the ticker tells it."),
     ("h24_change_pct", "percent", "Price change over 24 h as the ticker tells it."),
+)
+_QUOTE_DERIVED = (
     ("mid", "quote currency", "(bid + ask) / 2."),
     ("spread_bps", "bps", "1e4 * (ask - bid) / mid."),
     ("imbalance", "-1 to 1", "(bid_qty - ask_qty) / (bid_qty + ask_qty)."),
@@ -114,8 +116,8 @@ _QUOTE = (
     ("quote_age", "seconds", "t - time of the newest quote."),
 )
 
-# Per window of `LONG_WINDOWS`, on minute sums.
-_LONG_STATS = (
+# Per window of `LONG_WINDOWS`, on minute sums, in this order: stem, unit, formula.
+LONG_STATS = (
     ("trades", "trades", "Number of trades."),
     ("volume", "base units", "Sum of qty."),
     ("signed_volume", "base units", "Sum of qty of buys minus sum of qty of sells."),
@@ -139,21 +141,28 @@ _NOW = (
 
 def _features() -> tuple[Feature, ...]:
     short = [Feature(f"{stem}_{w}", unit, w, text) for w in WINDOWS for stem, unit, text in WINDOW_STATS]
-    long = [Feature(f"{stem}_{w}", unit, w, text) for w in LONG_WINDOWS for stem, unit, text in _LONG_STATS]
+    long = [Feature(f"{stem}_{w}", unit, w, text) for w in LONG_WINDOWS for stem, unit, text in LONG_STATS]
     ewma = [Feature(f"ewma_rv_{h}m", "variance per minute", "24h", _EWMA.format(h=h)) for h in HALF_LIVES_MIN]
     tod = [Feature("rv_tod", "variance per minute", "24h", _TOD)]
-    quote = [Feature(name, unit, "", text) for name, unit, text in _QUOTE]
+    quote = [Feature(name, unit, "", text) for name, unit, text in (*_QUOTE_AS_SENT, *_QUOTE_DERIVED)]
     now = [Feature(name, unit, "", text) for name, unit, text in _NOW]
     return (*short, *long, *ewma, *tod, *quote, *now)
 
 
 FEATURES = _features()
 NAMES = tuple(f.name for f in FEATURES)
+# Fields of a quote that are features as they are sent, in the order of these features.
+QUOTE_FIELDS = tuple(name.removeprefix("h24_") for name, _, _ in _QUOTE_AS_SENT)
 COLUMNS = tuple(f.column() for f in FEATURES)
 # What precedes the features in a frame of rows: what the row is as of, and whether its windows are complete.
 ROW_COLUMNS = ("ts", "received_at", "symbol", "epoch", "seq", "complete")
 # Raised when a formula's meaning changes though its text does not.
 VERSION = 1
+
+
+def positions(*names: str) -> tuple[int, ...]:
+    """Where these features stand in a row."""
+    return tuple(map(NAMES.index, names))
 
 
 def spec_hash(config: EngineConfig) -> str:

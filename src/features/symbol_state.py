@@ -5,9 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from features.spec import HALF_LIVES_MIN, LONG_WINDOWS, WINDOWS, EngineConfig
+from features.spec import HALF_LIVES_MIN, LONG_WINDOWS, QUOTE_FIELDS, WINDOWS, EngineConfig
 from lakehouse.arrays import Floats
-from lakehouse.schema import QUOTE_COLUMNS
 
 Record = Any  # one element of Records: numba knows its fields, the type checker does not
 Records = NDArray[Any]
@@ -18,6 +17,7 @@ DAY = 86_400 * SECOND
 NEVER = -(2**62)
 RING = 4096  # seconds and minutes kept: more than 60 min and 24 h, a power of two so that `& (RING - 1)` finds a place
 DAY_MINUTES = 1440
+CLOSED_SUMS = 4  # sums over the trades of a long window's closed minutes: count, volume, bought, sold
 _GRID_S = 25 * 3600  # the vol grid is kept at least this long
 
 # Clocks: newest times, the start of each stream, what is void, and which caches are valid.
@@ -63,7 +63,7 @@ class SymbolState(NamedTuple):
         grid: ring of `POINT`.
         raw: pool of `RAW`; grows, and is refilled with what leaves the ring of seconds.
         holes: `HOLE`s still open, ``clock.holes`` of them: missing ids low..high, closed below by the trade at ts.
-        quote: the newest quote, in the order of `lakehouse.schema.QUOTE_COLUMNS`.
+        quote: the newest quote, in the order of `features.spec.QUOTE_FIELDS`.
         closed: sums over the closed minutes, good for ``clock.closed_minute``.
         vol: features of the grid, good for ``clock.vol_point``.
         ema_weights: per window of `WINDOWS` a row of weights by age in grid steps.
@@ -102,8 +102,8 @@ def new_book(config: EngineConfig) -> SymbolState:
         grid=grid,
         raw=np.zeros(0, RAW),
         holes=np.zeros(16, HOLE),
-        quote=np.full(len(QUOTE_COLUMNS), np.nan),
-        closed=np.zeros(5 * len(LONG_WINDOWS) + 2 * len(HALF_LIVES_MIN)),
+        quote=np.full(len(QUOTE_FIELDS), np.nan),
+        closed=np.zeros((CLOSED_SUMS + 1) * len(LONG_WINDOWS) + 2 * len(HALF_LIVES_MIN)),
         vol=np.zeros(2 * len(WINDOWS) + len(LONG_WINDOWS) + len(HALF_LIVES_MIN) + 1),
         ema_weights=_ema_weights(config.vol_step_s),
         ewma_weights=0.5 ** (np.arange(DAY_MINUTES)[:, None] / np.array(HALF_LIVES_MIN)),

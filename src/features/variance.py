@@ -3,21 +3,21 @@
 import numpy as np
 
 from features.jit import inlined
-from features.spec import HALF_LIVES_MIN, LONG_WINDOWS, NAMES, STALE_S, WINDOW_STATS, WINDOWS
-from features.symbol_state import DAY, DAY_MINUTES, MINUTE, NEVER, RING, SECOND, SymbolState
+from features.spec import HALF_LIVES_MIN, LONG_STATS, LONG_WINDOWS, STALE_S, WINDOW_STATS, WINDOWS, positions
+from features.symbol_state import CLOSED_SUMS, DAY, DAY_MINUTES, MINUTE, NEVER, RING, SECOND, SymbolState
 from lakehouse.arrays import Floats
 
 _MASK = RING - 1
 _STALE = STALE_S * SECOND
 _SPANS = tuple(w * SECOND for w in WINDOWS.values())
 _LONG = tuple(w // 60 for w in LONG_WINDOWS.values())
-_WIDTH = len(WINDOW_STATS)
-_RV, _EMA = NAMES.index("rv_10s"), NAMES.index("ema_10s")
-_RV_LONG, _LONG_STRIDE = NAMES.index("rv_4h"), NAMES.index("rv_24h") - NAMES.index("rv_4h")
-_EWMA, _TOD = NAMES.index(f"ewma_rv_{HALF_LIVES_MIN[0]}m"), NAMES.index("rv_tod")
+_WIDTH, _LONG_WIDTH = len(WINDOW_STATS), len(LONG_STATS)
+# Of the first window and half-life.
+_RV, _EMA, _RV_LONG, _EWMA, _TOD = positions("rv_10s", "ema_10s", "rv_4h", f"ewma_rv_{HALF_LIVES_MIN[0]}m", "rv_tod")
 _W, _L, _H = len(_SPANS), len(_LONG), len(HALF_LIVES_MIN)
 # Where things stand in `SymbolState.closed` (after the trade sums) and in `SymbolState.vol`.
-_CLOSED_RV, _CLOSED_NUM, _CLOSED_DEN = 4 * _L, 5 * _L, 5 * _L + _H
+_CLOSED_RV = CLOSED_SUMS * _L
+_CLOSED_NUM, _CLOSED_DEN = _CLOSED_RV + _L, _CLOSED_RV + _L + _H
 _VOL_EMA, _VOL_LONG, _VOL_EWMA, _VOL_TOD = _W, 2 * _W, 2 * _W + _L, 2 * _W + _L + _H
 
 
@@ -130,7 +130,7 @@ def write_variance(book: SymbolState, out: Floats) -> None:
         out[_RV + w * _WIDTH] = vol[w]
         out[_EMA + w * _WIDTH] = vol[_VOL_EMA + w]
     for w in range(_L):
-        out[_RV_LONG + w * _LONG_STRIDE] = vol[_VOL_LONG + w]
+        out[_RV_LONG + w * _LONG_WIDTH] = vol[_VOL_LONG + w]
     for h in range(_H):
         out[_EWMA + h] = vol[_VOL_EWMA + h]
     out[_TOD] = vol[_VOL_TOD]

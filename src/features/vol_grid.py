@@ -7,8 +7,9 @@ import numpy as np
 from features.jit import inlined
 from features.spec import STALE_S
 from features.symbol_state import MINUTE, NEVER, RING, SECOND, Record, SymbolState
-from features.volatility import QUOTE, TRADE, UNKNOWN
 
+# What the price of a grid point is.
+UNKNOWN, TRADE, QUOTE = 0, 1, 2
 _STALE = STALE_S * SECOND
 _MASK = RING - 1
 

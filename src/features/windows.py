@@ -11,19 +11,22 @@ import math
 import numpy as np
 
 from features.jit import inlined
-from features.spec import LONG_WINDOWS, NAMES, STALE_S, WINDOW_STATS, WINDOWS
-from features.symbol_state import MINUTE, NEVER, RING, SECOND, Record, SymbolState
+from features.spec import LONG_STATS, LONG_WINDOWS, STALE_S, WINDOW_STATS, WINDOWS, positions
+from features.symbol_state import CLOSED_SUMS, MINUTE, NEVER, RING, SECOND, Record, SymbolState
 from lakehouse.arrays import Floats
 
 _MASK = RING - 1
 _STALE = STALE_S * SECOND
 _SPANS = tuple(w * SECOND for w in WINDOWS.values())
 _WIDTH = len(WINDOW_STATS)
-(_TRADES, _VOLUME, _SIGNED, _VWAP, _RET, _, _RANGE, _MEAN, _, _STD, _MIN, _MAX, _MOMENTUM) = range(_WIDTH)
+# Among the statistics of a window, which stand together in a row, one window after the other.
+_STEMS = [stem for stem, _, _ in WINDOW_STATS]
+_TRADES, _VOLUME, _SIGNED, _VWAP, _RET = map(_STEMS.index, ("trades", "volume", "signed_volume", "vwap", "ret"))
+_RANGE, _MEAN, _STD, _MIN, _MAX = map(_STEMS.index, ("range_bps", "mean", "std", "min", "max"))
+_MOMENTUM = _STEMS.index("momentum")
 _LONG = tuple(w // 60 for w in LONG_WINDOWS.values())
-_LONG_AT = NAMES.index("trades_4h")
-LONG_WIDTH = 5
-_LONG_RET = 4
+_LONG_WIDTH = len(LONG_STATS)
+_LONG_TRADES, _LONG_VOLUME, _LONG_SIGNED, _LONG_RET = positions("trades_4h", "volume_4h", "signed_volume_4h", "ret_4h")
 
 # n, sum(price - c), sum((price - c)^2), min, max, volume, notional, buy, sell
 Sums = tuple[float, float, float, float, float, float, float, float, float]
@@ -140,7 +143,8 @@ def close_trades(book: SymbolState, minute: int) -> None:
             buy += tile.buy
             sell += tile.sell
             age += 1
-        closed[4 * w], closed[4 * w + 1], closed[4 * w + 2], closed[4 * w + 3] = n, volume, buy, sell
+        at = CLOSED_SUMS * w
+        closed[at], closed[at + 1], closed[at + 2], closed[at + 3] = n, volume, buy, sell
 
 
 @inlined
@@ -152,10 +156,11 @@ def write_long(book: SymbolState, t: int, step: int, out: Floats) -> None:
     for w in range(len(_LONG)):
         if t - clock.trade_ts > _STALE or clock.trade_since > t - _LONG[w] * MINUTE:
             return
-        at = _LONG_AT + w * LONG_WIDTH
-        out[at] = book.closed[4 * w] + tile.n
-        out[at + 1] = book.closed[4 * w + 1] + tile.volume
-        out[at + 2] = (book.closed[4 * w + 2] + tile.buy) - (book.closed[4 * w + 3] + tile.sell)
+        n, volume, buy, sell = book.closed[CLOSED_SUMS * w : CLOSED_SUMS * (w + 1)]
+        at = w * _LONG_WIDTH
+        out[at + _LONG_TRADES] = n + tile.n
+        out[at + _LONG_VOLUME] = volume + tile.volume
+        out[at + _LONG_SIGNED] = (buy + tile.buy) - (sell + tile.sell)
         k = (minute - _LONG[w] + 1) * MINUTE // step
         before = book.grid[k & (len(book.grid) - 1)].trade
         out[at + _LONG_RET] = math.log1p((clock.last - before) / before)

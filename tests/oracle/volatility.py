@@ -1,4 +1,4 @@
-"""What realised volatility means here, in plain numpy: features and the vol target share this one definition.
+"""Realised volatility again, in plain numpy over whole columns: the definition that features and vol target share.
 
 Prices are sampled on the absolute grid k * step (seconds since 1970). The price of a grid point is the mid of the last
 quote at or before it while a quote is known, else the price of the last trade at or before it; a value older than

@@ -1,4 +1,4 @@
-"""The numpy definition of realised volatility, and that the engine follows it."""
+"""The engine's realised variances against the numpy definition in `tests.oracle.volatility`, itself tried by hand."""
 
 import math
 from datetime import timedelta
@@ -8,7 +8,16 @@ import polars as pl
 from hypothesis import given, settings
 
 from features.engine import EngineConfig, EngineState, fold
-from features.volatility import QUOTE, TRADE, UNKNOWN, price_grid, realised_variance, sample, span, squared_returns
+from tests.oracle.volatility import (
+    QUOTE,
+    TRADE,
+    UNKNOWN,
+    price_grid,
+    realised_variance,
+    sample,
+    span,
+    squared_returns,
+)
 from tests.unit.features.frames import PACES, START, frame, gap, logs, quote, trade
 
 NONE = (np.array([], np.int64), np.array([]))
