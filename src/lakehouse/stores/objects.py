@@ -77,11 +77,14 @@ class Objects:
             return self._get(key, version)
         except ProtocolError:
             log.info("%s: %s broke off, once more", self._where, key)
+        except RetryableError:
+            # A store that is away or busy fails here again; one that knows the object cannot give its bytes.
+            self.newest(key)
         try:
             return self._get(key, version)
-        except ProtocolError as error:
-            # A store that went away would not have answered again.
-            raise FatalError(f"{self._where}: {key} breaks off, damaged on its disk? {error!s:.200}") from error
+        except (ProtocolError, RetryableError) as error:
+            # A store that went away would not have answered in between, nor again.
+            raise FatalError(f"{self._where}: {key} cannot be read: damaged on its disk? {error!s:.200}") from error
 
     def _get(self, key: str, version: str | None) -> bytes | None:
         try:

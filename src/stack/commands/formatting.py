@@ -43,7 +43,7 @@ def addresses(settings: Settings, running: Container[str]) -> str:
     ]
     if "airflow" in running:
         rows.append(("Airflow", f"http://{settings.airflow_host}:{settings.airflow_port}"))
-    if "minio" in running:
+    if settings.object_store == "minio" and "object-store" in running:
         rows.append(("MinIO console", f"http://{settings.bind_host}:{settings.minio_console_port}"))
     lines = [f"{name:<18} {url}" for name, url in rows]
     return "\n".join((*lines, "passwords: scripts/status.sh --secrets"))
@@ -103,7 +103,7 @@ def feed(report: FeedReport | None) -> str:
 def secrets(settings: Settings) -> str:
     """Users and passwords."""
     rows = [("SETTING", "VALUE")]
-    names = ["questdb_user", "questdb_reader", "minio_root_user", "airflow_user", *secret_names()]
+    names = ["questdb_user", "questdb_reader", "s3_admin_user", "airflow_user", *secret_names()]
     for name in names:
         value = getattr(settings, name)
         rows.append((name.upper(), value if isinstance(value, str) else value.get_secret_value()))

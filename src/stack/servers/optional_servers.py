@@ -5,23 +5,23 @@ from dataclasses import replace
 
 import httpx
 
-from lakehouse.errors import FatalError, RetryableError
+from lakehouse.errors import RetryableError
 from lakehouse.settings import Settings
 from stack.layout import Layout
-from stack.servers import buckets, postgres, probes
-from stack.servers.preparation import write_private
+from stack.servers import postgres, probes
+from stack.servers.object_store import object_store, prepare_store
 from stack.supervision.process import Process
 
 
 def servers(settings: Settings, paths: Layout) -> tuple[Process, ...]:
-    """MinIO (unless S3_ENDPOINT names another store) and PostgreSQL (if installed)."""
+    """The object store (unless S3_ENDPOINT names another) and PostgreSQL (where it is installed)."""
     found = []
     if postgres.binaries():
         about = "metadata of Airflow and MLflow"
         command = postgres.command(settings, paths.state / "postgres")
         found.append(Process("postgres", about, command, ("postgres_port",), postgres.answers, profile="full"))
     if not settings.s3_endpoint:
-        found.append(_minio(settings, paths))
+        found.append(object_store(settings, paths))
     return tuple(found)
 
 
@@ -63,62 +63,13 @@ def prepare(settings: Settings, paths: Layout) -> None:
     """Creates folders, configurations and PostgreSQL's cluster.
 
     Raises:
-        FatalError: MinIO was not built, or the cluster cannot be created.
+        FatalError: the object store or the cluster cannot be made.
     """
     (paths.state / "airflow").mkdir(parents=True, exist_ok=True)
     if not settings.s3_endpoint:
-        prepare_minio(settings, paths)
+        prepare_store(settings, paths)
     if postgres.binaries():
         postgres.prepare(settings, paths.state / "postgres")
-
-
-def prepare_minio(settings: Settings, paths: Layout) -> None:
-    """Creates the object store's folder and a file, readable only by us, with its administrator's password.
-
-    Raises:
-        FatalError: MinIO was not built.
-    """
-    if not (paths.servers / "minio").exists():
-        raise FatalError(f"MinIO not found in {paths.servers}: run scripts/up.sh --full, which builds it once")
-    (paths.state / "minio/data").mkdir(parents=True, exist_ok=True)
-    # MinIO stores its users' keys in world-readable files.
-    (paths.state / "minio").chmod(0o700)
-    password = settings.minio_root_password.get_secret_value()
-    lines = f"MINIO_ROOT_USER={settings.minio_root_user}\nMINIO_ROOT_PASSWORD={password}\n"
-    write_private(paths.state / "minio/minio.env", lines)
-
-
-def _minio(settings: Settings, paths: Layout) -> Process:
-    host = settings.bind_host
-    command = (
-        str(paths.servers / "minio"),
-        "server",
-        "--address",
-        f"{host}:{settings.minio_port}",
-        "--console-address",
-        f"{host}:{settings.minio_console_port}",
-        str(paths.state / "minio/data"),
-    )
-    options = {
-        "MINIO_CONFIG_ENV_FILE": str(paths.state / "minio/minio.env"),
-        "MINIO_PROMETHEUS_AUTH_TYPE": "public",
-        "MINIO_UPDATE": "off",
-        "GOMAXPROCS": "2",
-    }
-    return Process(
-        "minio",
-        "backups and model files; console",
-        command,
-        ("minio_port", "minio_console_port"),
-        _minio_answers,
-        profile="full",
-        environment=options,
-        once_healthy=buckets.ensure,
-    )
-
-
-def _minio_answers(settings: Settings) -> None:
-    probes.get(f"http://{settings.s3_address}/minio/health/ready")
 
 
 def _airflow_says(settings: Settings, part: str) -> None:

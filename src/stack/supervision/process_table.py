@@ -72,7 +72,7 @@ def _mlflow(paths: Layout) -> Process:
         _python("stack.servers.mlflow_server", *(["--full"] if full else [])),
         ("mlflow_port",),
         probes.mlflow_answers,
-        tuple(name for name in ("postgres", "minio") if full),
+        tuple(name for name in ("postgres", "object-store") if full),
         stop_stage=8,
     )
 

@@ -62,7 +62,7 @@ def test_every_setting_reaches_the_containers_or_is_fixed_there() -> None:
     """A setting in .env that silently did nothing would be worse than none."""
     ours = COMPOSE["x-hosts"]
     # Hosts and ports inside are the containers' own (the ports of .env say where they are published), and so are paths.
-    own = {"SERVERS_DIR", "QUESTDB_USER", "QUESTDB_READER", "MINIO_ROOT_USER", "S3_ACCESS_KEY", "MLFLOW_S3_ACCESS_KEY"}
+    own = {"SERVERS_DIR", "QUESTDB_USER", "QUESTDB_READER", "S3_ADMIN_USER", "S3_ACCESS_KEY", "MLFLOW_S3_ACCESS_KEY"}
     # Kafka and Redis are the file's own, without TLS.
     own |= {name.upper() for name in Settings.model_fields if name.startswith(("kafka_s", "kafka_u", "kafka_ca"))}
     own |= {"KAFKA_PASSWORD", "REDIS_USER", "REDIS_TLS", "REDIS_CA"}
