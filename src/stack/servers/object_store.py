@@ -62,6 +62,7 @@ def _seaweedfs(settings: Settings, paths: Layout) -> Process:
         "s3.port": settings.s3_port,
         "s3.port.grpc": settings.seaweedfs_port + len(_INSIDE),
         "s3.port.iceberg": 0,
+        "s3.port.lance": 0,
         "s3.config": folder / "users.json",
     }
     return Process(
