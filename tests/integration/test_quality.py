@@ -68,7 +68,7 @@ def _serve_a_day(questdb: QuestDB, settings: Settings) -> pl.DataFrame:
     rule = simple_rule("bid", NAMES, spec_hash(config))
     made = rule.forecast(silver.select(NAMES).to_numpy())
     for i, horizon in enumerate(HORIZONS_S):
-        values = {name: pl.Series(getattr(made, name)[:, i]) for name in type(made).__dataclass_fields__}
+        values = {name: pl.Series(getattr(made, name)[:, i]) for name in made._fields}
         labels = {"target": "bid", "model_version": "bid/0", "calibration": rule.calibration.id}
         forecasts = silver.select("ts", "symbol", "epoch", "seq", "spec").with_columns(
             horizon_s=pl.lit(horizon, pl.Int32), **values, **{k: pl.lit(v) for k, v in labels.items()}

@@ -9,7 +9,6 @@ what earlier folds justified; both 0 means that the rule is served as it is.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -21,10 +20,8 @@ from forecast.model.inputs import Inputs
 from forecast.model.linear import Linear, Lines
 from forecast.model.rows import at_least
 from forecast.model.targets import Array, Target, floors
-from lakehouse.settings import HORIZONS_S
 
 Library = Literal["xgboost", "lightgbm"]
-FOREST = "forest.npz"
 
 
 class CorrectionTable(NamedTuple):
@@ -70,39 +67,6 @@ class Correction:
         """
         return self.packed or forest.pack([bytes(booster.save_raw("json")) for booster in self.boosters])
 
-    def margins(self, table: Inputs) -> Array:
-        """Raw margins of the boosters, shape (rows, horizons)."""
-        if self.library == "xgboost":
-            return self.forest.margins(table)
-        return np.column_stack([raw_margin(booster, table) for booster in self.boosters])
-
-    def save(self, folder: Path) -> dict[str, Any]:
-        """Writes the boosters, XGBoost's packed as well; returns the rest as JSON-able values."""
-        for booster, horizon in zip(self.boosters, HORIZONS_S, strict=True):
-            booster.save_model(str(folder / _file(self.library, horizon)))
-        if self.library == "xgboost":
-            self.forest.save(folder / FOREST)
-        return {
-            "library": self.library,
-            "inputs": list(self.input_names),
-            "linear": [line.to_dict() for line in self.linear],
-            "shares": [list(row) for row in self.shares],
-        }
-
-    @staticmethod
-    def load(folder: Path, target: Target, body: dict[str, Any]) -> "Correction":
-        """The inverse of `save`."""
-        library: Library = body["library"]
-        return Correction(
-            target,
-            library,
-            tuple(body["inputs"]),
-            tuple(Linear.from_dict(line) for line in body["linear"]),
-            tuple(_load_booster(library, folder / _file(library, horizon)) for horizon in HORIZONS_S),
-            tuple((row[0], row[1]) for row in body["shares"]),
-            forest.load(folder / FOREST) if library == "xgboost" else None,
-        )
-
 
 def apply(target: Target, baseline: Array, scale: Array, correction: Array) -> Array:
     """Rule and correction together, in the target's unit; all of shape (rows, horizons)."""
@@ -129,30 +93,6 @@ def raw_margin(booster: Any, table: Inputs) -> Array:
     return np.asarray(booster.predict(table, raw_score=True, num_threads=2), dtype=np.float64)
 
 
-@dataclass(frozen=True)
-class SavedXGBoost:
-    """An XGBoost booster's file: the trees are read from it without XGBoost, which takes seconds to import."""
-
-    path: Path
-
-    def save_raw(self, raw_format: str) -> bytes:
-        """The model in XGBoost's JSON format, the only one that is kept."""
-        if raw_format != "json":
-            raise ValueError(f"{self.path} holds JSON, not {raw_format}")
-        return self.path.read_bytes()
-
-    def save_model(self, path: str) -> None:
-        """Copies the file."""
-        Path(path).write_bytes(self.path.read_bytes())
-
-
-def _file(library: Library, horizon: int) -> str:
-    return f"model_{horizon}.{'json' if library == 'xgboost' else 'txt'}"
-
-
-def _load_booster(library: Library, path: Path) -> Any:
-    if library == "lightgbm":
-        import lightgbm
-
-        return lightgbm.Booster(model_file=str(path))
-    return SavedXGBoost(path)
+def raw_margins(boosters: Sequence[Any], table: Inputs) -> Array:
+    """The boosters' raw margins side by side, shape (rows, len(boosters)), each by its own library."""
+    return np.column_stack([raw_margin(booster, table) for booster in boosters])

@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from features.jit import jit
 from forecast.model.inputs import Inputs
-from forecast.model.targets import Array
 from lakehouse.errors import FatalError
 
 LANES = 8
@@ -45,12 +44,6 @@ class Forest(NamedTuple):
     depths: Ints32
     groups: Ints32
     bases: Inputs
-
-    def margins(self, table: Inputs) -> Array:
-        """Raw margins, shape (rows, outputs)."""
-        out = np.empty((len(table), len(self.bases)), np.float32)
-        _walk(self, np.ascontiguousarray(table), out)
-        return out.astype(np.float64)
 
     def save(self, file: Path) -> None:
         """Writes the arrays, without pickles; equal forests give equal bytes."""
@@ -134,7 +127,7 @@ def _base_margin(learner: dict[str, Any]) -> np.float32:
 
 
 @jit
-def _walk(forest: Forest, table: Inputs, out: Inputs) -> None:
+def walk(forest: Forest, table: Inputs, out: Inputs) -> None:
     """Raw margins of inputs (rows, K) into ``out`` (rows, outputs): eight trees at once, added one after the other."""
     at = np.empty(LANES, np.int32)
     for output in range(len(forest.bases)):

@@ -66,7 +66,7 @@ NAMES: tuple[str, ...] = tuple(term.name for term in TERMS)
 def table(rows: FeatureRows) -> Inputs:
     """Inputs in the order of `NAMES`, shape (rows, len(NAMES)); unknown values are NaN."""
     out = np.empty((len(rows), len(NAMES)), np.float32)
-    fill_inputs(rule_columns(rows.columns), _input_columns(rows.columns), rows.matrix, out)
+    fill_inputs(rule_columns(rows.columns), input_columns(rows.columns), rows.matrix, out)
     return out
 
 
@@ -85,7 +85,8 @@ class InputColumns(NamedTuple):
 
 
 @cache
-def _input_columns(columns: tuple[str, ...]) -> InputColumns:
+def input_columns(columns: tuple[str, ...]) -> InputColumns:
+    """Where inputs find their features in rows of these columns."""
     return InputColumns(
         positions(columns, [term.feature for term in TERMS]),
         positions(columns, [term.other for term in TERMS]),

@@ -1,7 +1,7 @@
 """The models in service: one per target, replaced in one assignment so that every request sees exactly one version."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from types import MappingProxyType
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from forecast.model.forecaster import Forecaster, Prediction
 from forecast.model.intervals import Calibration
+from forecast.model.rows import positions
 from forecast.model.targets import TARGETS, Target
 from forecast.serving.bodies import Matrix
 from lakehouse.errors import FatalError
@@ -27,14 +28,14 @@ class ServedModel:
 
     Attributes:
         version: its number in the registry; 0 for the rule made on the spot when there is no registry.
-        take: position of each of its columns in a row in spec order.
+        take: position of each of its columns in a row in spec order; None where it reads the row as it is.
         since: when it was put in service, UTC.
         calibration: the state its intervals come from: the model's own, or a newer one.
     """
 
     version: int
     forecaster: Forecaster
-    take: npt.NDArray[np.int64]
+    take: npt.NDArray[np.int64] | None
     since: datetime
     calibration: Calibration
 
@@ -45,15 +46,15 @@ class ServedModel:
 
     def forecast(self, matrix: Matrix) -> Prediction:
         """Forecasts for rows in spec order, shape (rows, features)."""
-        starts = range(0, max(1, len(matrix)), ROWS_AT_ONCE)
+        if len(matrix) <= ROWS_AT_ONCE:
+            return self._forecast(matrix)
+        starts = range(0, len(matrix), ROWS_AT_ONCE)
         parts = [self._forecast(matrix[start : start + ROWS_AT_ONCE]) for start in starts]
-        if len(parts) == 1:
-            return parts[0]
-        names = [field.name for field in fields(Prediction)]
-        return Prediction(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        return Prediction(*map(np.concatenate, zip(*parts, strict=True)))
 
     def _forecast(self, matrix: Matrix) -> Prediction:
-        return self.forecaster.forecast(np.take(matrix, self.take, axis=1), self.calibration)
+        rows = matrix if self.take is None else np.take(matrix, self.take, axis=1)
+        return self.forecaster.forecast(rows, self.calibration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +137,7 @@ def accept(version: int, forecaster: Forecaster, target: Target, names: Sequence
         raise FatalError(f"it wants features that rows do not have: {', '.join(missing[:5])}")
     if forecaster.spec != spec:
         raise FatalError(f"made for feature definitions {forecaster.spec}, rows are of {spec}: train again")
-    index = {name: i for i, name in enumerate(names)}
-    take = np.array([index[name] for name in forecaster.columns], dtype=np.int64)
+    take = None if forecaster.columns == tuple(names) else positions(names, forecaster.columns)
     served = ServedModel(version, forecaster, take, datetime.now(UTC), forecaster.calibration)
     _verify(served, probe_rows(names))
     return served
@@ -156,8 +156,7 @@ def probe_rows(names: Sequence[str], count: int = 4) -> Matrix:
 def _verify(served: ServedModel, rows: Matrix) -> None:
     answer = served.forecast(rows)
     shape = (len(rows), len(served.forecaster.horizons_s))
-    for name in Prediction.__dataclass_fields__:
-        values = getattr(answer, name)
+    for name, values in answer._asdict().items():
         if values.shape != shape:
             raise FatalError(f"{name} of {len(rows)} probe rows has shape {values.shape}, want {shape}")
         if not np.isfinite(values).all():

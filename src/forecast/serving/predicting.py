@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PATHS: Mapping[str, Target] = {"/predict_bid": "bid", "/predict_vol": "vol", "/predict_volatility": "vol"}
 JSON = "application/json"
-FIELDS = tuple(Prediction.__dataclass_fields__)
+FIELDS = Prediction._fields
 EMPTY_LABELS: Mapping[str, None] = {"symbol": None, "as_of": None, "spec": None, "epoch": None, "seq": None}
 Latest = Callable[[str], FeatureRow | None]
 
@@ -133,7 +133,7 @@ def _check_possible(prediction: Prediction) -> None:
 def _answer(served: ServedModel, target: Target, rows: RequestRows, prediction: Prediction) -> dict[str, Any]:
     horizons = served.forecaster.horizons_s
     calibration = served.calibration_id
-    columns = [getattr(prediction, name).tolist() for name in FIELDS]
+    columns = [values.tolist() for values in prediction]
     out = []
     for labels, *per_field in zip(rows.labels, *columns, strict=True):
         forecasts = [

@@ -11,7 +11,7 @@ import numpy as np
 from forecast.data.dataset import Dataset, overlap_rows
 from forecast.model import baselines, inputs, linear
 from forecast.model.baselines import Rule
-from forecast.model.correction import Library, raw_margin
+from forecast.model.correction import Library, raw_margins
 from forecast.model.inputs import Inputs
 from forecast.model.linear import Linear
 from forecast.model.targets import MICROS, Array, Target, Times
@@ -137,10 +137,7 @@ def fit(
 def forecast(data: Dataset, table: Inputs, index: np.ndarray, fitted: Fitted, number: int) -> Fold:
     """The fitted parts applied to rows they have not seen."""
     features, seen = data.rows(index), table[index]
-    margins = {
-        name: np.column_stack([raw_margin(booster, seen) for booster in boosters])
-        for name, boosters in fitted.boosters.items()
-    }
+    margins = {name: raw_margins(boosters, seen) for name, boosters in fitted.boosters.items()}
     return Fold(
         number,
         index,

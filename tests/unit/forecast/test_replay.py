@@ -35,7 +35,7 @@ def served(rule: ServedModel, silver: pl.DataFrame) -> pl.DataFrame:
         matrix = np.array([[row[name] if row[name] is not None else np.nan for name in NAMES]])
         made = rule.forecast(matrix)
         for i, horizon in enumerate(HORIZONS_S):
-            values = {name: float(getattr(made, name)[0, i]) for name in type(made).__dataclass_fields__}
+            values = {name: float(getattr(made, name)[0, i]) for name in made._fields}
             rows.append({"epoch": 1, "seq": row["seq"], "horizon_s": horizon, "model_version": "vol/0"} | values)
     return pl.DataFrame(rows, schema_overrides={"horizon_s": pl.Int32}).with_columns(
         calibration=pl.lit(rule.calibration_id)

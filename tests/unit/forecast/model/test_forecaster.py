@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +44,8 @@ def test_a_saved_model_says_the_same(market: Dataset, tmp_path: Path, target: Ta
     model.save(tmp_path)
     again = forecaster.load(tmp_path)
     before, after = model.forecast(market.matrix[:50]), again.forecast(market.matrix[:50])
-    for name in before.__dataclass_fields__:
-        assert np.array_equal(getattr(before, name), getattr(after, name)), name
+    for name, one, other in zip(before._fields, before, after, strict=True):
+        assert np.array_equal(one, other), name
     assert not np.array_equal(before.value, before.baseline)
     assert again.calibration.id == model.calibration.id
     assert {p.suffix for p in tmp_path.iterdir()} <= {".json", ".txt", ".npz"}
@@ -78,6 +79,14 @@ def test_unknown_features_give_a_forecast_all_the_same(market: Dataset) -> None:
 def test_a_broken_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / forecaster.FILE).write_text("{")
     with pytest.raises(FatalError, match=str(tmp_path)):
+        forecaster.load(tmp_path)
+
+
+def test_a_model_of_other_inputs_is_refused(market: Dataset, tmp_path: Path) -> None:
+    model = learned_model(market, "vol", "xgboost")
+    assert model.correction is not None
+    replace(model, correction=replace(model.correction, input_names=inputs.NAMES[:-1])).save(tmp_path)
+    with pytest.raises(FatalError, match="train again"):
         forecaster.load(tmp_path)
 
 

@@ -11,9 +11,9 @@ from features.spec import NAMES
 from forecast.data.dataset import Dataset
 from forecast.model import baselines, forecaster, forest, inputs, linear
 from forecast.model.baselines import Rule
-from forecast.model.correction import Correction, raw_margin
+from forecast.model.correction import Correction, raw_margins
 from forecast.model.forecaster import Forecaster, Prediction, untrained
-from forecast.model.forest import pack
+from forecast.model.forest import pack, walk
 from forecast.model.inputs import Inputs
 from forecast.model.linear import Linear
 from forecast.model.rows import FeatureRows
@@ -22,7 +22,7 @@ from lakehouse.errors import FatalError
 from tests.oracle import forecasts
 
 WIDTH = len(inputs.NAMES)
-FIELDS = tuple(Prediction.__dataclass_fields__)
+FIELDS = Prediction._fields
 RULES: dict[Target, tuple[Rule, ...]] = {
     "bid": (Rule("persistence"),) * 5,
     "vol": (
@@ -90,16 +90,18 @@ def _rows(count: int, known: float, seed: int = 2) -> Array:
 def test_trees_equal_xgboost_bit_for_bit(boosters: tuple[xgboost.Booster, ...]) -> None:
     packed = pack([booster.save_raw("json") for booster in boosters])
 
-    def margins(table: Inputs) -> Array:
-        return np.column_stack([raw_margin(booster, table) for booster in boosters])
+    def walked(table: Inputs) -> Array:
+        out = np.empty((len(table), len(boosters)), np.float32)
+        walk(packed, table, out)
+        return out.astype(np.float64)
 
     table = _table(500, seed=9)
     table[0], table[1] = np.nan, 0.0
     table[2], table[3] = 3e38, -3e38
-    np.testing.assert_array_equal(packed.margins(table), margins(table))
+    np.testing.assert_array_equal(walked(table), raw_margins(boosters, table))
     thresholds = packed.nodes["threshold"][np.isfinite(packed.nodes["threshold"])]
     on_them = np.repeat(thresholds[:300, None], WIDTH, axis=1).astype(np.float32)
-    np.testing.assert_array_equal(packed.margins(on_them), margins(on_them))
+    np.testing.assert_array_equal(walked(on_them), raw_margins(boosters, on_them))
 
 
 @pytest.mark.parametrize("known", [1.0, 0.7, 0.0])
