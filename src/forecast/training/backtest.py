@@ -13,9 +13,10 @@ from forecast.model.intervals import Calibration
 from forecast.model.targets import MICROS, Array, Target, Times, floors
 from forecast.training import gate, metrics, walkforward
 from forecast.training.fitting import Tuning
+from forecast.training.folds import Fold
 from forecast.training.gate import Candidate, Decision, Evidence
 from forecast.training.metrics import Series
-from forecast.training.walkforward import Fold, Schedule
+from forecast.training.walkforward import Schedule
 from lakehouse.settings import HORIZONS_S
 
 SERVED = "champion"

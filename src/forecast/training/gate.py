@@ -1,4 +1,4 @@
-"""Decides what may be served: a correction must have beaten the best rule on earlier folds, or the rule stays."""
+"""Chooses per horizon what is served: a correction only where it beat the best rule on earlier folds; pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from forecast.model.correction import Library, apply
 from forecast.model.losses import NO_LOSS, diebold_mariano, loss, over
 from forecast.model.targets import Array, Target
-from forecast.training.walkforward import Fold
+from forecast.training.folds import Fold
 
 # Shares of (linear part, booster's margin) that may be served. Of a return's forecast half at most: what is forecast
 # is so little beside the noise that the fitted size is always too large.

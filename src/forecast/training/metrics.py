@@ -1,4 +1,4 @@
-"""The figures of an evaluation: per horizon what each model, each rule and the gate's choice achieved."""
+"""Evaluation metrics per horizon, for each model, each rule and what the gate served; pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -10,13 +10,13 @@ import numpy as np
 
 from forecast.data.dataset import Dataset, overlap_rows
 from forecast.model import baselines, inputs, linear
-from forecast.model.baselines import Rule
 from forecast.model.correction import Library, raw_margins
 from forecast.model.inputs import Inputs
 from forecast.model.linear import Linear
-from forecast.model.targets import MICROS, Array, Target, Times
+from forecast.model.targets import MICROS, Target, Times
 from forecast.training import fitting
 from forecast.training.fitting import Sample, Tuning
+from forecast.training.folds import Fitted, Fold
 from lakehouse.errors import LakeError
 from lakehouse.settings import HORIZONS_S
 
@@ -39,34 +39,6 @@ class Schedule:
     burn_in: int = 1
     start: float = 0.25
     embargo_s: float = 900.0
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What one training span taught: every rule, the best of them, and the corrections per horizon."""
-
-    rules: dict[str, tuple[Rule, ...]]
-    best: tuple[Rule, ...]
-    linear: tuple[Linear, ...]
-    boosters: dict[Library, tuple[Any, ...]]
-
-
-@dataclass(frozen=True)
-class Fold:
-    """Out-of-sample forecasts of one stretch, all of shape (rows, horizons).
-
-    Attributes:
-        index: rows of the dataset. rule: the best rule by the training span. rules: every rule.
-        linear: the linear correction. margins: the boosters' margins by library.
-    """
-
-    number: int
-    index: np.ndarray
-    rule: Array
-    rules: dict[str, Array]
-    linear: Array
-    margins: dict[Library, Array]
-    fitted: Fitted = field(repr=False)
 
 
 def split(ts: Times, plan: Schedule) -> list[tuple[np.ndarray, np.ndarray]]:
