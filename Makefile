@@ -27,10 +27,9 @@ lock: ## requirements.txt and docker/app/requirements.txt from pyproject.toml, f
 	  --custom-compile-command "make lock" pyproject.toml -o docker/app/requirements.txt
 
 docs: ## what is generated from the code: references, dashboards, .env.example
-	@.venv/bin/python -m lakehouse.docs docs
-	@.venv/bin/python -m features.docs
+	@.venv/bin/tradelake docs
 	@.venv/bin/python -m grafana.build
-	@.venv/bin/python -m stack env-example >.env.example
+	@.venv/bin/tradelake env-example >.env.example
 
 bench: ## run one bench: make bench NAME=serving
 	@.venv/bin/python -m bench.$(NAME) $(ARGS)

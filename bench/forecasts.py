@@ -1,4 +1,4 @@
-"""Out-of-sample figures on the recorded sets: runs ``forecast.evaluate`` on each and pools what it reports.
+"""Out-of-sample figures on the recorded sets: runs ``tradelake evaluate`` on each and pools what it reports.
 
 ``python bench/forecasts.py FOLDER [--only NAME ...] [--pool]``: reports go to FOLDER; ``--pool`` reads those already
 there. The last line of stdout is JSON.
@@ -8,11 +8,12 @@ import argparse
 import json
 import math
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from scipy import stats
+
+from stack.supervision.process import TRADELAKE
 
 Reports = dict[str, dict[str, Any]]
 LEVELS = (80, 95)
@@ -37,7 +38,7 @@ SETS: dict[str, dict[str, str]] = {
 def run(name: str, report: Path) -> None:
     """Evaluates one set in a process of its own."""
     files = [word for option, file in SETS[name].items() for word in (f"--{option}", str(DATA / file))]
-    subprocess.run([sys.executable, "-m", "forecast.evaluate", *files, "--report", str(report)], check=True)
+    subprocess.run([*TRADELAKE, "evaluate", *files, "--report", str(report)], check=True)
 
 
 def pool(reports: Reports, target: str, horizon: str) -> dict[str, Any]:

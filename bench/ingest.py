@@ -22,6 +22,7 @@ from lakehouse.settings import EVENTS_TOPIC, Settings
 from lakehouse.stores import kafka
 from lakehouse.stores.questdb import QuestDB
 from stack.envfile import child_environment
+from stack.supervision.process import run
 from tests.support.servers import SERVERS, LocalServers, free_ports, running, scratch_settings
 
 BARE_TABLE = (
@@ -92,7 +93,7 @@ def _member(settings: Settings) -> subprocess.Popen[bytes]:
     """One more consumer, on a metrics port of its own."""
     mine = settings.model_copy(update={"consumer_metrics_port": free_ports(1)[0]})
     return subprocess.Popen(
-        [sys.executable, "-m", "ingestion.consume"],
+        run("consumer"),
         env=os.environ | child_environment(mine),
         stderr=subprocess.DEVNULL,
     )

@@ -25,13 +25,13 @@ def backup_daily() -> None:
     def backup(params: dict[str, Any] | None = None) -> dict[str, Any]:
         """Exports, reads back, writes manifests."""
         day = (params or {}).get("day")
-        report: dict[str, Any] = run("downstream.backup", *(["--day", day] if day else []))
+        report: dict[str, Any] = run("backup", *(["--day", day] if day else []))
         return report
 
     @task
     def retention() -> dict[str, Any]:
         """Drops days older than RETENTION_DAYS whose backup was just read back; off by default."""
-        report: dict[str, Any] = run("downstream.retention")
+        report: dict[str, Any] = run("retention")
         return report
 
     backup() >> retention()

@@ -13,8 +13,10 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
+from tradelake.statuses import ExitStatus
+
 log = logging.getLogger(__name__)
-NOTHING_TO_DO = 99
+TRADELAKE = str(Path(sys.executable).with_name("tradelake"))
 
 
 def ended(state: str) -> Callable[[Any], None]:
@@ -23,7 +25,7 @@ def ended(state: str) -> Callable[[Any], None]:
     def tell(context: Any) -> None:
         task = context["task_instance"]
         words = [task.dag_id, task.task_id, state, "--tries", str(task.try_number)]
-        subprocess.run([sys.executable, "-m", "lakehouse.task_results", *words], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([TRADELAKE, "task-result", *words], check=True, stdout=subprocess.DEVNULL)
 
     return tell
 
@@ -40,8 +42,8 @@ DEFAULTS = {
 }
 
 
-def run(module: str, *arguments: str) -> Any:
-    """Runs ``python -m module``; its lines go to the task's log, its last line of JSON is the result.
+def run(command: str, *arguments: str) -> Any:
+    """Runs ``tradelake command --json``; its lines go to the task's log, its last line of JSON is the result.
 
     The process is its own, so that heavy imports leave nothing behind and a command's logging stays its own. Results
     are small: they travel through XCom. Secrets reach the command by its settings, never by its arguments.
@@ -49,8 +51,8 @@ def run(module: str, *arguments: str) -> Any:
     Raises:
         AirflowException: it ended with a status other than 0; with its last words. AirflowSkipException: status 99.
     """
-    words = [sys.executable, "-m", module, *arguments]
-    log.info("running %s", " ".join(words[1:]))
+    words = [TRADELAKE, command, *arguments, "--json"]
+    log.info("running tradelake %s", " ".join(words[1:]))
     result, last = None, ""
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
@@ -63,10 +65,10 @@ def run(module: str, *arguments: str) -> Any:
         finally:
             # When Airflow ends this task, the command must end too.
             process.terminate()
-    if status == NOTHING_TO_DO:
+    if status == ExitStatus.NOTHING_TO_DO:
         raise AirflowSkipException(last)
     if status != 0:
-        raise AirflowException(f"{module} ended with status {status}: {last}")
+        raise AirflowException(f"tradelake {command} ended with status {status}: {last}")
     return result
 
 

@@ -23,7 +23,7 @@ def quality_hourly() -> None:
     @task
     def quality() -> Any:
         """Writes the findings to ``gold_quality``."""
-        return run("forecast.quality")
+        return run("quality")
 
     quality()
 

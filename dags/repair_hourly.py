@@ -23,7 +23,7 @@ def repair_hourly() -> None:
     @task
     def repair() -> Any:
         """Fails if ids are still missing afterwards."""
-        return run("ingestion.repair")
+        return run("repair")
 
     repair()
 

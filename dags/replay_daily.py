@@ -27,7 +27,7 @@ def replay_daily() -> None:
     def replay(params: dict[str, Any] | None = None) -> Any:
         """Fails if a row differs."""
         day = (params or {}).get("day")
-        return run("forecast.replay", *(["--day", day] if day else []))
+        return run("replay", *(["--day", day] if day else []))
 
     replay()
 

@@ -26,13 +26,13 @@ def restore_drill_weekly() -> None:
     @task
     def backup() -> Any:
         """Updates the backup: late rows since the last one would look like a difference."""
-        return run("downstream.backup")
+        return run("backup")
 
     @task
     def drill(params: dict[str, Any] | None = None) -> Any:
         """Compares files, candles and silver rows; cleans up after itself."""
         day = (params or {}).get("day")
-        return run("downstream.drill", *(["--day", day] if day else []))
+        return run("drill", *(["--day", day] if day else []))
 
     backup() >> drill()
 

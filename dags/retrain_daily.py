@@ -16,14 +16,14 @@ PARAMS = {
 
 
 def step(name: str) -> Any:
-    """One step of ``python -m forecast.train``; its output for the next step is in the run's folder."""
+    """One step of ``tradelake train``; its output for the next step is in the run's folder."""
     context = get_current_context()
     asked: dict[str, Any] = dict(context["params"])
     words = ["--step", name, "--folder", str(work_folder(str(context["run_id"])))]
     words += ["--days", str(asked["days"]), "--tuning-budget", str(asked["tuning_budget"]), "--promote"]
     if asked["symbols"]:
         words += ["--symbols", ",".join(asked["symbols"])]
-    return run("forecast.train", *words)[name]
+    return run("train", *words)[name]
 
 
 @dag(
@@ -42,7 +42,7 @@ def retrain_daily() -> None:
     @task
     def check_data() -> Any:
         """Fails if the feed is stalled: a model would be trained on a market that is gone."""
-        return run("forecast.quality", "--feed")
+        return run("quality", "--feed")
 
     @task
     def dataset() -> Any:

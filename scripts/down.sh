@@ -2,8 +2,8 @@
 # Stops the lake, losing nothing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-[[ -x .venv/bin/python ]] || {
+[[ -x .venv/bin/tradelake ]] || {
     echo "error: nothing is installed yet: scripts/up.sh does that" >&2
     exit 1
 }
-exec .venv/bin/python -m stack down "$@"
+exec .venv/bin/tradelake down "$@"

@@ -2,8 +2,8 @@
 # Runs one query as the read-only user: sql.sh "SELECT …"
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-[[ -x .venv/bin/python ]] || {
+[[ -x .venv/bin/tradelake ]] || {
     echo "error: nothing is installed yet: scripts/up.sh does that" >&2
     exit 1
 }
-exec .venv/bin/python -m stack sql "$@"
+exec .venv/bin/tradelake sql "$@"

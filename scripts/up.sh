@@ -9,4 +9,4 @@ fetch_servers
 if [[ " $* " == *" --full "* ]] && wants_minio; then
     fetch_minio
 fi
-exec .venv/bin/python -m stack up "$@"
+exec .venv/bin/tradelake up "$@"

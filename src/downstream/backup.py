@@ -1,6 +1,5 @@
 """Backs up whole UTC days: from QuestDB to Parquet in the object store, read back before the manifest is written."""
 
-import argparse
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -18,7 +17,6 @@ from downstream.archive.archive import backed_up, check, intact, load, read_mani
 from downstream.archive.manifest import DayFile, Manifest, canonical, describe, encode, fingerprint_sql, rows_in
 from downstream.archive.prefetch import one_ahead
 from downstream.archive.tables import LAKE_TABLES
-from lakehouse import command
 from lakehouse.errors import FatalError, NothingToDoError
 from lakehouse.findings import Finding, note
 from lakehouse.schema import Column, Table
@@ -221,7 +219,7 @@ def _lose_nothing(objects: Objects, part: DayFile, rows: pl.DataFrame) -> None:
     if lost:
         raise FatalError(
             f"{part.folder} holds {manifest.rows} rows, {lost} of which are not in the lake: bring them back first "
-            f"with python -m downstream.restore --day {part.day}"
+            f"with tradelake restore --day {part.day}"
         )
 
 
@@ -242,15 +240,3 @@ def back_up(settings: Settings, day: date | None = None) -> BackupReport:
             raise NothingToDoError(f"nothing to back up: the lake holds no rows of {day or 'any whole UTC day yet'}")
         record(questdb, datetime.now(UTC), report.written + report.unchanged, f"backup to {report.last_day}")
         return report
-
-
-def main() -> None:
-    """``python -m downstream.backup [--day D]``: backs up what is missing; the report as JSON on stdout."""
-    parser = argparse.ArgumentParser(prog="python -m downstream.backup", description=__doc__)
-    parser.add_argument("--day", type=date.fromisoformat, help="only this UTC day, YYYY-MM-DD (default: all)")
-    day = parser.parse_args().day
-    command.run("backup", lambda settings: back_up(settings, day))
-
-
-if __name__ == "__main__":
-    main()

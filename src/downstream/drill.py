@@ -1,6 +1,5 @@
 """The restore drill: restores a random backed-up day into scratch tables and compares it with the live lake."""
 
-import argparse
 import hashlib
 import logging
 import random
@@ -19,7 +18,6 @@ from downstream.restore import restore
 from features.compare import close, differing
 from features.engine import EngineState, fold
 from features.spec import LEAD_IN, EngineConfig, spec_hash
-from lakehouse import command
 from lakehouse.errors import FatalError, NothingToDoError
 from lakehouse.retention import dropped_days
 from lakehouse.schema import GOLD_VIEWS
@@ -75,7 +73,7 @@ def choose_day(questdb: QuestDB, objects: Objects, seed: int | None = None) -> d
     gone = dropped_days(questdb).get("bronze_trades", frozenset())
     days = {part.day for part in backed_up(objects) if part.table == "bronze_trades"} - gone
     if not days:
-        raise NothingToDoError("no day of trades is both backed up and live yet: run python -m downstream.backup")
+        raise NothingToDoError("no day of trades is both backed up and live yet: run tradelake backup")
     return random.Random(seed).choice(sorted(days))  # noqa: S311 - a sample, no secret
 
 
@@ -84,7 +82,7 @@ def _compare_files(questdb: QuestDB, objects: Objects, day: date) -> None:
     saved = set(backed_up(objects, day))
     held = {part for table in held_tables(questdb, LAKE_TABLES) for part, _ in parts(questdb, table, date.max, day)}
     if unsaved := held - saved:
-        raise FatalError(f"{day} is not wholly backed up, e.g. {min(unsaved).folder}: run python -m downstream.backup")
+        raise FatalError(f"{day} is not wholly backed up, e.g. {min(unsaved).folder}: run tradelake backup")
     for part in sorted(saved):
         manifest = read_manifest(objects, part)
         if manifest is None:
@@ -96,7 +94,7 @@ def _compare_files(questdb: QuestDB, objects: Objects, day: date) -> None:
             if hashlib.sha256(data).hexdigest() != manifest.sha256:
                 raise FatalError(
                     f"{part.folder}: the {rows.height} rows of {name} are not the {manifest.rows} of the backup "
-                    f"(sha256); late rows? run python -m downstream.backup, then drill again"
+                    f"(sha256); late rows? run tradelake backup, then drill again"
                 )
 
 
@@ -175,15 +173,3 @@ def run_drill(settings: Settings, day: date | None = None) -> DrillReport:
         report = drill(questdb, objects, config, day or choose_day(questdb, objects))
         record(questdb, datetime.now(UTC), report.files, f"drill of {report.day}")
         return report
-
-
-def main() -> None:
-    """``python -m downstream.drill [--day D]``; the report as JSON on stdout."""
-    parser = argparse.ArgumentParser(prog="python -m downstream.drill", description=__doc__)
-    parser.add_argument("--day", type=date.fromisoformat, help="this UTC day (default: a random one)")
-    day = parser.parse_args().day
-    command.run("restore drill", lambda settings: run_drill(settings, day))
-
-
-if __name__ == "__main__":
-    main()

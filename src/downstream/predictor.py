@@ -215,7 +215,3 @@ def main(settings: Settings, stop: threading.Event) -> None:
         for client in (api, database, listening, publishing):
             client.close()
     threads.check()
-
-
-if __name__ == "__main__":
-    process.run(main, lambda settings: settings.predictor_metrics_port)

@@ -1,6 +1,5 @@
 """Restores backed-up days into QuestDB; checks files before and tables after writing against the manifests."""
 
-import argparse
 import logging
 import re
 import time
@@ -18,7 +17,6 @@ from downstream.archive.manifest import DayFile, Manifest, rows_in
 from downstream.archive.prefetch import one_ahead
 from downstream.archive.tables import BY_NAME, LAKE_TABLES
 from downstream.backup import parts
-from lakehouse import command
 from lakehouse.errors import FatalError, RetryableError
 from lakehouse.retention import dropped_days, note
 from lakehouse.schema import META_RETENTION, Table
@@ -197,18 +195,3 @@ def _no_consumer(settings: Settings) -> None:
             f"{found} consumer(s) of group {kafka.GROUP} would not know the restored trade ids: stop what consumes, "
             f"restore, start it again (one that was killed counts for {kafka.SESSION_S} s more)"
         )
-
-
-def main() -> None:
-    """``python -m downstream.restore (--day D | --all) [--into PREFIX]``; the report as JSON on stdout."""
-    parser = argparse.ArgumentParser(prog="python -m downstream.restore", description=__doc__)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--day", type=date.fromisoformat, help="the UTC day to bring back, YYYY-MM-DD")
-    what.add_argument("--all", action="store_true", help="every day of every table, e.g. on an empty machine")
-    parser.add_argument("--into", default="", metavar="PREFIX", help="write to tables PREFIX + name, not the live ones")
-    arguments = parser.parse_args()
-    command.run("restore", lambda settings: restore_lake(settings, arguments.day, arguments.into))
-
-
-if __name__ == "__main__":
-    main()

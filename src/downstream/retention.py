@@ -1,6 +1,5 @@
 """Removes old days from QuestDB, but only days whose backup has just been read back."""
 
-import argparse
 import logging
 import time
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from downstream.archive.archive import intact, read_manifest
 from downstream.archive.manifest import DayFile
 from downstream.archive.tables import BY_NAME
 from downstream.backup import held_tables, parts
-from lakehouse import command
 from lakehouse.errors import FatalError, NothingToDoError
 from lakehouse.retention import REFRESH_S, note
 from lakehouse.schema import Table
@@ -142,13 +140,3 @@ def retain(settings: Settings) -> RetentionReport:
     if not report.left:
         raise NothingToDoError(f"nothing leaves QuestDB: RETENTION_DAYS={settings.retention_days}")
     return report
-
-
-def main() -> None:
-    """``python -m downstream.retention``: applies RETENTION_DAYS; the report as JSON on stdout."""
-    argparse.ArgumentParser(prog="python -m downstream.retention", description=__doc__).parse_args()
-    command.run("retention", retain)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,12 +1,8 @@
-"""Forecasts on your own data, no servers: ``python -m forecast.evaluate --trades F | --bars F [--report out.json]``."""
+"""Evaluates every model and rule on data in files, without any server."""
 
-import argparse
-import json
 import logging
 import os
-import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,42 +129,21 @@ def table(body: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m forecast.evaluate", description=__doc__)
-    parser.add_argument(
-        "--trades", type=Path, help="trades: ts, price, qty [symbol, trade_id, side] (Parquet or CSV); or Kraken's"
-    )
-    parser.add_argument("--quotes", type=Path, help="best quotes: ts, bid, ask [symbol, bid_qty, ask_qty]")
-    parser.add_argument("--bars", type=Path, help="minute bars: ts, open, high, low, close, volume; or Kraken's OHLCVT")
-    parser.add_argument("--symbol", help="which symbol, where a file holds several")
-    parser.add_argument("--report", type=Path, help="write every figure as JSON to this file")
-    parser.add_argument(
-        "--folds", type=_positive, default=Schedule.folds, help="stretches that are judged (default %(default)s)"
-    )
-    chosen = parser.parse_args(arguments)
-    if chosen.quotes and not chosen.trades:
-        parser.error("--quotes needs --trades")
-    if bool(chosen.bars) == bool(chosen.trades):
-        parser.error("give either --trades (and --quotes), or --bars")
-    return chosen
+def load(trades: Path | None, quotes: Path | None, bars: Path | None, symbol: str | None) -> Dataset:
+    """The dataset made from ``bars``, or from ``trades`` and, where given, ``quotes``.
 
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"want a whole number of at least 1, got {text!r}")
-    return int(text)
-
-
-def load(chosen: argparse.Namespace) -> Dataset:
-    """The dataset the command line asks for."""
-    if chosen.bars:
-        return from_bars(files.read_bars(chosen.bars, chosen.symbol))
-    trades = files.read_trades(chosen.trades, chosen.symbol)
-    quotes = files.read_quotes(chosen.quotes, chosen.symbol) if chosen.quotes else None
-    if quotes is not None and (ours := trades["symbol"][0]) != (theirs := quotes["symbol"][0]):
-        raise LakeError(f"{chosen.trades} is of {ours}, {chosen.quotes} of {theirs}: choose one symbol with --symbol")
-    return from_ticks(trades, quotes)
+    Raises:
+        LakeError: a file does not do, or the two are of different symbols.
+    """
+    if bars is not None:
+        return from_bars(files.read_bars(bars, symbol))
+    if trades is None:
+        raise LakeError("no file: give trades (and quotes), or bars")
+    dealt = files.read_trades(trades, symbol)
+    quoted = files.read_quotes(quotes, symbol) if quotes else None
+    if quoted is not None and (ours := dealt["symbol"][0]) != (theirs := quoted["symbol"][0]):
+        raise LakeError(f"{trades} is of {ours}, {quotes} of {theirs}: choose one symbol with --symbol")
+    return from_ticks(dealt, quoted)
 
 
 def prepare(report: Path) -> None:
@@ -186,26 +161,15 @@ def prepare(report: Path) -> None:
         raise LakeError(f"--report {report}: {why}; give the name of a file to write")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Evaluates a file; 0 when it went well, 2 when the file does not do."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
-    chosen = parse(sys.argv[1:] if arguments is None else arguments)
+def evaluate_files(
+    trades: Path | None, quotes: Path | None, bars: Path | None, symbol: str | None, folds: int
+) -> dict[str, Any]:
+    """`load`, then `evaluate`; the report with the ``seconds`` it took.
+
+    Raises:
+        LakeError: a file does not do, or holds too few rows.
+    """
     started = time.monotonic()
-    try:
-        if chosen.report:
-            prepare(chosen.report)
-        data = load(chosen)
-        log.info("rows: %s (%.1f s)", dict(data.counts), time.monotonic() - started)
-        body = evaluate(data, Schedule(folds=chosen.folds), Tuning())
-    except LakeError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    body["seconds"] = round(time.monotonic() - started, 1)
-    sys.stdout.write(table(body) + f"\n{body['seconds']} s\n")
-    if chosen.report:
-        chosen.report.write_text(json.dumps(body, indent=1, allow_nan=False))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    data = load(trades, quotes, bars, symbol)
+    log.info("rows: %s (%.1f s)", dict(data.counts), time.monotonic() - started)
+    return evaluate(data, Schedule(folds=folds), Tuning()) | {"seconds": round(time.monotonic() - started, 1)}

@@ -1,10 +1,9 @@
 """The hourly check: live skill, coverage, drift, freshness, holes; a champion that stays worse than its rule goes."""
 
-import argparse
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import polars as pl
 
@@ -14,7 +13,6 @@ from forecast.data.dataset import Dataset
 from forecast.model.targets import TARGETS, Target
 from forecast.monitoring import drift
 from forecast.registry.client import RegistryClient
-from lakehouse import command
 from lakehouse.errors import FatalError
 from lakehouse.findings import Finding, note
 from lakehouse.settings import Settings
@@ -165,7 +163,7 @@ def check(settings: Settings, symbols: Sequence[str], now: datetime) -> list[Fin
         for symbol in symbols:
             found += feed_findings(questdb, symbol, now)
         if not any(finding.measure == "freshness_s" for finding in found):
-            raise FatalError(f"bronze holds nothing of {', '.join(symbols)}: is the lake up? scripts/status.sh")
+            raise FatalError(f"bronze holds nothing of {', '.join(symbols)}: is the lake up? tradelake status")
         found += recent_drift(questdb, registry, settings, symbols, now)
         found += roll_back(registry, sums, settings.quality_span_hours, now)
         note(questdb, now, found)
@@ -183,7 +181,7 @@ def check_feed(settings: Settings, symbols: Sequence[str], now: datetime) -> lis
     fresh = {(f.symbol, f.detail) for f in found if f.measure == "freshness_s" and f.value <= STILL_S}
     if still := sorted({(symbol, table) for symbol in symbols for table in FEED_TABLES} - fresh):
         what = ", ".join(f"{symbol} in {table}" for symbol, table in still)
-        raise FatalError(f"nothing new within {STILL_S:g} s of {what}: see scripts/status.sh")
+        raise FatalError(f"nothing new within {STILL_S:g} s of {what}: see tradelake status")
     return found
 
 
@@ -192,15 +190,3 @@ def summary(found: Sequence[Finding]) -> dict[str, object]:
     counts = {measure: sum(f.measure == measure for f in found) for measure in sorted({f.measure for f in found})}
     worst = max((f.value for f in found if f.measure == "psi"), default=None)
     return {"findings": counts, "worst_psi": worst, "rollbacks": [f.detail for f in found if f.measure == "rollback"]}
-
-
-def main() -> None:
-    """``python -m forecast.quality [--feed]``; a summary as JSON on stdout."""
-    parser = argparse.ArgumentParser(prog="python -m forecast.quality", description=__doc__)
-    parser.add_argument("--feed", action="store_true", help="only whether data flows; writes nothing")
-    work = check_feed if parser.parse_args().feed else check
-    command.run("quality check", lambda settings: summary(work(settings, settings.symbols, datetime.now(UTC))))
-
-
-if __name__ == "__main__":
-    main()

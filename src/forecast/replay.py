@@ -1,6 +1,5 @@
 """Proves that replay equals live: a day's silver rows and forecasts are recomputed and held against what was served."""
 
-import argparse
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
@@ -21,7 +20,6 @@ from forecast.monitoring import recalibration
 from forecast.registry.client import RegistryClient
 from forecast.serving.models_in_service import ServedModel, accept
 from forecast.serving.registry_watcher import simple_rule
-from lakehouse import command
 from lakehouse.errors import FatalError, NothingToDoError
 from lakehouse.findings import Finding, note
 from lakehouse.schema import GOLD_FORECASTS
@@ -164,15 +162,3 @@ def proven(settings: Settings, day: date) -> list[ReplayReport]:
     if differ := sum(report.silver_differ + report.forecasts_differ for report in reports):
         raise FatalError(f"{differ} rows of {day} differ beyond relative 1e-9 from what was served: {reports}")
     return reports
-
-
-def main() -> None:
-    """``python -m forecast.replay [--day D]`` (default: yesterday); the reports as JSON on stdout."""
-    parser = argparse.ArgumentParser(prog="python -m forecast.replay", description=__doc__)
-    parser.add_argument("--day", type=date.fromisoformat, help="UTC day, YYYY-MM-DD (default: yesterday)")
-    day = parser.parse_args().day or datetime.now(UTC).date() - timedelta(days=1)
-    command.run("replay", lambda settings: proven(settings, day))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,5 @@
 """The scorer: fills gold_forecast_scores with each due forecast beside what happened, and tells the live skill."""
 
-import argparse
 import logging
 import threading
 from datetime import UTC, datetime, timedelta
@@ -133,8 +132,18 @@ def _calibrate(calibrator: Calibrator, newest: datetime) -> None:
         log.info("intervals stay as they are for now: %s", error)
 
 
-def main(settings: Settings, stop: threading.Event, once: bool = False) -> None:
-    """Judges what is due every few seconds until stopped; with ``once``, one round."""
+def main(settings: Settings, stop: threading.Event) -> None:
+    """Judges what is due every few seconds until stopped."""
+    _score(settings, stop, once=False)
+
+
+def score_once(settings: Settings, stop: threading.Event) -> int:
+    """Judges what is due now; returns how many forecasts were judged."""
+    return _score(settings, stop, once=True)
+
+
+def _score(settings: Settings, stop: threading.Event, once: bool) -> int:
+    judged = 0
     database = QuestDB(settings)
     scorer, calibrator = Scorer(database, settings.vol_step_s), Calibrator(database, lambda: ask_api(settings))
     try:
@@ -144,17 +153,9 @@ def main(settings: Settings, stop: threading.Event, once: bool = False) -> None:
             judged = process.retrying(step, stop, "scoring")
             log.log(logging.INFO if once else logging.DEBUG, "judged %d forecasts", judged)
             if once or stop.wait(EVERY_S):
-                return
+                break
     except RetryableError:
         log.warning("stopped while QuestDB was away; the next start goes on from the newest score")
     finally:
         database.close()
-
-
-if __name__ == "__main__":
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--once", action="store_true", help="judge what is due now and end")
-    if arguments.parse_args().once:
-        process.run(lambda settings, stop: main(settings, stop, once=True))
-    else:
-        process.run(main, lambda settings: settings.score_metrics_port)
+    return judged

@@ -22,7 +22,6 @@ from forecast.serving.app import Services, create_app
 from forecast.serving.bodies import Parser
 from forecast.serving.models_in_service import ModelsInService
 from forecast.serving.registry_watcher import ModelSource, RegistryWatcher
-from lakehouse import process
 from lakehouse.background import BackgroundThreads
 from lakehouse.errors import RetryableError
 from lakehouse.settings import Settings
@@ -124,7 +123,3 @@ def main(settings: Settings, stop: threading.Event) -> None:
     redis.close()
     database.close()
     threads.check()
-
-
-if __name__ == "__main__":
-    process.run(main)

@@ -1,17 +1,15 @@
-"""Trains on the lake: dataset, leak gate, tuning, evaluation, challenger, decision: ``python -m forecast.train``.
+"""Trains on the lake: dataset, leak gate, tuning, evaluation, challenger, decision.
 
 Each step takes a folder and plain values, leaves its work in the folder and returns plain values, so that a scheduler
-can run the steps one by one: ``--step prepare|leaks|tune|evaluate|decide --folder F``. Without ``--step`` all run.
-The last line of stdout is JSON. Status 99: too little history, nothing was trained.
+can run the steps one by one.
 """
 
-import argparse
 import json
 import logging
-import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from contextlib import closing
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,10 +30,8 @@ from forecast.training.backtest import Backtest
 from forecast.training.challenger import Recent
 from forecast.training.fitting import Tuning
 from forecast.training.walkforward import Schedule
-from lakehouse.command import NOTHING_TO_DO
-from lakehouse.errors import LakeError
-from lakehouse.process import set_up_logging
-from lakehouse.settings import Settings, load_settings
+from lakehouse.errors import NothingToDoError
+from lakehouse.settings import Settings
 from lakehouse.stores import bronze
 from lakehouse.stores.questdb import QuestDB
 
@@ -45,7 +41,7 @@ DATASET = "dataset.npz"
 STEPS = ("prepare", "leaks", "tune", "evaluate", "decide")
 
 
-class TooLittleHistoryError(LakeError):
+class TooLittleHistoryError(NothingToDoError):
     """There are not enough complete rows yet; the simple rules go on serving."""
 
 
@@ -162,62 +158,46 @@ def decide_target(
     return {"version": version, "champion": registry.champion(target), "reason": verdict.reason}
 
 
-def run_step(step: str, folder: Path, chosen: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class TrainingOptions:
+    """What to train on and what may come of it.
+
+    Attributes:
+        symbols: none: the lake's.
+        days: the newest days to learn from.
+        budget: trials (``20``) or seconds (``90s``) of tuning per target; ``0``: no tuning.
+        promote: whether a challenger that wins becomes champion.
+    """
+
+    symbols: tuple[str, ...] = ()
+    days: float = DEFAULT_DAYS
+    budget: str = "0"
+    promote: bool = False
+
+
+def run_step(step: str, folder: Path, options: TrainingOptions, settings: Settings) -> dict[str, Any]:
     """One step by name; builds only the clients it needs."""
     if step == "prepare":
-        questdb = QuestDB(settings)
-        try:
-            return prepare(settings, questdb, folder, chosen.symbols or settings.symbols, chosen.days)
-        finally:
-            questdb.close()
+        with closing(QuestDB(settings)) as questdb:
+            return prepare(settings, questdb, folder, options.symbols or settings.symbols, options.days)
     if step == "decide":
-        return decide(folder, RegistryClient(settings), chosen.promote)
+        return decide(folder, RegistryClient(settings), options.promote)
     if step == "tune":
-        return search(folder, chosen.tuning_budget)
+        return search(folder, options.budget)
     return leaks(folder) if step == "leaks" else assess(folder)
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m forecast.train", description=__doc__)
-    parser.add_argument("--symbols", type=lambda text: text.split(","), help="comma-separated; default: the lake's")
-    parser.add_argument("--days", type=float, default=DEFAULT_DAYS, help="newest days to learn from (%(default)s)")
-    parser.add_argument("--tuning-budget", default="0", help="trials (20) or seconds (90s) per target; 0: no tuning")
-    parser.add_argument("--promote", action="store_true", help="let a challenger that wins become champion")
-    parser.add_argument("--lake", help="s3://BUCKET: only train and judge boosters over the lake's Parquet")
-    parser.add_argument("--dask", metavar="ADDRESS", help="with --lake: on the workers of this Dask scheduler")
-    parser.add_argument("--folder", type=Path, help="where the steps keep their work; default: a temporary one")
-    parser.add_argument("--step", choices=STEPS, help="run one step only; needs --folder")
-    chosen = parser.parse_args(arguments)
-    if chosen.step and not chosen.folder:
-        parser.error("--step needs --folder")
-    if chosen.dask and not chosen.lake:
-        parser.error("--dask needs --lake")
-    return chosen
+def train(settings: Settings, options: TrainingOptions, folder: Path | None, step: str | None) -> dict[str, Any]:
+    """Runs ``step``, or all of `STEPS`, in ``folder`` (None: a temporary one); returns what each step found.
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one step or all; 0 when it went well, 99 with too little history, 1 on an error (said on stderr)."""
-    chosen = parse(sys.argv[1:] if arguments is None else arguments)
-    settings = load_settings()
-    set_up_logging(settings.log_level)
+    Raises:
+        TooLittleHistoryError: nothing was trained. LakeError: a server is away, or the leak gate refuses.
+    """
     with tempfile.TemporaryDirectory(prefix="tradelake-train-") as scratch:
-        folder = chosen.folder or Path(scratch)
-        try:
-            if chosen.lake:
-                ratios = distributed.train(chosen.lake, chosen.dask, chosen.symbols or settings.symbols, Tuning())
-                sys.stdout.write(json.dumps(ratios) + "\n")
-                return 0
-            done = {s: run_step(s, folder, chosen, settings) for s in ([chosen.step] if chosen.step else STEPS)}
-        except TooLittleHistoryError as error:
-            log.warning("%s", error)
-            return NOTHING_TO_DO
-        except LakeError as error:
-            log.error("%s", error)
-            return 1
-    sys.stdout.write(json.dumps(done) + "\n")
-    return 0
+        work = folder or Path(scratch)
+        return {name: run_step(name, work, options, settings) for name in ([step] if step else STEPS)}
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def train_on_archive(settings: Settings, lake: str, dask: str | None, symbols: tuple[str, ...]) -> dict[str, Any]:
+    """Trains and judges boosters over the Parquet of ``lake`` (``s3://BUCKET``), on Dask's workers if given."""
+    return dict(distributed.train(lake, dask, symbols or settings.symbols, Tuning()))

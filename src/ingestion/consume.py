@@ -34,7 +34,3 @@ def main(settings: Settings, stop: threading.Event) -> None:
     questdb.close()
     redis.close()
     helpers.check()
-
-
-if __name__ == "__main__":
-    process.run(main, lambda settings: settings.consumer_metrics_port)

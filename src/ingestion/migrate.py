@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from contextlib import closing
 
 from confluent_kafka.admin import AdminClient
 
@@ -33,12 +34,11 @@ def migrate(settings: Settings, questdb: QuestDB, admin: AdminClient) -> list[st
     return changed
 
 
-def main(settings: Settings, stop: threading.Event) -> None:
-    """Migrates once, waiting for servers that are still starting."""
-    questdb = QuestDB(settings)
-    process.retrying(lambda: migrate(settings, questdb, kafka.admin(settings)), stop, "migrating")
-    questdb.close()
+def migrate_lake(settings: Settings, stop: threading.Event) -> list[str]:
+    """Migrates with its own clients and waits for servers that are still starting.
 
-
-if __name__ == "__main__":
-    process.run(main)
+    Raises:
+        RetryableError: stopped before that. FatalError: a server refuses us.
+    """
+    with closing(QuestDB(settings)) as questdb:
+        return process.retrying(lambda: migrate(settings, questdb, kafka.admin(settings)), stop, "migrating")

@@ -89,7 +89,3 @@ def _audit(settings: Settings, refill: GapFiller, stop: threading.Event) -> None
 
 def _lake_holes(questdb: QuestDB, symbols: Sequence[str]) -> dict[str, list[Hole]]:
     return {symbol: ledger_gaps.open_holes(questdb, symbol) for symbol in symbols}
-
-
-if __name__ == "__main__":
-    process.run(main, lambda settings: settings.producer_metrics_port)

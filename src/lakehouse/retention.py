@@ -9,7 +9,7 @@ from lakehouse.stores.questdb import QuestDB
 
 # Maximum age of a reader's copy of `dropped_days`; retention waits longer between announcing and dropping.
 REFRESH_S = 60.0
-REMEDY = "the day left QuestDB behind its backup: python -m downstream.restore --day {day}, then send it again"
+REMEDY = "the day left QuestDB behind its backup: tradelake restore --day {day}, then send it again"
 
 
 def dropped_days(questdb: QuestDB) -> dict[str, frozenset[date]]:

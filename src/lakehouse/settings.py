@@ -132,7 +132,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _recorded_source(cls, values: dict[str, object]) -> dict[str, object]:
-        """`scripts/up.sh` records the market it chose in ``VAR_DIR/source``, for every later command."""
+        """`tradelake up` records the market it chose in ``VAR_DIR/source``, for every later command."""
         record = Path(str(values.get("var_dir", "var"))) / "source"
         if "source" not in values and record.exists():
             return {**values, "source": record.read_text().strip()}

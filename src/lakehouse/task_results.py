@@ -1,10 +1,8 @@
-"""Records the outcome of an Airflow task for the dashboards: ``python -m lakehouse.task_results DAG TASK STATE``."""
+"""Records the outcome of an Airflow task for the dashboards."""
 
-import argparse
 from contextlib import closing
 from datetime import UTC, datetime
 
-from lakehouse import command
 from lakehouse.findings import Finding, note
 from lakehouse.settings import Settings
 from lakehouse.stores.questdb import QuestDB
@@ -26,19 +24,3 @@ def write(settings: Settings, found: Finding) -> Finding:
     with closing(QuestDB(settings)) as questdb:
         note(questdb, datetime.now(UTC), [found])
     return found
-
-
-def main() -> None:
-    """The finding as JSON on stdout."""
-    parser = argparse.ArgumentParser(prog="python -m lakehouse.task_results", description=__doc__)
-    parser.add_argument("dag")
-    parser.add_argument("task")
-    parser.add_argument("state", choices=STATES)
-    parser.add_argument("--tries", type=int, default=1)
-    given = parser.parse_args()
-    found = finding(given.dag, given.task, given.state, given.tries)
-    command.run("noting a task's end", lambda settings: write(settings, found))
-
-
-if __name__ == "__main__":
-    main()

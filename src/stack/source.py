@@ -33,7 +33,7 @@ def choose(
             f"--source {asked} contradicts SOURCE={configured} in the environment or .env: drop one of them"
         )
     if running and recorded and wish and wish != recorded:
-        raise FatalError(f"the lake runs on {recorded}, and a lake never changes its market: scripts/down.sh first")
+        raise FatalError(f"the lake runs on {recorded}, and a lake never changes its market: tradelake down first")
     if wish == "kraken" or (not wish and recorded == "kraken"):
         return "kraken", "the live market"
     if wish == "simulator" or (not wish and recorded == "simulator"):

@@ -1,7 +1,9 @@
 """One lake for all end-to-end tests: started by up.sh on the simulated market, stopped by down.sh."""
 
 import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +18,9 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
     left_out = {name.upper() for name in (*secret_names(), "source")}
     scratch = child_environment(scratch_settings(folder / "var"))
     ours = {name: value for name, value in scratch.items() if name not in left_out}
-    started = Lake(os.environ | ours | {"ENV_FILE": str(folder / "env")})
+    # As after `. .venv/bin/activate`.
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    started = Lake(os.environ | ours | {"ENV_FILE": str(folder / "env"), "PATH": path})
     try:
         done = started.run("up.sh", "--source", "simulator")
         assert done.returncode == 0, done.stdout + done.stderr

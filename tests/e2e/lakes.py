@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from lakehouse.settings import Settings, load_settings
 from lakehouse.stores.questdb import QuestDB
+from stack.supervision.process import TRADELAKE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,9 +43,9 @@ class Lake:
             check=False,
         )
 
-    def module(self, name: str, *arguments: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
+    def tradelake(self, *arguments: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", name, *arguments],
+            [*TRADELAKE, *arguments],
             env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -73,7 +73,7 @@ def test_starting_twice_is_harmless(lake: Lake) -> None:
 
 def test_a_running_lake_refuses_another_market(lake: Lake) -> None:
     done = lake.run("up.sh", "--source", "kraken")
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "error: the lake runs on simulator" in done.stderr
 
 
@@ -101,7 +101,7 @@ def test_down_and_up_again_go_on_where_they_were(lake: Lake) -> None:
     assert time.monotonic() - begun < 60
     assert not [pid for pid in pids if psutil.pid_exists(pid)]
     stopped = lake.run("status.sh")
-    assert stopped.returncode == 1
+    assert stopped.returncode == 3
     assert "not running" in stopped.stderr
     done = lake.run("up.sh")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from lakehouse.settings import DEADLETTER_TOPIC, HISTORY_TOPIC, Settings
 from lakehouse.stores import kafka
 from lakehouse.stores.questdb import QuestDB
 from stack.envfile import child_environment
+from stack.supervision.process import TRADELAKE
 from tests.integration.feeds import Feeds, feeds, read_topic
 from tests.integration.lakes import eventually
 
@@ -46,7 +46,7 @@ def questdb(feed: Feeds) -> Iterator[QuestDB]:
 
 
 def start(settings: Settings, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "ingestion.backfill", *arguments]
+    command = [*TRADELAKE, "backfill", *arguments]
     environment = os.environ | child_environment(settings)
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
 
@@ -101,7 +101,7 @@ def test_quotes_come_once_even_when_the_record_is_lost(feed: Feeds, questdb: Que
             record.unlink()
     with start(feed.settings, "--quotes", str(path), "--symbol", "XRP/USD") as other:
         assert "has no quotes of XRP/USD: its symbols are BTC/USD" in other.communicate(timeout=60)[1]
-    assert other.returncode == 1
+    assert other.returncode == 3
 
 
 @needs_data
@@ -164,7 +164,7 @@ def test_without_a_consumer_it_says_so_and_waits(feed: Feeds, questdb: QuestDB, 
     assert child.poll() is None
     feed.processes.start("consumer")
     said = child.communicate(timeout=120)[1]
-    assert child.returncode == 0 and "no consumer is running: start it with scripts/up.sh" in said
+    assert child.returncode == 0 and "no consumer is running: start it with tradelake up" in said
     assert trades(questdb, "XRP/USD") == (10, 10)
     assert questdb.rows("SELECT symbol, dense FROM meta_symbols") == [("XRP/USD", True)]
 

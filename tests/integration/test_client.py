@@ -12,7 +12,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from downstream import client
 from downstream.client import Client
 from features.table import SILVER
 from lakehouse.errors import FatalError
@@ -21,6 +20,7 @@ from lakehouse.settings import Settings
 from lakehouse.stores.questdb import QuestDB
 from lakehouse.views import views
 from stack.envfile import child_environment
+from stack.supervision.process import TRADELAKE
 from tests.integration.lakes import eventually
 
 DOCS = Path(__file__).parents[2] / "docs" / "client.md"
@@ -58,7 +58,7 @@ def test_the_python_examples_run(filled: Settings) -> None:
 
 def test_the_shell_examples_run(filled: Settings, tmp_path: Path) -> None:
     for line in _examples("sh")[0].splitlines():
-        command = [sys.executable, *shlex.split(line)[1:]]
+        command = [*TRADELAKE, *shlex.split(line)[1:]]
         subprocess.run(command, env=os.environ | child_environment(filled), cwd=tmp_path, check=True, timeout=120)
     assert pl.read_parquet(tmp_path / "forecasts.parquet").columns[:2] == ["ts", "symbol"]
 
@@ -73,9 +73,3 @@ def test_spans_include_their_start_and_not_their_end(filled: Settings) -> None:
         assert lake.features("NO'/SUCH", start, NOW).is_empty()
         with pytest.raises(FatalError, match="1m, 5m"):
             lake.ohlc("BTC/USD", start, NOW, interval="2m")
-
-
-def test_a_wrong_time_is_an_error_that_shows_the_form(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        client.main(["ohlc", "--symbol", "BTC/USD", "--from", "yesterday"])
-    assert "RFC 3339" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 
 from features.spec import NAMES
-from ingestion.dead_letters import letters
+from ingestion.dead_letters import listing
 from lakehouse.errors import FatalError
 from lakehouse.messages import decode, encode
 from lakehouse.records import Event, Trade
@@ -93,7 +93,7 @@ def test_tables_dropped_under_load_stop_the_consumer_and_are_filled_from_the_log
         wait_done(settings)
     assert not errors
     with closing(kafka.consumer(settings, group="letters")) as client:
-        assert letters.read(client) == []
+        assert listing.read(client) == []
     # All of it, since Kafka holds all of it: also what QuestDB acknowledged for a table that was gone already.
     log = log_of(settings)
     for kind, name in (("trade", "bronze_trades"), ("quote", "bronze_quotes"), ("gap", "bronze_gaps")):
@@ -153,7 +153,7 @@ def test_poison_goes_aside_with_its_origin_and_the_rest_goes_on(settings: Settin
     assert not errors
     assert_same_rows(table(settings, "silver_features"), offline(settings, _events(good)))
     client = kafka.consumer(settings, group="letters")
-    found = letters.read(client)
+    found = listing.read(client)
     client.close()
     partition = partition_of("BTC/USD", settings.kafka_partitions)
     assert sorted((x.reason, x.origin) for x in found) == [
@@ -178,7 +178,7 @@ def test_poison_as_large_as_kafka_takes_it_goes_aside_whole(settings: Settings) 
     assert not errors
     assert table(settings, "bronze_trades").height == sum(isinstance(event, Trade) for event in good)
     client = kafka.consumer(settings, group="letters")
-    found = letters.read(client)
+    found = listing.read(client)
     client.close()
     assert [x.payload == value for x, value in zip(found, poison, strict=True)] == [True, True, False]
     assert poison[2].startswith(found[2].payload)

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -22,6 +21,7 @@ from lakehouse.records import Trade
 from lakehouse.settings import DEADLETTER_TOPIC, EVENTS_TOPIC, HISTORY_TOPIC, Settings
 from lakehouse.stores import kafka
 from stack.envfile import child_environment
+from stack.supervision.process import TRADELAKE
 from tests.integration.feeds import read_topic
 from tests.integration.lakes import eventually
 from tests.support.servers import LocalServers
@@ -41,7 +41,7 @@ def run(fresh_lake: Settings) -> Run:
     kafka.ensure_topics(kafka.admin(fresh_lake), fresh_lake.kafka_partitions)
 
     def command(*arguments: str) -> tuple[int, list[str]]:
-        line = [sys.executable, "-m", "ingestion.dead_letters.letters", *arguments]
+        line = [*TRADELAKE, "dead-letters", *arguments]
         done = subprocess.run(
             line,
             env=os.environ | child_environment(fresh_lake),
@@ -75,7 +75,7 @@ def test_letters_are_listed_mended_and_sent_again_once(fresh_lake: Settings, run
     assert run("list", "--limit", "1")[1] == lines[:1]
 
     status, lines = run("replay")
-    assert status == 1
+    assert status == 3
     assert [line.split("\t")[1].split(":")[0] for line in lines] == [f"sent 1 events to {EVENTS_TOPIC}", *["kept"] * 3]
     ((value, headers),) = read_topic(fresh_lake, EVENTS_TOPIC)
     assert (orjson.loads(value)["trade_id"], headers) == (1, {"schema": b"1", "replay": b"1"})
@@ -85,8 +85,8 @@ def test_letters_are_listed_mended_and_sent_again_once(fresh_lake: Settings, run
     assert orjson.loads(read_topic(fresh_lake, HISTORY_TOPIC)[0][0])["trade_id"] == -7
 
     assert [line.split("\t")[2] for line in run("list")[1]] == ["replayed", "waiting", "replayed", "waiting"]
-    assert run("replay")[0] == 1
-    assert run("replay", "--id", "0") == (1, ["0\tkept: it was sent before"])
+    assert run("replay")[0] == 3
+    assert run("replay", "--id", "0") == (3, ["0\tkept: it was sent before"])
     assert len(read_topic(fresh_lake, EVENTS_TOPIC)) == len(read_topic(fresh_lake, HISTORY_TOPIC)) == 1
 
 

@@ -1,7 +1,6 @@
 """Several consumers in one group: they share the symbols and hand them over without a seam and without a double."""
 
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from lakehouse.stores import kafka
 from lakehouse.stores.questdb import QuestDB
 from lakehouse.stores.redis import Redis
 from stack.envfile import child_environment
+from stack.supervision.process import run
 from tests.integration.consuming import assert_same_rows, log_of, market, migrated, offline, send, table, wait_done
 from tests.integration.lakes import eventually
 from tests.support.servers import free_ports
@@ -35,7 +35,7 @@ def settings(fresh_lake: Settings) -> Settings:
 def member(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """A consumer as a process of its own; stopped at the end if it still runs."""
     mine = settings.model_copy(update={"consumer_metrics_port": free_ports(1)[0]})
-    child = subprocess.Popen([sys.executable, "-m", "ingestion.consume"], env=child_environment(mine))
+    child = subprocess.Popen(run("consumer"), env=child_environment(mine))
     try:
         yield child
     finally:

@@ -1,6 +1,7 @@
 """Rebuilt rows equal live ones, replace incomplete ones for training, and count only when their run is whole."""
 
 import itertools
+import signal
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from features.engine import EngineState, fold
 from features.spec import NAMES, spec_hash
 from features.table import SILVER
 from ingestion.consumer.silver_refresher import SilverRefresher
+from ingestion.silver import rebuild as rebuilding
 from ingestion.silver.engine_config import engine_config
 from ingestion.silver.rebuild import rebuild, rebuild_between, span
 from ingestion.silver.stale_rows import renew
@@ -24,6 +26,7 @@ from lakehouse.stores import bronze
 from lakehouse.stores.questdb import QuestDB
 from tests.integration.consuming import START, consuming, market, migrated, send, table, wait_done
 from tests.integration.lakes import eventually
+from tradelake.interruption import InterruptedCommand
 
 SYMBOL = "BTC/USD"
 
@@ -134,6 +137,28 @@ def test_an_interrupted_run_is_not_seen(settings: Settings, monkeypatch: pytest.
         rebuild(questdb, engine_config(settings, questdb), SYMBOL, first, last)
     assert table(settings, "silver_features").filter(pl.col("origin") == "rebuilt").height > 0
     assert training(questdb) == []
+
+
+def test_what_a_stopped_rebuild_has_published_stays(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    questdb = QuestDB(settings)
+    config = engine_config(settings, questdb)
+    first, last = span(questdb, SYMBOL)
+    monkeypatch.setattr(bronze, "PIECE_ROWS", 100)
+    monkeypatch.setattr(rebuilding, "RUN_PIECES", 1)
+    reached: list[datetime] = []
+
+    def stopping(until: datetime) -> None:
+        reached.append(until)
+        if len(reached) == 2:
+            raise InterruptedCommand(signal.SIGTERM)
+
+    with pytest.raises(InterruptedCommand):
+        rebuild(questdb, config, SYMBOL, first, last, published=stopping)
+    live = table(settings, "silver_features", "ts").filter(pl.col("origin") == "live")
+    before = live.filter(pl.col("ts") < reached[-1]).height
+    assert 0 < sum(rows for _, _, rows in training(questdb)) == before < live.height
+    assert rebuild(questdb, config, SYMBOL, reached[-1], last) == live.height - before
+    assert sum(rows for _, _, rows in training(questdb)) == live.height
 
 
 def test_small_pieces_change_nothing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

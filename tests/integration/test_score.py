@@ -57,7 +57,7 @@ def _store(database: QuestDB, *forecasts: Forecast) -> None:
 
 
 def _once(settings: Settings) -> None:
-    score.main(settings, threading.Event(), once=True)
+    score.score_once(settings, threading.Event())
 
 
 def _scores(database: QuestDB) -> pl.DataFrame:

@@ -7,7 +7,6 @@ import queue
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -40,6 +39,7 @@ from ingestion.simulator.market import Market, micros
 from ingestion.simulator.server import Simulator, wall_clock_us
 from lakehouse.errors import PoisonError
 from lakehouse.records import Stream, Trade
+from stack.supervision.process import TRADELAKE
 from tests.support.recordings import SAMPLE
 
 GENESIS = datetime(2026, 1, 1, tzinfo=UTC)
@@ -521,10 +521,10 @@ def free_port() -> int:
 
 @contextmanager
 def process(tmp_path: Path, *args: str, **settings: str) -> Iterator[tuple[subprocess.Popen[str], int, int]]:
-    """`python -m ingestion.simulator`, its port and that of its metrics."""
+    """`tradelake simulate`, its port and that of its metrics."""
     port, metrics = free_port(), free_port()
     env = os.environ | {"SIMULATOR_PORT": str(port), "SIMULATOR_METRICS_PORT": str(metrics)} | settings
-    command = [sys.executable, "-m", "ingestion.simulator", *args]
+    command = [*TRADELAKE, "simulate", *args]
     running = subprocess.Popen(command, env=env, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     try:
         yield running, port, metrics

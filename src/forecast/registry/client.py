@@ -1,14 +1,9 @@
-"""The models in MLflow: every version a forecaster without pickles, the one served under the alias ``champion``.
+"""The models in MLflow: every version a forecaster without pickles, the one served under the alias ``champion``."""
 
-``python -m forecast.registry.client init | list | promote TARGET VERSION | rollback TARGET``
-"""
-
-import argparse
 import json
 import logging
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,9 +28,8 @@ from forecast.model.forecaster import Forecaster, untrained
 from forecast.model.targets import TARGETS, Target
 from forecast.registry.packaging import DATA
 from forecast.registry.recording import REPORT, record
-from lakehouse import process
-from lakehouse.errors import FatalError, LakeError, RetryableError
-from lakehouse.settings import Settings, load_settings
+from lakehouse.errors import FatalError, RetryableError
+from lakehouse.settings import Settings
 
 log = logging.getLogger("forecast.registry.client")
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -137,7 +131,7 @@ class RegistryClient:
         """
         before = self.champion(target)
         if version not in {v.number for v in self.versions(target)}:
-            raise FatalError(f"no version {version} of {target}: see `python -m forecast.registry.client list`")
+            raise FatalError(f"no version {version} of {target}: see `tradelake models list`")
         if before is not None and before != version:
             self._tag(target, version, "replaced", str(before))
         self._try(lambda: self._client.set_registered_model_alias(target, CHAMPION, str(version)))
@@ -209,48 +203,3 @@ class RegistryClient:
             return self._try(call)
         except FatalError:
             return None
-
-
-def _print_versions(registry: RegistryClient) -> None:
-    for target in TARGETS:
-        for version in registry.versions(target):
-            tags = version.tags
-            what = f"{tags.get('kind', '?'):12} spec {tags.get('spec', '?')} dataset {tags.get('dataset', '-')}"
-            decided = f"{tags.get('decision', '-')}: {tags.get('reason', '-')}"
-            print(f"{target}/{version.number:<4} {','.join(version.aliases) or '-':20} {what}  {decided}")
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m forecast.registry.client", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("init", help="register the simple rules where there is no champion")
-    commands.add_parser("list", help="every version with its aliases and the last decision")
-    for name, text in (("promote", "serve this version"), ("rollback", "serve again what the champion replaced")):
-        command = commands.add_parser(name, help=text)
-        command.add_argument("target", choices=TARGETS)
-        if name == "promote":
-            command.add_argument("version", type=int)
-        command.add_argument("--reason", default="by hand")
-    return parser.parse_args()
-
-
-def main() -> None:
-    """The command line; an error says what to do and exits 1."""
-    chosen = _parse()
-    settings = load_settings()
-    process.set_up_logging(settings.log_level)
-    try:
-        registry = RegistryClient(settings)
-        if chosen.command == "promote":
-            registry.promote(chosen.target, chosen.version, chosen.reason)
-        elif chosen.command == "rollback":
-            print(f"{chosen.target}: champion is {registry.rollback(chosen.target, chosen.reason)}")
-        elif chosen.command == "init":
-            registry.ensure_baselines()
-        _print_versions(registry)
-    except LakeError as error:
-        sys.exit(str(error))
-
-
-if __name__ == "__main__":
-    main()

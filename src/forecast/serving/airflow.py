@@ -30,7 +30,7 @@ def trigger(settings: Settings, dag: str) -> dict[str, Any]:
             _check(run, f"start the DAG {dag}")
     except httpx.TransportError as error:
         raise RetryableError(
-            f"Airflow does not answer at {base} ({type(error).__name__}): start it with scripts/up.sh --full"
+            f"Airflow does not answer at {base} ({type(error).__name__}): start it with tradelake up --full"
         ) from error
     started: dict[str, Any] = run.json()
     return {name: started[name] for name in ("dag_id", "dag_run_id", "state")}

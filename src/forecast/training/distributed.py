@@ -78,7 +78,7 @@ def days(settings: Settings, lake: str, symbols: Sequence[str]) -> list[DayParti
         if f"symbol={quote(symbol, safe='')}/" in key and key.endswith("_manifest.json")
     }
     if not found:
-        raise FatalError(f"{lake} holds no silver rows of {', '.join(symbols)}: run python -m downstream.backup")
+        raise FatalError(f"{lake} holds no silver rows of {', '.join(symbols)}: run tradelake backup")
     return sorted(found, key=lambda d: (d.day, d.symbol))
 
 

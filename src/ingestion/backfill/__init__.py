@@ -1,1 +1,1 @@
-"""Loads history into the lake from files or from Kraken's REST API: `python -m ingestion.backfill --help`."""
+"""Loads history into the lake from files or from Kraken's REST API."""

@@ -54,7 +54,7 @@ class HeldHistory:
         with tqdm(desc="Kafka → bronze", total=total, unit=" rows", disable=not total) as bar:
             while left:
                 if time.monotonic() - moved > PATIENCE_S and not self._consumers():
-                    bar.set_postfix_str("no consumer is running: start it with scripts/up.sh")
+                    bar.set_postfix_str("no consumer is running: start it with tradelake up")
                 if self._stop.wait(POLL_S):
                     raise RetryableError("told to stop before bronze holds everything; run this again to go on")
                 now = self._ask(lambda: self._behind(goal))

@@ -27,9 +27,10 @@ class Pending:
             return []
         return [(datetime.fromisoformat(a), datetime.fromisoformat(b)) for a, b in orjson.loads(path.read_bytes())]
 
-    def remove(self, symbol: str, span: TimeSpan) -> None:
-        """Removes a span whose silver rows exist."""
-        self._write(symbol, [other for other in self.spans(symbol) if other != span])
+    def done_before(self, symbol: str, until: datetime) -> None:
+        """Removes from the first span what lies before ``until``: its silver rows exist."""
+        (first, last), *others = self.spans(symbol)
+        self._write(symbol, [*([(until, last)] if first < until <= last else []), *others])
 
     def _write(self, symbol: str, spans: list[TimeSpan]) -> None:
         path = self._path(symbol)

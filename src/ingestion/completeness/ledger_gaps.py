@@ -39,7 +39,7 @@ def open_holes(questdb: QuestDB, symbol: str) -> list[Hole]:
             found += holes_between(ids)
     large = [hole for hole in found if hole.size > MAX_HOLE_IDS]
     for hole in large:
-        log.warning("%s: ids %d..%d are not in the lake: `python -m ingestion.backfill`", symbol, hole.first, hole.last)
+        log.warning("%s: ids %d..%d are not in the lake: `tradelake backfill`", symbol, hole.first, hole.last)
     return [hole for hole in found if hole.size <= MAX_HOLE_IDS]
 
 

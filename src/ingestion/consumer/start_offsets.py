@@ -1,6 +1,5 @@
 """Decides where the consumer starts in each partition, reports lost positions, and trims the log."""
 
-import argparse
 import logging
 import time
 from collections.abc import Mapping, Sequence, Set
@@ -13,7 +12,6 @@ from ingestion.consumer import stored_positions
 from ingestion.kafka_log.batches import ORIGINS
 from ingestion.kafka_log.epochs import epoch_of
 from ingestion.kafka_log.position import Position
-from lakehouse import command
 from lakehouse.errors import FatalError
 from lakehouse.schema import BRONZE_QUOTES, BRONZE_TRADES
 from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC, Settings
@@ -42,7 +40,7 @@ def start_offset(committed: int | None, low: int, high: int, held: int, where: s
     if committed is not None and committed > high:
         raise FatalError(
             f"{where}: committed up to {committed}, but Kafka ends at {high}: it lost its newest messages. They are "
-            "in bronze. To go on with what Kafka has: python -m ingestion.consumer.start_offsets accept-loss"
+            "in bronze. To go on with what Kafka has: tradelake accept-loss"
         )
     if committed is not None and committed >= low:
         return committed
@@ -51,7 +49,7 @@ def start_offset(committed: int | None, low: int, high: int, held: int, where: s
         raise FatalError(
             f"{where}: Kafka starts at {low}, but only messages below {expected} are known to be in bronze, and nobody "
             f"but the consumer may delete messages. Restore Kafka's log, or give up {low - expected} messages: "
-            "python -m ingestion.consumer.start_offsets accept-loss"
+            "tradelake accept-loss"
         )
     if committed is None and low < high and held:
         log.warning("%s: no committed offset; reading again from %d; rows already in bronze are skipped", where, low)
@@ -78,7 +76,7 @@ def resumable(committed: int, recorded: int | None, low: int, held: int, where: 
         raise FatalError(
             f"{where}: QuestDB holds messages below {recorded} only, an earlier copy of its folder, and Kafka starts "
             f"at {low}. Restore QuestDB or Kafka's log, or give up {low - recorded} messages: "
-            "python -m ingestion.consumer.start_offsets accept-loss"
+            "tradelake accept-loss"
         )
     else:
         place = min(committed, recorded)
@@ -211,15 +209,3 @@ def _commit(client: Consumer, place: TopicPartition) -> None:
         client.commit(offsets=[place], asynchronous=False)
     except KafkaException as error:
         raise kafka.kafka_error(error, f"Kafka, committing {place.topic}/{place.partition}") from error
-
-
-def main() -> None:
-    """``python -m ingestion.consumer.start_offsets accept-loss``."""
-    parser = argparse.ArgumentParser(prog="ingestion.consumer.start_offsets", description=accept_loss.__doc__)
-    parser.add_argument("command", choices=["accept-loss"])
-    parser.parse_args()
-    command.run("accept-loss", accept_loss)
-
-
-if __name__ == "__main__":
-    main()

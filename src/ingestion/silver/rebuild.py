@@ -1,6 +1,5 @@
 """Rebuilds silver rows from bronze in time order: for backfills, filled holes and new feature definitions."""
 
-import argparse
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -14,20 +13,21 @@ from features.engine import EngineState, fold
 from features.spec import LEAD_IN, EngineConfig, spec_hash
 from features.table import SILVER
 from ingestion.silver.engine_config import engine_config
-from lakehouse import command
 from lakehouse.errors import FatalError
 from lakehouse.schema import META_RUNS
 from lakehouse.settings import Settings
 from lakehouse.stores import bronze
 from lakehouse.stores.questdb import QuestDB
-from lakehouse.times import parse_utc
 
 log = logging.getLogger(__name__)
 _MIN_PIECE = timedelta(minutes=1)
 # Spans closer than this are rebuilt as one: each run has to fold a lead-in of more than a day.
 NEAR = timedelta(hours=1)
+# Pieces of one run: a rebuild that is stopped loses at most these.
+RUN_PIECES = 16
 TimeSpan = tuple[datetime, datetime]
 ProgressCallback = Callable[[timedelta], object]
+PublishedCallback = Callable[[datetime], object]
 
 
 def merged(spans: Iterable[TimeSpan]) -> list[TimeSpan]:
@@ -53,14 +53,17 @@ def rebuild(
     start: datetime,
     end: datetime,
     progress: ProgressCallback | None = None,
+    published: PublishedCallback | None = None,
 ) -> int:
-    """Folds bronze into silver rows of ``start <= ts < end`` with ``origin=rebuilt`` and a new run number.
+    """Folds bronze into silver rows of ``start <= ts < end`` with ``origin=rebuilt`` and new run numbers.
 
-    The fold begins `LEAD_IN` earlier to fill the windows. Readers (`silver_training`) see the run only once it is
-    complete: rows of an interrupted run appear in no view.
+    The fold begins `LEAD_IN` earlier to fill the windows. Every `RUN_PIECES` pieces the rows so far become a run of
+    their own, which readers (`silver_training`) see from then on: a rebuild that is stopped keeps its finished runs,
+    and rows of an unfinished one appear in no view.
 
     Args:
         progress: called with the span of event time of each finished piece.
+        published: called with the time before which all rows are in finished runs.
 
     Returns:
         The number of rows written.
@@ -68,23 +71,29 @@ def rebuild(
     Raises:
         RetryableError: QuestDB is down; start again.
     """
+    # Later runs have the number of the first, counted up: what arrives meanwhile is not known to any of them.
     run, spec = time.time_ns() // 1000, spec_hash(config)
-    state, written = EngineState.empty(config), 0
-    since = start - LEAD_IN
-    head = {"origin": pl.lit("rebuilt"), "spec": pl.lit(spec), "run": pl.lit(run, pl.Int64)}
+    state, total, written, pieces = EngineState.empty(config), 0, 0, 0
+    since, begun = start - LEAD_IN, start
     for stop, piece in bronze.in_time_order(questdb, symbol, since, end, _piece(questdb, symbol, since, end)):
         if piece.height:
             state, rows = fold(state, piece)
+            head = {"origin": pl.lit("rebuilt"), "spec": pl.lit(spec), "run": pl.lit(run, pl.Int64)}
             rows = rows.filter(pl.col("ts") >= start).with_columns(**head)
             questdb.write(SILVER, rows)
             written += rows.height
+        pieces += stop > start
+        if stop == end or pieces == RUN_PIECES:
+            _publish(
+                questdb, {"symbol": symbol, "run": run, "spec": spec, "start": begun, "end": stop, "rows": written}
+            )
+            if published is not None:
+                published(stop)
+            begun, run, total, written, pieces = stop, run + 1, total + written, 0, 0
         if progress is not None:
             progress(stop - since)
-            since = stop
-    questdb.wait_applied([SILVER.name])
-    _finish(questdb, {"symbol": symbol, "run": run, "spec": spec, "start": start, "end": end, "rows": written})
-    log.info("rebuilt %s from %s to %s: %d rows, run %d", symbol, start, end, written, run)
-    return written
+        since = stop
+    return total
 
 
 def span(questdb: QuestDB, symbol: str) -> tuple[datetime, datetime]:
@@ -111,11 +120,14 @@ def _piece(questdb: QuestDB, symbol: str, start: datetime, end: datetime) -> tim
     return max(_MIN_PIECE, (end - start) / max(1, count // bronze.PIECE_ROWS))
 
 
-def _finish(questdb: QuestDB, run: dict[str, object]) -> None:
+def _publish(questdb: QuestDB, run: dict[str, object]) -> None:
+    """Waits until the run's rows are visible, then records it in ``meta_runs``."""
+    questdb.wait_applied([SILVER.name])
     times = dict.fromkeys(("ts", "start", "end"), pl.Datetime("us", "UTC"))
     frame = pl.DataFrame([{"ts": datetime.now(UTC), **run}], schema_overrides=times)
     questdb.write(META_RUNS, frame)
     questdb.wait_applied([META_RUNS.name])
+    log.info("rebuilt %(symbol)s from %(start)s to %(end)s: %(rows)d rows, run %(run)d", run)
 
 
 def rebuild_between(settings: Settings, symbol: str, start: datetime | None, end: datetime | None) -> dict[str, int]:
@@ -133,17 +145,3 @@ def rebuild_between(settings: Settings, symbol: str, start: datetime | None, end
         with tqdm(total=round((end - start + LEAD_IN).total_seconds()), unit="s", desc=symbol) as bar:
             rows = rebuild(questdb, config, symbol, start, end, lambda done: bar.update(round(done.total_seconds())))
     return {"rows": rows}
-
-
-def main() -> None:
-    """``python -m ingestion.silver.rebuild --symbol S [--from A] [--to B]``; without a span, all that bronze holds."""
-    parser = argparse.ArgumentParser(prog="ingestion.silver.rebuild", description=__doc__)
-    parser.add_argument("--symbol", required=True, help="e.g. BTC/USD")
-    parser.add_argument("--from", dest="start", type=parse_utc, help="UTC, e.g. 2026-10-01 or 2026-10-01T12:00:00Z")
-    parser.add_argument("--to", dest="end", type=parse_utc, help="UTC, exclusive")
-    asked = parser.parse_args()
-    command.run("rebuild", lambda settings: rebuild_between(settings, asked.symbol, asked.start, asked.end))
-
-
-if __name__ == "__main__":
-    main()

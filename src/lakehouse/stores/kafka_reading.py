@@ -34,7 +34,7 @@ def bounds(client: Consumer, topic: str) -> dict[int, OffsetRange]:
     except KafkaException as error:
         raise kafka.kafka_error(error, f"Kafka, {topic}") from error
     if found.error is not None:
-        raise RetryableError(f"Kafka: topic {topic}: {found.error}; is the lake up (scripts/up.sh)?")
+        raise RetryableError(f"Kafka: topic {topic}: {found.error}; is the lake up (tradelake up)?")
     parts = [TopicPartition(topic, number) for number in found.partitions]
     return {part.partition: OffsetRange(*kafka.watermarks(client, part)) for part in parts}
 

@@ -132,7 +132,7 @@ class Objects:
             if error.code in _REFUSED:
                 return FatalError(f"{self._where}: {error.code} for {key}: compare S3_ACCESS_KEY and S3_SECRET_KEY")
             if error.code == "NoSuchBucket":
-                return FatalError(f"{self._where}: no such bucket: create it, or run scripts/up.sh --full, which does")
+                return FatalError(f"{self._where}: no such bucket: create it, or run tradelake up --full, which does")
             if error.code not in _BUSY:
                 return FatalError(f"{self._where}: {error.code} for {key}: {error.message}")
         if isinstance(error, S3Error | ServerError | InvalidResponseError | HTTPError):

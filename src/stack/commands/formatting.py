@@ -4,22 +4,11 @@ from collections.abc import Container, Sequence
 
 from lakehouse.ledger import Summary
 from lakehouse.settings import Settings
+from lakehouse.text_table import columns
 from stack.commands.feed_status import FeedReport
 from stack.commands.status_report import StatusReport
 from stack.envfile import secret_names
 from stack.supervision.process import Process
-
-
-def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of text as aligned columns, the first row underlined."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
-
-
-def cell(value: object) -> str:
-    """One value of a query's result; NULL is empty, times are UTC."""
-    return "" if value is None else str(value)
 
 
 def where_things_are(settings: Settings, table: Sequence[Process], report: StatusReport) -> str:
@@ -46,7 +35,7 @@ def addresses(settings: Settings, running: Container[str]) -> str:
     if settings.object_store == "minio" and "object-store" in running:
         rows.append(("MinIO console", f"http://{settings.bind_host}:{settings.minio_console_port}"))
     lines = [f"{name:<18} {url}" for name, url in rows]
-    return "\n".join((*lines, "passwords: scripts/status.sh --secrets"))
+    return "\n".join((*lines, "passwords: tradelake status --secrets"))
 
 
 def status(report: StatusReport) -> str:

@@ -5,6 +5,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -13,7 +14,7 @@ from lakehouse.errors import FatalError
 from lakehouse.settings import Settings, load_settings
 from stack import envfile, source
 from stack.commands import formatting
-from stack.commands.status_report import gather, table_reports
+from stack.commands.status_report import StatusReport, gather, table_reports
 from stack.layout import Layout, layout
 from stack.servers import ports
 from stack.servers.optional_servers import prepare as prepare_full
@@ -27,8 +28,16 @@ Say = Callable[[str], None]
 FLOW_S = 120.0
 
 
-def up(asked_source: str, full: bool, say: Say) -> None:
-    """Starts what is not running, waits until everything is healthy, and shows what runs where; idempotent.
+@dataclass(frozen=True, slots=True)
+class UpReport:
+    """What runs now, and the same for people."""
+
+    status: StatusReport
+    text: str
+
+
+def up(asked_source: str, full: bool, say: Say) -> UpReport:
+    """Starts what is not running and waits until everything is healthy; idempotent.
 
     Raises:
         FatalError: something prevents the start; the message names it and the remedy.
@@ -44,10 +53,12 @@ def up(asked_source: str, full: bool, say: Say) -> None:
     if started:
         _wait_for_data(settings, say)
     report = gather(settings, table, supervisor.states())
-    say(formatting.where_things_are(settings, table, report))
+    shown = formatting.where_things_are(settings, table, report)
     if not report.healthy:
-        raise FatalError("not everything is healthy: see scripts/status.sh and scripts/logs.sh NAME")
-    say(f"{'up' if started else 'was already running'}, all healthy, after {time.monotonic() - begun:.0f} s")
+        say(shown)
+        raise FatalError("not everything is healthy: see tradelake status and tradelake logs NAME")
+    took = f"{'up' if started else 'was already running'}, all healthy, after {time.monotonic() - begun:.0f} s"
+    return UpReport(report, f"{shown}\n{took}")
 
 
 def make_secrets(say: Say) -> None:
@@ -119,6 +130,6 @@ def _wait_for_data(settings: Settings, say: Say) -> None:
     for table, what in (("bronze_trades", "trades"), ("gold_forecasts", "forecasts")):
         while table_reports(settings).get(table) == before.get(table):
             if time.monotonic() - begun > FLOW_S:
-                raise FatalError(f"no new {what} in {FLOW_S:g} s: see scripts/logs.sh consumer, and producer")
+                raise FatalError(f"no new {what} in {FLOW_S:g} s: see tradelake logs consumer, and producer")
             time.sleep(0.5)
         say(f"  {what} flow after {time.monotonic() - begun:.1f} s")

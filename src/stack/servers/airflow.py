@@ -1,6 +1,5 @@
-"""Runs one of Airflow's processes, configured by environment: ``python -m stack.servers.airflow scheduler``."""
+"""Runs one of Airflow's processes, configured by environment."""
 
-import argparse
 import base64
 import hashlib
 import hmac
@@ -9,8 +8,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Settings
 from stack.layout import ROOT, Layout, layout
 from stack.servers import postgres
 from stack.servers.preparation import write_private
@@ -56,12 +56,8 @@ def environment(settings: Settings, paths: Layout) -> dict[str, str]:
     return own | {f"AIRFLOW__{name.upper()}": value for name, value in options.items()}
 
 
-def main() -> None:
-    """Executes one of `COMMANDS`; the API server first migrates the database and writes the password file."""
-    parser = argparse.ArgumentParser(prog="python -m stack.servers.airflow", description=__doc__)
-    parser.add_argument("command", choices=COMMANDS)
-    command = parser.parse_args().command
-    settings = load_settings()
+def execute(settings: Settings, command: str) -> NoReturn:
+    """Becomes one of `COMMANDS`; the API server first migrates the database and writes the password file."""
     paths = layout(settings)
     os.environ |= environment(settings, paths)
     if command == "api-server":
@@ -77,7 +73,3 @@ def _derived(settings: Settings, purpose: str) -> bytes:
     """Derives 32 bytes for one purpose from the shared secret."""
     secret = settings.airflow_secret_key.get_secret_value().encode()
     return hmac.new(secret, purpose.encode(), hashlib.sha256).digest()
-
-
-if __name__ == "__main__":
-    main()

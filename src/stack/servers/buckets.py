@@ -1,7 +1,6 @@
 """Creates the object store's versioned buckets and a least-privilege user for each."""
 
 import logging
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +11,8 @@ from minio.error import MinioAdminException, MinioException, S3Error, ServerErro
 from minio.versioningconfig import ENABLED, VersioningConfig
 from urllib3.exceptions import HTTPError
 
-from lakehouse.errors import FatalError, LakeError, RetryableError
-from lakehouse.process import set_up_logging
-from lakehouse.settings import Settings, load_settings
+from lakehouse.errors import FatalError, RetryableError
+from lakehouse.settings import Settings
 
 log = logging.getLogger(__name__)
 MLFLOW_BUCKET = "mlflow"
@@ -93,17 +91,3 @@ def _make_users(admin: MinioAdmin, settings: Settings) -> None:
         admin.user_add(user.name, user.key)
         # Not attach_policy: that one complains when the user has the policy already.
         admin.policy_set(name, user=user.name)
-
-
-def main() -> None:
-    """``python -m stack.servers.buckets``, once, after the object store has come up."""
-    try:
-        settings = load_settings()
-        set_up_logging(settings.log_level)
-        ensure(settings)
-    except LakeError as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,25 +1,19 @@
 """Runs the MLflow server in one process; ``mlflow server`` keeps a parent Python of the same size."""
 
-import argparse
 import os
 from pathlib import Path
 
-from lakehouse.process import set_up_logging
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Settings
 from stack.layout import layout
 from stack.servers import postgres
 from stack.servers.buckets import MLFLOW_BUCKET
 
 
-def main() -> None:
-    """Serves runs, models and artifacts until SIGTERM."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--full", action="store_true", help="keep all in PostgreSQL and the object store")
-    settings = load_settings()
-    set_up_logging(settings.log_level)
+def serve(settings: Settings, full: bool) -> None:
+    """Serves runs, models and artifacts until SIGTERM; ``full``: all of it in PostgreSQL and the object store."""
     home = layout(settings).state / "mlflow"
     backend, artifacts = f"sqlite:///{home / 'mlflow.db'}", str(home / "artifacts")
-    if parser.parse_args().full:
+    if full:
         backend, artifacts = full_backend(settings, home), f"s3://{MLFLOW_BUCKET}"
         os.environ |= s3_environment(settings)
     os.environ |= server_environment(settings, backend, artifacts)
@@ -69,7 +63,3 @@ def s3_environment(settings: Settings) -> dict[str, str]:
         "AWS_DEFAULT_REGION": settings.s3_region,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,5 @@
 """The processes that ``--full`` adds: the object store, PostgreSQL if installed, and Airflow."""
 
-import sys
 from dataclasses import replace
 
 import httpx
@@ -10,7 +9,7 @@ from lakehouse.settings import Settings
 from stack.layout import Layout
 from stack.servers import postgres, probes
 from stack.servers.object_store import object_store, prepare_store
-from stack.supervision.process import Process
+from stack.supervision.process import Process, run
 
 
 def servers(settings: Settings, paths: Layout) -> tuple[Process, ...]:
@@ -27,12 +26,11 @@ def servers(settings: Settings, paths: Layout) -> tuple[Process, ...]:
 
 def airflow() -> tuple[Process, ...]:
     """The API server, which migrates the database and therefore starts first, the scheduler and the DAG processor."""
-    words = (sys.executable, "-m", "stack.servers.airflow")
     database = ("postgres",) if postgres.binaries() else ()
     api = Process(
         "airflow",
         "DAGs: page and API",
-        (*words, "api-server"),
+        run("airflow", "api-server"),
         ("airflow_port",),
         lambda s: _airflow_says(s, "metadatabase"),
         (*database, "questdb"),
@@ -43,7 +41,7 @@ def airflow() -> tuple[Process, ...]:
         api,
         name="scheduler",
         about="starts DAG runs and their tasks",
-        command=(*words, "scheduler"),
+        command=run("airflow", "scheduler"),
         ports=(),
         probe=lambda s: _airflow_says(s, "scheduler"),
         after=("airflow",),
@@ -53,7 +51,7 @@ def airflow() -> tuple[Process, ...]:
         scheduler,
         name="dags",
         about="reads the DAG files",
-        command=(*words, "dag-processor"),
+        command=run("airflow", "dag-processor"),
         probe=lambda s: _airflow_says(s, "dag_processor"),
     )
     return (api, scheduler, processor)

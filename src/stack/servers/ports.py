@@ -42,7 +42,7 @@ def _taken(process: Process, setting: str, port: int, holder: psutil.Process | N
     if holder is None:
         return f"port {port} ({process.name}) is held by a process of another user: stop it, or set {setting} in .env"
     if belongs_to(process, holder):
-        return f"port {port} is held by an old {process.name} (pid {holder.pid}): scripts/down.sh ends it"
+        return f"port {port} is held by an old {process.name} (pid {holder.pid}): tradelake down ends it"
     return (
         f"port {port} ({process.name}) is held by {holder.name()} (pid {holder.pid}): "
         f"stop it, or set {setting} to another port in .env"

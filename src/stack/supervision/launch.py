@@ -59,4 +59,4 @@ class Launch:
     def _failure(self, name: str, what: str) -> str:
         log = self._paths.logs / f"{name}.log"
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-10:]) if log.exists() else ""
-        return f"{name} {what}; mend it and run scripts/up.sh again; the end of {log}:\n{tail}"
+        return f"{name} {what}; mend it and run tradelake up again; the end of {log}:\n{tail}"

@@ -1,13 +1,22 @@
 """Describes one supervised process."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from lakehouse.settings import Settings
 from stack.servers import probes
 
 Profile = Literal["core", "simulator", "full"]
+# With the interpreter, as the kernel would run the script: the command line found in /proc is the same.
+TRADELAKE = (sys.executable, str(Path(sys.executable).with_name("tradelake")))
+
+
+def run(*arguments: str) -> tuple[str, ...]:
+    """The command of one of our processes: ``tradelake run ...``."""
+    return (*TRADELAKE, "run", *arguments)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,10 @@
 """The process table: each process with its command, ports, dependencies and health probe."""
 
-import sys
-
 from lakehouse.settings import Settings
 from stack.layout import Layout
 from stack.servers import optional_servers as extra
 from stack.servers import probes
-from stack.supervision.process import Process
+from stack.supervision.process import Process, run
 
 
 def processes(settings: Settings, paths: Layout, full: bool | None = None) -> tuple[Process, ...]:
@@ -69,7 +67,7 @@ def _mlflow(paths: Layout) -> Process:
     return Process(
         "mlflow",
         "models and runs",
-        _python("stack.servers.mlflow_server", *(["--full"] if full else [])),
+        run("mlflow", *(["--full"] if full else [])),
         ("mlflow_port",),
         probes.mlflow_answers,
         tuple(name for name in ("postgres", "object-store") if full),
@@ -83,7 +81,7 @@ def _own() -> tuple[Process, ...]:
         Process(
             "simulator",
             "the simulated Kraken",
-            _python("ingestion.simulator"),
+            run("simulator"),
             ("simulator_port", "simulator_metrics_port"),
             probes.metrics(lambda s: s.simulator_metrics_port),
             stop_stage=1,
@@ -92,7 +90,7 @@ def _own() -> tuple[Process, ...]:
         Process(
             "consumer",
             "Kafka to bronze, silver and Redis",
-            _python("ingestion.consume"),
+            run("consumer"),
             ("consumer_metrics_port",),
             probes.metrics(lambda s: s.consumer_metrics_port),
             stores,
@@ -101,7 +99,7 @@ def _own() -> tuple[Process, ...]:
         Process(
             "producer",
             "the market to Kafka",
-            _python("ingestion.produce"),
+            run("producer"),
             ("producer_metrics_port",),
             probes.metrics(lambda s: s.producer_metrics_port),
             # The consumer creates tables and topics on its first start.
@@ -111,7 +109,7 @@ def _own() -> tuple[Process, ...]:
         Process(
             "api",
             "forecasts over HTTP; live page",
-            _python("forecast.serve"),
+            run("api"),
             ("api_port",),
             probes.api_answers,
             # Do not wait for MLflow, the slowest to start: until then the last run's models serve, or the simple rules.
@@ -121,7 +119,7 @@ def _own() -> tuple[Process, ...]:
         Process(
             "predictor",
             "stores a forecast per feature row",
-            _python("downstream.predictor"),
+            run("predictor"),
             ("predictor_metrics_port",),
             probes.metrics(lambda s: s.predictor_metrics_port),
             ("api", "redis", "questdb"),
@@ -130,17 +128,13 @@ def _own() -> tuple[Process, ...]:
         Process(
             "score",
             "scores forecasts once the outcome is known",
-            _python("forecast.score"),
+            run("score"),
             ("score_metrics_port",),
             probes.metrics(lambda s: s.score_metrics_port),
             ("consumer",),
             stop_stage=3,
         ),
     )
-
-
-def _python(module: str, *arguments: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", module, *arguments)
 
 
 def _java(heap_mb: int, *options: str) -> tuple[str, ...]:

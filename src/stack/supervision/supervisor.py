@@ -158,7 +158,7 @@ class Supervisor:
             raise FatalError(f"supervisord refuses {method} {arguments}: {fault.faultString}") from fault
         except OSError as error:
             raise FatalError(
-                f"supervisord at {self._paths.socket} does not answer: {error}; run scripts/down.sh"
+                f"supervisord at {self._paths.socket} does not answer: {error}; run tradelake down"
             ) from error
 
 

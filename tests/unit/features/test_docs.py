@@ -9,7 +9,7 @@ DOCS = Path(__file__).parents[3] / "docs"
 
 
 def test_the_page_is_current() -> None:
-    assert (DOCS / "features.md").read_text() == page(), "run `python -m features.docs`"
+    assert (DOCS / "features.md").read_text() == page(), "run `tradelake docs`"
 
 
 def test_the_page_names_every_feature() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from click.testing import CliRunner, Result
 
 from features.spec import NAMES
 from forecast import evaluate, files
@@ -15,8 +16,14 @@ from forecast.training import backtest
 from forecast.training.fitting import Tuning
 from forecast.training.walkforward import Schedule
 from lakehouse.messages import EVENT_SCHEMA
+from tradelake.app import cli
 
 PER_HORIZON = {"n", "models", "best_baseline", "champion", "ratio", "dm_p", "coverage_80", "coverage_95"}
+
+
+def command(*arguments: str | Path) -> Result:
+    """Runs ``tradelake evaluate``."""
+    return CliRunner().invoke(cli, ["evaluate", *map(str, arguments)])
 
 
 def write_bars(path: Path, minutes: int) -> Path:
@@ -102,10 +109,9 @@ def test_no_row_knows_a_trade_of_its_own_timestamp_that_came_after_it() -> None:
         assert known.equals(whole.head(len(known)), null_equal=True), cut
 
 
-def test_the_report_has_every_figure_and_is_json(
-    bars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert evaluate.main(["--bars", str(bars), "--folds", "2", "--report", str(tmp_path / "out.json")]) == 0
+def test_the_report_has_every_figure_and_is_json(bars: Path, tmp_path: Path) -> None:
+    done = command("--bars", bars, "--folds", "2", "--report", tmp_path / "out.json")
+    assert done.exit_code == 0
     body = json.loads((tmp_path / "out.json").read_text())
     for target in ("vol", "bid"):
         assert list(body[target]) == ["60", "120", "180", "240", "300"]
@@ -115,14 +121,15 @@ def test_the_report_has_every_figure_and_is_json(
             assert len(figures["served"]) == 2
     assert set(body["vol"]["300"]["models"]) >= {"ewma", "har", "last", "tod", "linear", "xgboost", "lightgbm"}
     assert body["bid"]["60"]["models"]["persistence"]["ratio"] == 1.0
-    assert "QLIKE" in capsys.readouterr().out
+    assert "QLIKE" in done.stdout
 
 
 def test_prices_that_stand_still_are_reported(tmp_path: Path) -> None:
     still, out = tmp_path / "still.parquet", tmp_path / "out.json"
     moving = pl.read_parquet(write_bars(still, 2900))
     moving.with_columns(pl.lit(100.0).alias(c) for c in ("open", "high", "low", "close")).write_parquet(still)
-    assert evaluate.main(["--bars", str(still), "--folds", "2", "--report", str(out)]) == 0
+    done = command("--bars", still, "--folds", "2", "--report", out)
+    assert done.exit_code == 0
     body = json.loads(out.read_text())
     assert {figures["ratio"] for target in ("vol", "bid") for figures in body[target].values()} == {1.0}
 
@@ -132,33 +139,35 @@ def test_a_random_walk_is_not_forecast(data: Dataset) -> None:
     assert all(f["ratio"] <= 1.001 for f in backtest.report(data, result).values())
 
 
-def test_too_little_data_is_said_with_the_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert evaluate.main(["--bars", str(write_bars(tmp_path / "short.parquet", 300))]) == 2
-    assert "usable rows" in capsys.readouterr().err
+def test_too_little_data_is_said_with_the_counts(tmp_path: Path) -> None:
+    done = command("--bars", write_bars(tmp_path / "short.parquet", 300))
+    assert done.exit_code == 3
+    assert "usable rows" in done.stderr
 
 
-def test_a_bad_file_ends_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bad_file_ends_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "trades.csv"
     path.write_text("ts,price,qty\n2026-01-01T00:00:00Z,oops,1\n")
-    assert evaluate.main(["--trades", str(path)]) == 2
-    assert "line 2, column price" in capsys.readouterr().err
+    done = command("--trades", path)
+    assert done.exit_code == 3
+    assert "line 2, column price" in done.stderr
 
 
-def test_files_of_two_symbols_are_named_each_with_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_of_two_symbols_are_named_each_with_its_own(tmp_path: Path) -> None:
     trades, quotes = tmp_path / "t.csv", tmp_path / "q.csv"
     trades.write_text("ts,symbol,price,qty\n2026-01-01T00:00:01Z,A/B,1,1\n")
     quotes.write_text("ts,symbol,bid,ask\n2026-01-01T00:00:00Z,C/D,1,2\n")
-    assert evaluate.main(["--trades", str(trades), "--quotes", str(quotes)]) == 2
-    assert f"{trades} is of A/B, {quotes} of C/D" in capsys.readouterr().err
+    done = command("--trades", trades, "--quotes", quotes)
+    assert done.exit_code == 3
+    assert f"{trades} is of A/B, {quotes} of C/D" in done.stderr
 
 
-def test_a_report_that_cannot_be_written_is_refused_before_the_work(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_report_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for report, said in ((tmp_path, "is a directory"), (tmp_path / "file" / "out.json", "cannot be made")):
-        assert evaluate.main(["--trades", "absent.csv", "--report", str(report)]) == 2
-        assert said in capsys.readouterr().err
+        done = command("--trades", "absent.csv", "--report", report)
+        assert done.exit_code == 3
+        assert said in done.stderr
 
 
 def test_the_folder_of_a_report_is_made(tmp_path: Path) -> None:
@@ -170,5 +179,4 @@ def test_the_folder_of_a_report_is_made(tmp_path: Path) -> None:
     "arguments", [[], ["--trades", "a", "--bars", "b"], ["--bars", "b", "--folds", "0"], ["--quotes", "q"]]
 )
 def test_a_wrong_command_line_is_refused(arguments: list[str]) -> None:
-    with pytest.raises(SystemExit):
-        evaluate.parse(arguments)
+    assert command(*arguments).exit_code == 2

@@ -11,4 +11,4 @@ DOCS = Path(__file__).parents[3] / "docs"
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_page_is_current(name: str) -> None:
-    assert (DOCS / name).read_text() == PAGES[name](), "run `python -m lakehouse.docs docs`"
+    assert (DOCS / name).read_text() == PAGES[name](), "run `tradelake docs`"

@@ -35,7 +35,7 @@ def test_a_commented_line_is_no_value() -> None:
 
 
 def test_the_example_in_the_repository_is_current() -> None:
-    assert (ROOT / ".env.example").read_text() == envfile.example(), "run: python -m stack env-example > .env.example"
+    assert (ROOT / ".env.example").read_text() == envfile.example(), "run: tradelake env-example > .env.example"
 
 
 def test_the_example_changes_nothing_when_uncommented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

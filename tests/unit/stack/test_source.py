@@ -66,7 +66,7 @@ def test_the_fallback_is_loud() -> None:
 
 
 def test_a_running_lake_keeps_its_market() -> None:
-    with pytest.raises(FatalError, match=r"runs on simulator.*scripts/down\.sh"):
+    with pytest.raises(FatalError, match=r"runs on simulator.*tradelake down"):
         source.choose("kraken", None, "simulator", True, NOBODY)
     assert source.choose("simulator", None, "simulator", True, NOBODY)[0] == "simulator"
     assert source.choose("auto", None, "simulator", True, NOBODY)[0] == "simulator"

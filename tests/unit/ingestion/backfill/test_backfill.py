@@ -8,14 +8,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ingestion.backfill.__main__ import _check, _parser
 from ingestion.backfill.columns import LINE
 from ingestion.backfill.loading import Loader, encoded
 from ingestion.backfill.pending import Pending
 from ingestion.backfill.progress import Journal, Progress, identity
 from ingestion.completeness.density import Density
 from ingestion.silver.rebuild import NEAR, merged
-from lakehouse.errors import FatalError, RetryableError
+from lakehouse.errors import RetryableError
 from lakehouse.messages import decode
 from tests.support.recorder import Recorder
 from tests.support.scripted_rest import START, at
@@ -30,7 +29,9 @@ def test_spans_of_work_are_joined_when_near_and_survive_on_disk(tmp_path: Path) 
     for one in (a, b, c):
         pending.add(BTC, one, one)
     assert Pending(tmp_path).spans(BTC) == [(a, b), (c, c)]
-    Pending(tmp_path).remove(BTC, (a, b))
+    Pending(tmp_path).done_before(BTC, a + NEAR / 2)
+    assert Pending(tmp_path).spans(BTC) == [(a + NEAR / 2, b), (c, c)]
+    Pending(tmp_path).done_before(BTC, b + timedelta(microseconds=1))
     assert Pending(tmp_path).spans(BTC) == [(c, c)]
     assert Pending(tmp_path).spans("ETH/USD") == []
 
@@ -113,16 +114,3 @@ def test_a_file_killed_after_its_last_row_still_gets_its_silver(
     load(again, 6)
     assert again.sent == []
     assert Pending(tmp_path).spans(BTC) == [(at(1), at(5))]
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("--symbol", "ETHUSD", "--since", "2026-01-01"),
-        ("--symbol", "BTC/USD", "--symbol", "eth/usd", "--since", "2026-01-01"),
-        ("--symbol", "eth/usd", "--file", "trades.csv"),
-    ],
-)
-def test_a_symbol_in_another_spelling_is_refused_before_anything_is_sent(arguments: tuple[str, ...]) -> None:
-    with pytest.raises(FatalError, match=r"did you mean ETH/USD\?"):
-        _check(_parser().parse_args(arguments))

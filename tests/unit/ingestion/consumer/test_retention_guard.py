@@ -30,7 +30,7 @@ def test_only_the_day_that_left_is_refused_with_the_remedy() -> None:
     kept, letters = RetentionGuard(lambda: {"bronze_trades": frozenset((GONE,))}).split(_part())
     assert kept.events["seq"].to_list() == [1, 2, 3]
     assert [(letter.reason, letter.offset) for letter in letters] == [("behind_retention", 0)]
-    assert "python -m downstream.restore --day 2026-01-05" in letters[0].detail
+    assert "tradelake restore --day 2026-01-05" in letters[0].detail
     assert orjson.loads(letters[0].payload)["trade_id"] == 5
 
 

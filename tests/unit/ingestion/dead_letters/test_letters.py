@@ -6,8 +6,9 @@ from unittest.mock import Mock
 import orjson
 import pytest
 
-from ingestion.dead_letters.letters import Letter, read, replay
+from ingestion.dead_letters.listing import Letter, read
 from ingestion.dead_letters.parsing import events_in
+from ingestion.dead_letters.replaying import replay
 from lakehouse.errors import PoisonError
 from lakehouse.messages import REPLAY_HEADER, encode
 from lakehouse.records import Trade

@@ -6,7 +6,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ingestion.simulator.__main__ import parsed
 from ingestion.simulator.blocks import last_quote, last_trades
 from ingestion.simulator.replay import Replay
 from lakehouse.errors import FatalError
@@ -92,26 +91,6 @@ def test_before_the_anchor_there_is_nothing() -> None:
 def test_what_is_no_recording_is_refused_with_the_row(trades: pl.DataFrame, message: str) -> None:
     with pytest.raises(FatalError, match=message):
         Replay(trades, None, "ABC/USD", ANCHOR)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--speed", "0"), "want a number above 0, got 0"),
-        (("--speed", "nan"), "want a number above 0, got nan"),
-        (("--speed=-2",), "want a number above 0, got -2"),
-        (("--speed", "fast"), "want a number above 0, got fast"),
-        (("--behind", "inf"), "want a number of seconds"),
-        (("--symbol", "BTCUSD"), "did you mean BTC/USD"),
-        (("--quotes", "quotes.parquet"), "--quotes go with --trades"),
-    ],
-)
-def test_a_command_line_that_makes_no_sense_is_refused_in_one_line(
-    arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit):
-        parsed(arguments)
-    assert message in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_real_recordings(recordings: Recordings) -> None:

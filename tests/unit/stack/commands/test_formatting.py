@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lakehouse.ledger import Summary
+from lakehouse.text_table import columns
 from stack.commands import formatting
 from stack.commands.feed_status import FeedReport, read
 from stack.commands.status_report import ProcessReport, StatusReport, TableReport
@@ -15,7 +16,7 @@ ILL = ProcessReport("running", False, 8, 5, {"X_PORT": 1}, 100.0, "HTTP 503", 42
 
 
 def test_columns_are_aligned() -> None:
-    assert formatting.columns([("A", "B"), ("long", "x")]) == "A     B\n----  -\nlong  x"
+    assert columns([("A", "B"), ("long", "x")]) == "A     B\n----  -\nlong  x"
 
 
 def test_status_shows_what_is_ill_and_how_far_behind() -> None:

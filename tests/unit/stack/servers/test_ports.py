@@ -54,6 +54,6 @@ def test_only_the_very_same_command_is_a_leftover(tmp_path: Path) -> None:
         settings = scratch_settings(tmp_path, redis_port=int(child.stdout.readline()))
         assert ports.leftovers(settings, [_process(command)])["redis"].pid == child.pid
         assert ports.leftovers(settings, [_process((*command, "other"))]) == {}
-        with pytest.raises(FatalError, match=r"old redis.*scripts/down\.sh"):
+        with pytest.raises(FatalError, match=r"old redis.*tradelake down"):
             ports.require_free(settings, [_process(command)])
         child.communicate("\n")

@@ -1,0 +1,1 @@
+"""The command line: every command of the lake as a subcommand of ``tradelake``."""
