@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lakehouse.errors import LakeError, NothingToDoError, RetryableError
-from tradelake.interruption import InterruptedCommand, interruptible
+from tradelake.interruption import InterruptedCommand, interruptible, leave
 from tradelake.statuses import ExitStatus
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class LakeCommand(DocumentedCommand):
             context.exit(report(error))
         except InterruptedCommand as signalled:
             click.echo(f"stopped by {signalled}: what is finished stays, run it again for the rest", err=True)
-            context.exit(signalled.status)
+            leave(signalled.status)
         context.exit(result.status)
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from types import FrameType
 from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-GRACE_S = 1.5
+GRACE_S = 1.0
 
 
 class InterruptedCommand(BaseException):
@@ -38,11 +39,11 @@ def interruptible(stop: threading.Event, grace_s: float = GRACE_S) -> Iterator[N
     writing.setblocking(False)
     before = [signal.signal(number, on_signal) for number in SIGNALS]
     woken = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(reading, grace_s), name="interruption", daemon=True).start()
+    threading.Thread(target=_watch, args=(reading, writing, grace_s), name="interruption", daemon=True).start()
     try:
         yield
     finally:
-        # After a signal the watchdog stays, until the interpreter has joined its threads.
+        # After a signal the watchdog stays, for whatever is left to clean up.
         if not stop.is_set():
             signal.set_wakeup_fd(woken)
             for number, handler in zip(SIGNALS, before, strict=True):
@@ -50,7 +51,15 @@ def interruptible(stop: threading.Event, grace_s: float = GRACE_S) -> Iterator[N
             writing.close()
 
 
-def _watch(reading: socket.socket, grace_s: float) -> None:
+def leave(status: int) -> NoReturn:
+    """Ends the process without joining threads or closing clients, which may take seconds: no watchdog runs then."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _watch(reading: socket.socket, _writing: socket.socket, grace_s: float) -> None:
+    # It holds the other end, too: once collected, it would read as closed while clean-up still runs.
     with reading:
         while (received := reading.recv(1)) and received[0] not in SIGNALS:
             pass

@@ -155,6 +155,26 @@ def test_kill_9_in_the_middle_doubles_no_row(feed: Feeds, questdb: QuestDB, tmp_
     assert questdb.rows("SELECT count() FROM bronze_quotes") == [(273_553,)]
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_in_the_rebuild_ends_it_within_two_seconds_and_the_next_run_goes_on(
+    number: signal.Signals, feed: Feeds, questdb: QuestDB, tmp_path: Path
+) -> None:
+    path = tmp_path / "XBTUSD.csv"
+    lines = (f"{1381095255 + i},{100 + i % 7},1,{i + 1}\n" for i in range(100_000))
+    path.write_text("time,price,qty,trade_id\n" + "".join(lines))
+    child = start(feed.settings, "--file", str(path), "--symbol", "XRP/USD")
+    assert child.stderr is not None
+    assert any("bronze holds everything" in line for line in child.stderr)
+    time.sleep(1.0)
+    begun = time.monotonic()
+    child.send_signal(number)
+    assert child.wait(20) == 128 + number
+    assert time.monotonic() - begun < 2.0
+    assert "Traceback" not in child.stderr.read()
+    backfill(feed.settings, "--file", str(path), "--symbol", "XRP/USD")
+    assert questdb.rows("SELECT count() FROM silver_training WHERE symbol = 'XRP/USD'") == [(100_000,)]
+
+
 def test_without_a_consumer_it_says_so_and_waits(feed: Feeds, questdb: QuestDB, tmp_path: Path) -> None:
     feed.processes.stop("consumer")
     path = tmp_path / "XBTUSD.csv"

@@ -143,7 +143,7 @@ def test_what_a_stopped_rebuild_has_published_stays(settings: Settings, monkeypa
     questdb = QuestDB(settings)
     config = engine_config(settings, questdb)
     first, last = span(questdb, SYMBOL)
-    monkeypatch.setattr(bronze, "PIECE_ROWS", 100)
+    monkeypatch.setattr(bronze, "PIECE_ROWS", 1)
     monkeypatch.setattr(rebuilding, "RUN_PIECES", 1)
     reached: list[datetime] = []
 

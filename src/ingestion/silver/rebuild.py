@@ -24,7 +24,7 @@ _MIN_PIECE = timedelta(minutes=1)
 # Spans closer than this are rebuilt as one: each run has to fold a lead-in of more than a day.
 NEAR = timedelta(hours=1)
 # Pieces of one run: a rebuild that is stopped loses at most these.
-RUN_PIECES = 16
+RUN_PIECES = 2
 TimeSpan = tuple[datetime, datetime]
 ProgressCallback = Callable[[timedelta], object]
 PublishedCallback = Callable[[datetime], object]
