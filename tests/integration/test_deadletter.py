@@ -139,5 +139,5 @@ def test_letters_come_once_however_often_kafka_is_away(
 
 def test_what_cannot_be_done_is_said(run: Run) -> None:
     assert run("list") == (0, [])
-    assert run("replay", "--id", "99")[0] == 1
-    assert run("replay", "--payload", "{}")[0] == 1
+    assert run("replay", "--id", "99")[0] == 3
+    assert run("replay", "--payload", "{}")[0] == 2
