@@ -15,7 +15,7 @@ PACKAGES = ("lakehouse", "features", "formats", "ingestion", "forecast", "downst
 MODULES = sorted(path for package in PACKAGES for path in (SRC / package).rglob("*.py"))
 TREES = {path: ast.parse(path.read_text()) for path in MODULES}
 # Each room may have these.
-SHARED_NAMES = {"__init__", "__main__", "metrics"}
+SHARED_NAMES = {"__init__", "metrics"}
 SUPERLATIVE = re.compile(r"^_?(MOST|LEAST|LONGEST|SHORTEST|LARGEST|SMALLEST|BIGGEST|HIGHEST|LOWEST|FEWEST)(_|$)")
 
 
@@ -123,3 +123,9 @@ def test_a_test_beside_the_mirror_is_found(
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text(f'"""{docstring}"""')
     assert mirrored(tmp_path / name) is expected
+
+
+@pytest.mark.parametrize("path", MODULES, ids=shown)
+def test_the_one_way_in_is_the_command(path: Path) -> None:
+    assert path.stem != "__main__"
+    assert not re.search(r'__name__ == "__main__"|^import argparse', path.read_text(), re.MULTILINE)

@@ -1,6 +1,7 @@
 """Backfills of files: `ingestion.backfill.loading`, `ingestion.backfill.pending`, `ingestion.backfill.progress`."""
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from unittest.mock import Mock
 
