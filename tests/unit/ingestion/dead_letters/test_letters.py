@@ -1,4 +1,7 @@
-"""A dead letter is read as it would be read today: accepted once it passes, kept with the reason while it does not."""
+"""Dead letters listed, parsed as they would be today, replayed: accepted once they pass, kept with the reason if not.
+
+Covers `ingestion.dead_letters.listing`, `ingestion.dead_letters.parsing` and `ingestion.dead_letters.replaying`.
+"""
 
 from datetime import UTC, datetime, timedelta
 from unittest.mock import Mock
