@@ -1,1 +1,1 @@
-"""Targets, models, their judgement, and the API that serves them."""
+"""Forecasting: targets, models, training, evaluation, and the API that serves forecasts."""

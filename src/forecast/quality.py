@@ -1,4 +1,4 @@
-"""The hourly check: live skill, coverage, drift, freshness, holes; a champion that stays worse than its rule goes."""
+"""Hourly check of skill, coverage, drift, freshness and holes; rolls back a champion that stays below its baseline."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -20,13 +20,13 @@ from lakehouse.stores.bronze import instant
 from lakehouse.stores.questdb import QuestDB
 
 log = logging.getLogger(__name__)
-# An hour with fewer judged forecasts per target says nothing about its model.
+# Fewer scored forecasts per target and hour are no evidence about a model.
 MIN_JUDGED = 100
 DRIFT_SPAN = timedelta(hours=24)
 MIN_ROWS = 500
 HOLES_SPAN_DAYS = 7
 FEED_TABLES = ("bronze_trades", "silver_features")
-# A market whose newest trade is older stands still, or we do.
+# With a newest trade older than this, the market is halted or the pipeline is stuck.
 STILL_S = 1800.0
 
 
@@ -86,7 +86,7 @@ def drift_findings(shapes: Mapping[Target, drift.Shape], recent: Dataset) -> lis
 
 
 def training_shapes(registry: RegistryClient) -> dict[Target, drift.Shape]:
-    """What the champions' training rows looked like; a simple rule was trained on none, so it is left out."""
+    """Training histograms of the champions; rules have none and are left out."""
     found: dict[Target, drift.Shape] = {}
     for target in TARGETS:
         champion = registry.champion(target)
@@ -101,7 +101,7 @@ def training_shapes(registry: RegistryClient) -> dict[Target, drift.Shape]:
 def recent_drift(
     questdb: QuestDB, registry: RegistryClient, settings: Settings, symbols: Sequence[str], now: datetime
 ) -> list[Finding]:
-    """The last day of every symbol, read as training reads it, against what the champions were trained on."""
+    """Drift of every symbol's last day, read as training reads it, against the champions' training rows."""
     shapes = training_shapes(registry)
     spec = spec_hash(EngineConfig.of(settings))
     found = []
@@ -115,7 +115,7 @@ def recent_drift(
 
 
 def feed_findings(questdb: QuestDB, symbol: str, now: datetime) -> list[Finding]:
-    """How old the newest event is, and how many trade ids are missing."""
+    """Age of a symbol's newest event per table, and the number of its missing trade ids."""
     found = []
     for table in FEED_TABLES:
         rows = questdb.rows(f"SELECT ts FROM {table} WHERE symbol = %s ORDER BY ts DESC LIMIT 1", (symbol,))
@@ -132,7 +132,7 @@ def feed_findings(questdb: QuestDB, symbol: str, now: datetime) -> list[Finding]
 
 
 def roll_back(registry: RegistryClient, sums: pl.DataFrame, hours: int, now: datetime) -> list[Finding]:
-    """Moves the alias back for each target whose champion's skill stays below zero, and says so."""
+    """Rolls back each target whose champion's skill stays below zero, and logs it."""
     found = []
     for target in TARGETS:
         champion = registry.champion(target)
@@ -151,7 +151,7 @@ def roll_back(registry: RegistryClient, sums: pl.DataFrame, hours: int, now: dat
 
 
 def check(settings: Settings, symbols: Sequence[str], now: datetime) -> list[Finding]:
-    """One check with its own clients, its findings noted in ``gold_quality``: what the command and the DAG call.
+    """Entry point of command and DAG: one check with its own clients, findings written to ``gold_quality``.
 
     Raises:
         RetryableError: QuestDB or MLflow is away. FatalError: the lake has nothing to check.
@@ -171,7 +171,7 @@ def check(settings: Settings, symbols: Sequence[str], now: datetime) -> list[Fin
 
 
 def check_feed(settings: Settings, symbols: Sequence[str], now: datetime) -> list[Finding]:
-    """The findings on the feed alone, nothing written.
+    """Findings on the feed alone; writes nothing.
 
     Raises:
         FatalError: a symbol's newest trade or feature row is older than `STILL_S`, or there is none.

@@ -1,4 +1,4 @@
-"""Proves that replay equals live: a day's silver rows and forecasts are recomputed and held against what was served."""
+"""Replay check: recomputes a day's silver rows and forecasts and compares them with what was served live."""
 
 import logging
 import tempfile
@@ -34,7 +34,7 @@ Fetch = Callable[[str, str], ServedModel]
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """Rows of a symbol's day that were compared, and those that differ beyond relative 1e-9."""
+    """Rows compared for a symbol's day, and rows that differ by more than relative 1e-9."""
 
     symbol: str
     day: str
@@ -76,7 +76,7 @@ def recomputed(questdb: QuestDB, config: EngineConfig, symbol: str, start: datet
 
 
 def forecasts_that_differ(served: pl.DataFrame, silver: pl.DataFrame, fetch: Fetch) -> int:
-    """How many served forecasts the recorded model and calibration do not give for the recorded row.
+    """The number of served forecasts that the recorded model and calibration do not reproduce from the recorded row.
 
     Args:
         served: rows of gold_forecasts of one symbol. silver: the rows they were made from.
@@ -121,7 +121,7 @@ def fetcher(settings: Settings, questdb: QuestDB, spec: str, folder: Path) -> Fe
         served = fetch_version(version)
         if served.calibration_id == calibration:
             return served
-        # A state that is nowhere leaves the model's own, whose other name shows as a difference.
+        # A missing state falls back to the model's own, whose other id counts as a difference.
         return replace(served, calibration=recalibration.named(questdb, version, calibration) or served.calibration)
 
     return fetch
@@ -151,7 +151,7 @@ def _finding(report: ReplayReport) -> Finding:
 
 
 def proven(settings: Settings, day: date) -> list[ReplayReport]:
-    """`replay_day` of every symbol, held to its promise: what the command and the DAG call.
+    """Entry point of command and DAG: `replay_day`, failing on any difference.
 
     Raises:
         NothingToDoError: nothing was served on that day. FatalError: a row differs.

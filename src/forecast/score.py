@@ -1,4 +1,4 @@
-"""The scorer: fills gold_forecast_scores with each due forecast beside what happened, and tells the live skill."""
+"""The scorer: writes each due forecast with its outcome to gold_forecast_scores and exports live skill."""
 
 import logging
 import threading
@@ -25,7 +25,7 @@ EVERY_S = 10.0
 MAX_FORECASTS = 50_000
 # What is visible in one table may not yet be in the other: so much newer must the newest event be than the due time.
 SETTLE = timedelta(seconds=2)
-# The path begins early enough that the price in force at the first forecast is on it.
+# Prices are read from earlier on, to include the one in force at the first forecast.
 LOOK_BACK = timedelta(minutes=5)
 WINDOWS = ("1h", "1d")
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,16 +41,16 @@ NEWEST = Gauge("forecast_scored_timestamp_seconds", "Time of the newest forecast
 
 
 class Scorer:
-    """Judges one symbol's forecasts after another; what is judged twice stays one row."""
+    """Scores due forecasts symbol by symbol; scoring one twice is idempotent."""
 
     def __init__(self, database: QuestDB, step_s: int) -> None:
         self._database = database
         self._step_s = step_s
-        # Per symbol and horizon: up to where forecasts were looked at, and whether that time itself is done.
+        # Per symbol and horizon: time of the newest forecast looked at, and whether all of that time are scored.
         self._done: dict[tuple[str, int], tuple[datetime, bool]] = {}
 
     def score(self, symbol: str) -> int:
-        """Judges all that is due; returns how many forecasts were judged.
+        """Scores all due forecasts; returns their number.
 
         Raises:
             RetryableError: QuestDB is away; nothing is skipped by trying again.
@@ -115,7 +115,7 @@ def tell_skill(database: QuestDB) -> None:
 
 
 def score_all(database: QuestDB, scorer: Scorer, calibrator: Calibrator, symbols: tuple[str, ...]) -> int:
-    """One round over every symbol; returns how many forecasts were judged."""
+    """One round over every symbol; returns the number of forecasts scored."""
     judged = sum(scorer.score(symbol) for symbol in symbols)
     database.wait_applied([GOLD_FORECAST_SCORES.name])
     if (newest := max(filter(None, map(scorer.newest_event, symbols)), default=None)) is not None:
@@ -133,12 +133,12 @@ def _calibrate(calibrator: Calibrator, newest: datetime) -> None:
 
 
 def main(settings: Settings, stop: threading.Event) -> None:
-    """Judges what is due every few seconds until stopped."""
+    """Scores due forecasts every few seconds until stopped."""
     _score(settings, stop, once=False)
 
 
 def score_once(settings: Settings, stop: threading.Event) -> int:
-    """Judges what is due now; returns how many forecasts were judged."""
+    """Scores what is due now; returns the number of forecasts scored."""
     return _score(settings, stop, once=True)
 
 

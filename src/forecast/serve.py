@@ -1,4 +1,4 @@
-"""The API's process: Waitress in front of the Flask application, with a thread that follows the registry."""
+"""Entry point of the API process: Waitress, the Flask application, and a thread that polls the registry."""
 
 import logging
 import os
@@ -34,7 +34,7 @@ POLL_S = 5.0
 QUERY_S = 5.0
 READY_S = 1.0
 RETRAIN_DAG = "retrain_daily"
-# Python computes on one core at a time: a few threads per core hide the waits for Redis, more only queue.
+# Python runs on one core at a time: a few threads per core hide waits for Redis, more would only queue.
 PREDICT_THREADS = 2 * (os.cpu_count() or 2)
 # A forecast takes less than a millisecond: a thread that comes back from a socket need not wait Python's usual 5 ms.
 SWITCH_S = 0.0005
@@ -102,9 +102,9 @@ def serve(settings: Settings, services: Services) -> BaseWSGIServer:
 
 def main(settings: Settings, stop: threading.Event) -> None:
     """Loads what the last run kept, serves, and follows the registry until stopped."""
-    # It tells of every page that is closed, and of every request that waits for a thread.
+    # Logs every closed page and every queued request.
     logging.getLogger("waitress").setLevel(logging.ERROR)
-    # It tells of every try to reach MLflow; the watcher says once that it is away.
+    # Logs every attempt to reach MLflow; the watcher logs an outage once.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     redis, database = Redis(settings), QuestDB(settings, readonly=True, timeout_s=QUERY_S)
     services, watcher, feeds = build(settings, redis, database)

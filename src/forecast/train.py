@@ -1,4 +1,4 @@
-"""Trains on the lake: dataset, leak gate, tuning, evaluation, challenger, decision.
+"""Training pipeline: dataset, leak gate, tuning, evaluation, challenger, promotion.
 
 Each step takes a folder and plain values, leaves its work in the folder and returns plain values, so that a scheduler
 can run the steps one by one.
@@ -42,7 +42,7 @@ STEPS = ("prepare", "leaks", "tune", "evaluate", "decide")
 
 
 class TooLittleHistoryError(NothingToDoError):
-    """There are not enough complete rows yet; the simple rules go on serving."""
+    """Too few complete rows to train on; the served version stays."""
 
 
 def prepare(settings: Settings, questdb: QuestDB, folder: Path, symbols: Sequence[str], days: float) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def leaks(folder: Path) -> dict[str, Any]:
 
 
 def search(folder: Path, budget: str) -> dict[str, Any]:
-    """Tunes each target within the budget (``20`` trials, ``90s``, ``0`` none) and keeps what was found."""
+    """Tunes each target within the budget (``20`` trials, ``90s``, ``0`` none) and saves the best settings."""
     trials, seconds = tuning.parse_budget(budget)
     data = dataset.load(folder / DATASET)
     found: dict[str, Any] = {}
@@ -97,7 +97,7 @@ def search(folder: Path, budget: str) -> dict[str, Any]:
 
 
 def assess(folder: Path) -> dict[str, Any]:
-    """Walks forward, writes the report, the challengers and the verdict's material; returns the headline figures."""
+    """Runs the walk-forward evaluation; writes report, challengers and recent folds; returns the headline metrics."""
     data = dataset.load(folder / DATASET)
     results: dict[Target, Backtest] = {}
     for target in TARGETS:

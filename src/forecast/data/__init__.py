@@ -1,1 +1,1 @@
-"""Datasets for training and evaluation, and their reader from the lake."""
+"""Datasets for training and evaluation, and the code that reads them from the lake."""

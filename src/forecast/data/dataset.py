@@ -1,4 +1,4 @@
-"""Feature rows beside what happened after them: the table that every training and evaluation starts from."""
+"""Labelled feature rows: the dataset that training and evaluation start from."""
 
 import hashlib
 import json
@@ -15,13 +15,13 @@ from forecast.model.rows import FeatureRows
 from forecast.model.targets import MICROS, TARGETS, Array, Mask, PricePath, Target, Times, Truth, silent, truth
 from lakehouse.settings import HORIZONS_S
 
-# A quote this old while trades go on was lost sight of: its price stands still, and so would every truth made of it.
+# A quote this old while trades go on is stale: labels made from its frozen price would show no movement.
 STALE_QUOTE_S = 300.0
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Rows in time order, of one symbol or several pooled, each with its truth.
+    """Labelled rows in time order, of one symbol or several pooled.
 
     Attributes:
         ts: microseconds since 1970, shape (n,), ascending.
@@ -129,12 +129,12 @@ def build(
     stale_s: float = np.inf,
     silence_s: float = np.inf,
 ) -> Dataset:
-    """Rows of one symbol with their truths; what cannot be used is left out and counted.
+    """One symbol's labelled rows; rows that cannot be used are left out and counted by reason.
 
     Args:
         frame: rows as `features.engine.fold` gives them (or silver holds them).
         path: the same symbol's prices, reaching past the rows by the longest horizon where truth is wanted.
-        every_s: keep at most one row per that many seconds (rows a second apart tell nearly the same).
+        every_s: keep at most one row per that many seconds (rows a second apart are nearly redundant).
         stale_s: leave out truths whose newest price is older than this at t+h.
         silence_s: leave out rows after which prices cease for longer than this within the longest horizon.
 
@@ -192,7 +192,7 @@ def pool(parts: list[Dataset]) -> Dataset:
 
 
 def overlap_rows(data: Dataset, horizon_s: int) -> float:
-    """How many successive rows typically lie within one horizon, at least 1; pauses of the record do not count."""
+    """The typical number of successive rows within one horizon, at least 1; pauses in the data do not count."""
     if not len(data):
         return 1.0
     within = np.searchsorted(data.ts, data.ts + horizon_s * MICROS, side="right") - np.arange(len(data)) - 1

@@ -1,4 +1,4 @@
-"""Reads the rows to train on, and what happened after them, out of the lake."""
+"""Reads training rows and the prices that label them from QuestDB."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +18,7 @@ STALE_S = 60.0
 
 
 def read(questdb: QuestDB, symbol: str, start: datetime, end: datetime, spec: str, step_s: int) -> Dataset:
-    """One symbol's complete rows of ``spec`` with ``start <= ts < end``, one per 10 s, beside their truths.
+    """One symbol's complete rows of ``spec`` with ``start <= ts < end``, one per 10 s, with labels.
 
     Raises:
         RetryableError: QuestDB is away.
@@ -35,7 +35,7 @@ def read(questdb: QuestDB, symbol: str, start: datetime, end: datetime, spec: st
 
 
 def price_path(questdb: QuestDB, symbol: str, start: datetime, end: datetime) -> PricePath:
-    """The symbol's prices, the last of each second: all that a volatility grid of whole seconds can see."""
+    """The symbol's last price of each second, which is all that a volatility grid of whole seconds reads."""
     span = bronze.within(symbol, start, end)
     quotes = f"SELECT last(ts) at, last(bid) bid, last(ask) ask FROM bronze_quotes WHERE {span} SAMPLE BY 1s"
     trades = f"SELECT last(ts) at, last(price) price FROM bronze_trades WHERE {span} SAMPLE BY 1s"

@@ -1,4 +1,4 @@
-"""The prices of a symbol out of bronze, as the truth is computed from them."""
+"""Reads a symbol's prices from bronze; labels and scores are computed from them."""
 
 from datetime import datetime
 

@@ -1,4 +1,4 @@
-"""Simple rules that every model must beat, each a function of the feature row alone."""
+"""Baseline forecasts that every model must beat, called rules; each is a function of one feature row."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

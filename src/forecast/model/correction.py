@@ -1,9 +1,9 @@
-"""The learnt correction of a simple rule: a linear part and a booster on top of it, each with an earned share.
+"""A learnt correction of a baseline rule: a linear model plus a booster fitted to its residuals, each with a weight.
 
     corrected = rule + share_linear·linear(row) + share_boosted·margin(row)
 
 in log variance for volatility, and in log return per unit of the row's expected volatility for the bid. The shares are
-what earlier folds justified; both 0 means that the rule is served as it is.
+the weights that earlier folds supported; with both 0 the rule is served unchanged.
 """
 
 from collections.abc import Sequence
@@ -94,5 +94,5 @@ def raw_margin(booster: Any, table: Inputs) -> Array:
 
 
 def raw_margins(boosters: Sequence[Any], table: Inputs) -> Array:
-    """The boosters' raw margins side by side, shape (rows, len(boosters)), each by its own library."""
+    """Raw margins by the boosters' own library, shape (rows, len(boosters))."""
     return np.column_stack([raw_margin(booster, table) for booster in boosters])

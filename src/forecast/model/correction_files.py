@@ -1,4 +1,4 @@
-"""A correction on disk: each booster in its library's format, XGBoost's trees also packed for the compiled walk."""
+"""Saves and loads a correction: each booster in its library's format, XGBoost's trees also packed for serving."""
 
 from dataclasses import dataclass
 from pathlib import Path

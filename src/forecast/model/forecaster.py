@@ -1,4 +1,4 @@
-"""The one artifact that is served: a simple rule, with or without a learnt correction, and its calibration.
+"""The served model: a baseline rule, optionally a learnt correction, and the calibration of its intervals.
 
 Everything is JSON or the library's own text format: no pickles. ``forecaster.json`` holds the rule, the linear part,
 the shares and the calibration; ``model_{horizon}.json`` (XGBoost) or ``model_{horizon}.txt`` (LightGBM) one
@@ -62,17 +62,17 @@ class Prediction(NamedTuple):
 
 @dataclass(frozen=True)
 class Forecaster:
-    """A registered model: baseline or booster alike.
+    """A registered model, whether a baseline or a boosted one.
 
     Attributes:
-        name: what serves, e.g. ewma, best_rule, xgboost, lightgbm.
+        name: kind of model, e.g. ewma, best_rule, xgboost, lightgbm.
         target: bid (price) or vol (dimensionless).
         spec: hash of the feature definitions it was made for.
-        columns: feature columns in matrix order.
+        columns: names of the feature matrix's columns, in order.
         rules: the best simple rule per horizon; also the baseline its forecasts are compared with.
-        calibration: the state of its intervals when it was made.
-        correction: what was learnt on top of the rules; None for a baseline.
-        info: how it came about (dataset hash, figures); not used in predicting.
+        calibration: interval state when the model was made.
+        correction: learnt on top of the rules; None for a baseline.
+        info: provenance (dataset hash, metrics); not used in predicting.
     """
 
     name: str
@@ -187,7 +187,7 @@ def _forecast(
 
 @jit
 def _forecast_by_trees(formulas: _Formulas, forest: Forest, quantiles: Array, matrix: Array, out: Array) -> None:
-    """`_forecast` with inputs and XGBoost's margins made in the same compiled call: each call costs microseconds."""
+    """`_forecast` with inputs and XGBoost's margins computed in the same call: each call from Python costs µs."""
     table = np.empty((len(matrix), len(formulas.inputs.feature)), np.float32)
     fill_inputs(formulas.columns, formulas.inputs, matrix, table)
     margins = np.empty((len(matrix), len(forest.bases)), np.float32)
@@ -220,14 +220,14 @@ def load(folder: Path) -> Forecaster:
 
 
 def untrained(name: str, target: Target, rules: Sequence[Rule], spec: str, columns: Sequence[str]) -> Forecaster:
-    """A simple rule with a first guess of its errors, made without data: what can be served before any training."""
+    """A rule with a default error distribution, made without data, so that it can be served before any training."""
     sigma = FIRST_SIGMA[target]
     calibration = intervals.normal(np.full(len(HORIZONS_S), sigma))
     return Forecaster(name, target, spec, tuple(columns), tuple(rules), calibration)
 
 
 class _PyFunc:
-    """MLflow's face of a forecaster: a frame of named features in, one column per horizon out."""
+    """Adapter to MLflow's pyfunc interface: a frame of named features in, one column per horizon out."""
 
     def __init__(self, forecaster: Forecaster) -> None:
         self._forecaster = forecaster

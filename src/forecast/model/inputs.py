@@ -1,4 +1,4 @@
-"""What the models read: feature rows made free of level and unit, so that they carry over between markets and years.
+"""Model inputs: features normalised for price level and unit, so that models transfer between markets and years.
 
 Variances become logs of variance per minute relative to the row's own level (EWMA, half-life 30 min), prices become log
 distances in units of that level, volumes and counts logs relative to the day's (or to the longest window known).

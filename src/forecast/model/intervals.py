@@ -1,4 +1,4 @@
-"""Prediction intervals from tracked quantiles of past residuals: wide when the model errs, narrow when it does not.
+"""Conformal prediction intervals: online quantile tracking of past residuals, so that the width follows recent errors.
 
 Residual of a forecast: e = log(truth / value) / scale, where scale is 1 for volatility and the row's own expected
 volatility for the bid. The interval is value·exp(q·scale) between two quantiles q. After each scored minute a quantile

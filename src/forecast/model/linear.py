@@ -1,4 +1,4 @@
-"""A linear correction shrunk towards none: gamma regression with log link for variances, ridge for returns."""
+"""The linear part of a correction, regularised towards zero: gamma regression for variances, ridge for returns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

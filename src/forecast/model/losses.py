@@ -1,4 +1,4 @@
-"""Losses and tests by which forecasts are judged: QLIKE, Diebold-Mariano with HAC errors, interval score."""
+"""Loss functions and tests of forecast accuracy: QLIKE, Diebold-Mariano with HAC errors, interval score."""
 
 import math
 from dataclasses import dataclass

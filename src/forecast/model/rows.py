@@ -1,4 +1,4 @@
-"""Feature rows as rules and models read them: a matrix with the names of its columns."""
+"""A feature matrix with named columns, and the kernels that read single features of a row."""
 
 from collections.abc import Iterable, Sequence
 

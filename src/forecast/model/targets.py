@@ -1,4 +1,4 @@
-"""What is forecast, defined once for training and live scoring: bid and volatility one to five minutes ahead."""
+"""The forecast targets, defined once for training and live scoring: bid and volatility one to five minutes ahead."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

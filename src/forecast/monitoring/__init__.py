@@ -1,1 +1,1 @@
-"""What happens to forecasts after they are served: scores, recalibration, drift, exported findings."""
+"""Monitoring of served forecasts: scoring, recalibration of intervals, feature drift, export to Prometheus."""

@@ -1,4 +1,4 @@
-"""How far features have moved from the rows that a model was trained on; pure."""
+"""Feature drift against a model's training rows, as population stability indices; pure."""
 
 import json
 from collections.abc import Mapping
@@ -11,16 +11,16 @@ from features.spec import FEATURES
 from forecast.data.dataset import Dataset
 from forecast.model.targets import Array
 
-# Where a trained version keeps its training set's shape, among the files of its report.
+# The file of training histograms within a version's report.
 FILE = "training_set.json"
 BINS = 10
-# Prices move by nature, and the models read them only against each other.
+# Not monitored: prices drift by nature, and models read only their ratios.
 MEASURED = frozenset(feature.name for feature in FEATURES if feature.unit != "quote currency")
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How one feature's values lay: rows per bin between ``edges`` (deciles), those of unknown value last."""
+    """Histogram of one feature: rows per bin between ``edges`` (deciles), rows of unknown value last."""
 
     edges: tuple[float, ...]
     rows: tuple[int, ...]
@@ -31,7 +31,7 @@ Shape = Mapping[str, Mapping[str, Spread]]
 
 
 def spread(values: Array) -> Spread:
-    """The deciles of the known values, and how many rows lie in each bin."""
+    """The histogram of values over their own deciles."""
     known = values[np.isfinite(values)]
     edges = np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1)[1:-1])) if known.size else np.empty(0)
     return Spread(tuple(edges.tolist()), tuple(_counts(edges, values).tolist()))
@@ -47,7 +47,7 @@ def psi(reference: Spread, values: Array) -> float:
 
 
 def shape(data: Dataset) -> dict[str, dict[str, Spread]]:
-    """The spread of every feature but prices, for every symbol in a training set."""
+    """Histograms of every feature but prices, per symbol of a training set."""
     return {
         str(symbol): {
             name: spread(data.matrix[data.symbols == symbol, i])

@@ -1,4 +1,4 @@
-"""Tells Prometheus what the recurring checks found: their processes are gone before anybody could ask them."""
+"""Exports the newest gold_quality findings; the jobs that write them exit before Prometheus can scrape."""
 
 from prometheus_client import Gauge
 
@@ -10,7 +10,7 @@ DRIFT = Gauge("feature_psi_max", "Largest population stability index of a featur
 
 
 def tell_findings(database: QuestDB) -> None:
-    """Sets the gauges from the newest rows of ``gold_quality``.
+    """Sets the gauges to the newest rows of ``gold_quality``.
 
     Raises:
         RetryableError: QuestDB is away.

@@ -1,4 +1,4 @@
-"""Keeps the intervals of the model in service honest: every ten minutes they move by what the due forecasts missed.
+"""Recalibrates the served model's intervals every ten minutes from the forecasts that have come due.
 
 The state is a row of gold_calibrations: the scorer writes it, the API serves with the newest one of its model, and a
 replay finds by its id the one a forecast was made with.
@@ -23,7 +23,7 @@ from lakehouse.stores.questdb import QuestDB
 BLOCK = timedelta(minutes=10)
 # Forecasts due at the end of a block are judged by then.
 LATE = timedelta(seconds=30)
-# After a longer break the intervals learn from its last half hour only.
+# After a longer outage only its last half hour counts.
 MAX_BEHIND = timedelta(minutes=30)
 _ENDS = ("lower_95", "lower", "upper", "upper_95")
 # Model versions in service, such as bid/3, each with the state its intervals come from now.
@@ -31,7 +31,7 @@ InService = Callable[[], Mapping[str, Calibration]]
 
 
 class Calibrator:
-    """Moves the intervals on, block by block of market time."""
+    """Updates the interval states, one block of market time after the other."""
 
     def __init__(self, database: QuestDB, in_service: InService) -> None:
         self._database = database
@@ -39,7 +39,7 @@ class Calibrator:
         self._done: datetime | None = None
 
     def advance(self, newest_event: datetime) -> int:
-        """Learns from the newest whole block, unless that is done; returns how many states were written.
+        """Updates the states with the newest complete block, once; returns how many states were written.
 
         Raises:
             RetryableError: QuestDB or the API is away; nothing is skipped by trying again.
@@ -69,7 +69,7 @@ class Calibrator:
 
 
 def above_ends(database: QuestDB, version: str, since: datetime, end: datetime) -> tuple[Array, int]:
-    """What share of truths lay above each end of its interval as it was served, over all symbols.
+    """The share of outcomes above each served interval bound, over all symbols.
 
     Returns:
         Shape (horizons, levels), NaN where nothing was judged that was due in ``since < due <= end``; how many were.
@@ -90,19 +90,19 @@ def above_ends(database: QuestDB, version: str, since: datetime, end: datetime) 
 
 
 def newest(database: QuestDB, version: str) -> tuple[datetime, Calibration] | None:
-    """The newest state of a model version such as ``bid/3``, and until when it had learnt (UTC)."""
+    """The newest state of a model version such as ``bid/3``, and the end of the last block in it (UTC)."""
     return _one(database.rows(f"{_SELECT} WHERE model_version = %s ORDER BY ts DESC LIMIT 1", [version]))
 
 
 def named(database: QuestDB, version: str, calibration: str) -> Calibration | None:
-    """The state of a model version with this id; None where the table has none: it is the model's own."""
+    """The state of a model version with this id; None if the table lacks it, which means the model's own state."""
     where = "WHERE model_version = %s AND calibration = %s LIMIT 1"
     found = _one(database.rows(f"{_SELECT} {where}", [version, calibration]))
     return found[1] if found else None
 
 
 def ask_api(settings: Settings) -> dict[str, Calibration]:
-    """What the API serves now, model versions to their states.
+    """Interval states of the versions that the API serves now, by version.
 
     Raises:
         RetryableError: the API is away.

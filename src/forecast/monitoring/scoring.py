@@ -1,4 +1,4 @@
-"""Forecasts beside what then happened: the rows of gold_forecast_scores; pure."""
+"""Scores forecasts against outcomes, as rows of gold_forecast_scores; pure."""
 
 import numpy as np
 import polars as pl

@@ -1,1 +1,1 @@
-"""The live page: what it shows out of QuestDB and Redis, the event stream, and its static files."""
+"""The live page: its queries, the server-sent event stream, and static files."""

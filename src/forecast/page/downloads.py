@@ -1,4 +1,4 @@
-"""Candles as a file: JSON, CSV or Parquet; pure."""
+"""Encodes candles for download as JSON, CSV or Parquet; pure."""
 
 import io
 from collections.abc import Sequence

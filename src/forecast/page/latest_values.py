@@ -1,4 +1,4 @@
-"""The newest of everything the page shows, for any number of readers: a slow one misses the middle, never the end."""
+"""Latest-value store for the page: slow readers skip intermediate updates but always get the newest."""
 
 import threading
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import orjson
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """One thing that changed: the kind of event, what it is about, and the JSON of its newest state."""
+    """One update: kind of event, key, and the newest state as JSON."""
 
     serial: int
     event: str
@@ -33,11 +33,11 @@ class LatestValues:
 
     @property
     def closed(self) -> bool:
-        """No more news will come."""
+        """Whether the store is closed, so that no update follows."""
         return self._closed
 
     def post(self, event: str, key: str, data: object) -> None:
-        """Replaces what is known of ``(event, key)`` by JSON-able ``data``."""
+        """Stores JSON-able ``data`` as the newest state of ``(event, key)``."""
         encoded = orjson.dumps(data, option=orjson.OPT_UTC_Z)
         with self._changed:
             self._serial += 1
@@ -45,13 +45,13 @@ class LatestValues:
             self._changed.notify_all()
 
     def since(self, serial: int, timeout_s: float) -> list[Update]:
-        """What changed after ``serial`` (0: everything), oldest first; empty when nothing did in time."""
+        """Updates after ``serial`` (0: all), oldest first; empty on a timeout."""
         with self._changed:
             self._changed.wait_for(lambda: self._serial > serial or self._closed, timeout_s)
             return sorted((n for n in self._entries.values() if n.serial > serial), key=lambda n: n.serial)
 
     def close(self) -> None:
-        """Lets every waiting reader go."""
+        """Wakes all waiting readers."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""The page's routes in OpenAPI."""
+"""OpenAPI description of the page's routes."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What the page asks QuestDB, with the read-only user: candles, forecasts beside the truth, skill, completeness."""
+"""The page's read-only queries of QuestDB: candles, forecasts with outcomes, skill, completeness."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ QueryRow = dict[str, Any]
 
 
 class Queries:
-    """The page's questions; `RetryableError` while QuestDB is away, `FatalError` before its tables exist."""
+    """The page's queries; `RetryableError` while QuestDB is away, `FatalError` before its tables exist."""
 
     def __init__(self, database: QuestDB) -> None:
         self._database = database
@@ -41,7 +41,7 @@ class Queries:
         return {s: self.candles(s, interval, since, now + timedelta(minutes=1), last) for s in symbols}
 
     def track(self, symbol: str, target: Target, horizon_s: int, start: datetime, end: datetime) -> list[QueryRow]:
-        """Forecasts made in ``start <= ts < end`` beside what then happened (None: not yet judged), thinned out."""
+        """Forecasts made in ``start <= ts < end`` with outcomes (None: not yet scored), thinned out."""
         every_s = max(1, int((end - start).total_seconds()) // TRACK_POINTS)
         last = ", ".join(f"last({name}) {name}" for name in ("seq", *TRACK_COLUMNS[1:-1]))
         where = f"{within(symbol, start, end)} AND target = {text(target)} AND horizon_s = {horizon_s}"

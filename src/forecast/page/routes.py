@@ -1,4 +1,4 @@
-"""The page's routes: its files, the event stream, the state for polling, and history as a download."""
+"""The page's routes: static files, event stream, state for polling clients, and download of history."""
 
 import threading
 import time
@@ -44,7 +44,7 @@ HEADERS = {
 
 
 def blueprint(settings: Settings, board: LatestValues, queries: Queries) -> Blueprint:
-    """The routes over the given board and queries."""
+    """The routes over the given store and queries."""
     page = Blueprint("page", __name__)
     _files(page)
     _live(page, settings, board)
@@ -100,7 +100,7 @@ def _live(page: Blueprint, settings: Settings, board: LatestValues) -> None:
 
 
 def _events(board: LatestValues) -> Iterator[bytes]:
-    """Server-sent events: everything the board holds, then what changes, and a heartbeat, which finds closed pages."""
+    """Server-sent events: the whole store, then updates, and a heartbeat that detects closed connections."""
     yield b"retry: 2000\n\n"
     serial = 0
     while not board.closed:

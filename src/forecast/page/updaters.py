@@ -1,4 +1,4 @@
-"""Fills the board: features and forecasts as Redis brings them, candles and figures by asking QuestDB."""
+"""Background threads that fill the page's store: Redis subscriptions, and polled QuestDB queries."""
 
 import logging
 import threading
@@ -40,7 +40,7 @@ class Updaters:
         self._listeners = (Redis(settings), Redis(settings))
 
     def start(self, threads: BackgroundThreads) -> None:
-        """Begins to follow and to ask."""
+        """Starts the threads."""
         features, forecasts = self._listeners
         threads.start("page-features", lambda: self._follow(features, FEATURES, self._price))
         threads.start("page-forecasts", lambda: self._follow(forecasts, FORECASTS, self._forecast))

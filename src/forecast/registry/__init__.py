@@ -1,1 +1,1 @@
-"""The model registry in MLflow."""
+"""Client of the MLflow model registry, and the packaging of models for it."""

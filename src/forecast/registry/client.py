@@ -1,4 +1,4 @@
-"""The models in MLflow: every version a forecaster without pickles, the one served under the alias ``champion``."""
+"""Client of the MLflow model registry; the served version has the alias ``champion``."""
 
 import json
 import logging
@@ -60,7 +60,7 @@ class RegistryClient:
         return self._aliased(target, CHAMPION)
 
     def opponent(self, target: Target, version: int) -> int | None:
-        """What a version must beat: the champion, or, where the version is it already, the one it took over from.
+        """The version to beat: the champion, or its predecessor where this version is the champion already.
 
         A decision that was cut short after the alias had moved can so be taken again.
         """
@@ -124,7 +124,7 @@ class RegistryClient:
         self._try(lambda: self._client.set_registered_model_alias(target, CHALLENGER, str(version)))
 
     def promote(self, target: Target, version: int, reason: str, figures: Mapping[str, Any] | None = None) -> None:
-        """Makes a version the champion and writes down why, and what it replaced.
+        """Makes a version the champion and records why, and which version it replaced.
 
         Raises:
             FatalError: there is no such version.
@@ -140,7 +140,7 @@ class RegistryClient:
         self._decide(target, version, "promoted", reason, figures or {})
 
     def refuse(self, target: Target, version: int, reason: str, figures: Mapping[str, Any]) -> None:
-        """Writes down why a version is not promoted; the champion stays."""
+        """Records why a version is not promoted; the champion stays."""
         self._decide(target, version, "refused", reason, figures)
 
     def rollback(self, target: Target, reason: str, figures: Mapping[str, Any] | None = None) -> int:
@@ -188,7 +188,7 @@ class RegistryClient:
         return None if found is None else int(found.version)
 
     def _try(self, call: Callable[[], Any]) -> Any:
-        """The call's result; what MLflow cannot be reached for is worth a later try."""
+        """The call's result; what is absent is a `FatalError`, any other failure of MLflow a `RetryableError`."""
         try:
             return call()
         except MlflowException as error:

@@ -1,4 +1,4 @@
-"""A forecaster as MLflow keeps it: pyfunc by loader module and plain files, with a signature and tags; no pickles."""
+"""Packs a forecaster as an MLflow pyfunc model: loader module, plain files instead of pickles, signature, tags."""
 
 import hashlib
 import warnings

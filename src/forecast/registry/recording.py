@@ -1,4 +1,4 @@
-"""Writes a forecaster into MLflow as a run and a version of it; an attempt that was cut short is taken up again."""
+"""Records a forecaster in MLflow as a run and a model version; a repeated call resumes an interrupted attempt."""
 
 import tempfile
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Which code made a model: the git revision where there is one, else the package's version."""
+"""The code version that a model is tagged with: git revision if available, else the package's version."""
 
 import subprocess
 from importlib import metadata

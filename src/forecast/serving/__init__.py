@@ -1,1 +1,1 @@
-"""What stands behind the API: request parsing, problems, the models in service and their compiled trees."""
+"""The prediction API: request parsing, error responses, and the models in service."""

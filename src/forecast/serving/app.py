@@ -1,4 +1,4 @@
-"""The HTTP API as a Flask application, made from the parts it is given; it opens no connection itself."""
+"""The Flask application of the HTTP API, built from injected services; it opens no connections itself."""
 
 import hmac
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Request bodies of /predict_* as rows of features, checked field by field; pure."""
+"""Parses and validates request bodies of /predict_* into feature rows; pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ import orjson
 from forecast.serving.problems import FieldError, Problem
 
 MAX_ROWS = 10_000
-# Boosters compare 32-bit floats: what overflows there is as little a number as infinity.
+# Boosters compare 32-bit floats; a larger number would overflow to infinity.
 MAX_NUMBER = 3.4e38
 MAX_WHOLE = 2**53
 NUMBERS = frozenset((float, int, type(None)))
-# What a row may say of itself beside its features; it comes back in the answer.
+# Optional labels of a row, echoed in the answer.
 LABELS: Mapping[str, tuple[type, ...]] = {
     "symbol": (str,),
     "as_of": (str,),

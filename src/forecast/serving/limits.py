@@ -1,4 +1,4 @@
-"""Limits on what costs much: calls per minute to an endpoint."""
+"""Rate limits for expensive endpoints."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""What the API tells Prometheus."""
+"""Prometheus metrics of the API."""
 
 import time
 from functools import cache
@@ -28,7 +28,7 @@ def install(app: Flask) -> None:
 
     @app.after_request
     def end(response: Response) -> Response:
-        # The rule, not the path: invented paths must not make new series.
+        # Labelled by URL rule, not by path: made-up paths must not create time series.
         route = request.url_rule.rule if request.url_rule else "none"
         count(route, request.method if request.url_rule else "any", response.status_code, g.begun)
         return response

@@ -1,4 +1,4 @@
-"""The models in service: one per target, replaced in one assignment so that every request sees exactly one version."""
+"""The models in service, one per target, swapped atomically so that every request sees exactly one version."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,14 +17,14 @@ from forecast.model.targets import TARGETS, Target
 from forecast.serving.bodies import Matrix
 from lakehouse.errors import FatalError
 
-# No other thread of Python's runs during one compiled call: about a millisecond for so many rows.
+# A compiled call holds the GIL: about a millisecond for this many rows.
 ROWS_AT_ONCE = 64
 PendingState = Literal["loading", "refused"]
 
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A forecaster that was verified and takes requests.
+    """A verified forecaster that serves requests.
 
     Attributes:
         version: its number in the registry; 0 for the rule made on the spot when there is no registry.
@@ -59,7 +59,7 @@ class ServedModel:
 
 @dataclass(frozen=True, slots=True)
 class PendingVersion:
-    """A version that is on its way into service, or was refused."""
+    """A version being loaded, or refused."""
 
     version: int
     state: PendingState
@@ -67,7 +67,7 @@ class PendingVersion:
 
 
 class ModelsInService:
-    """What serves now, and what is coming; safe to read from any thread, changed by one."""
+    """Served and pending versions; readable from any thread, changed by one."""
 
     def __init__(self) -> None:
         self._served: Mapping[Target, ServedModel] = MappingProxyType({})
@@ -105,7 +105,7 @@ class ModelsInService:
         return True
 
     def listing(self) -> dict[str, Any]:
-        """JSON-able: per target what serves and what is coming."""
+        """Served and pending version per target, JSON-able."""
         return {target: self._entry(target) for target in TARGETS}
 
     def _entry(self, target: Target) -> dict[str, Any]:

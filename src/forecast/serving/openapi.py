@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 description that the API serves of itself."""
+"""The API's OpenAPI 3.1 description."""
 
 from collections.abc import Mapping
 from typing import Any

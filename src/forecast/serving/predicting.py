@@ -1,4 +1,4 @@
-"""Answers /predict_*, from the bytes of a body to those of an answer; past Flask where nothing else is to be done."""
+"""The prediction endpoints, from request bytes to response bytes; plain requests bypass Flask."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Every error of the API as an RFC 9457 problem: what is wrong, with which field, and what to do."""
+"""Error responses of the API as RFC 9457 problem details: what is wrong, in which field, and the remedy."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Follows the registry's champions: fetches, verifies, then swaps; keeps a copy so that it can start alone."""
+"""Polls the registry for new champions: fetches, verifies, swaps; a local copy allows a start without the registry."""
 
 import logging
 import shutil
@@ -67,7 +67,7 @@ class RegistryWatcher:
         self._refused: dict[Target, int] = {}
 
     def start(self) -> None:
-        """Puts in service what the last run kept on disk; where that is nothing, the simple rule, as version 0."""
+        """Serves the local copies of the last run; without one, the default rule as version 0."""
         for target in TARGETS:
             version = _read_pointer(self._folder / target / POINTER)
             if version is None or not self._try(target, version):
@@ -94,7 +94,7 @@ class RegistryWatcher:
             return moved
 
     def recalibrate(self) -> None:
-        """Serves with the newest interval states.
+        """Loads the newest interval states.
 
         Raises:
             LakeError: QuestDB is away or has no such table yet; the states in service stay.
@@ -108,7 +108,7 @@ class RegistryWatcher:
                     log.info("%s/%d serves with intervals %s", target, served.version, state.id)
 
     def run(self, stop: threading.Event, every_s: float) -> None:
-        """Polls until stopped; says once when a server goes away, and once when it is back."""
+        """Polls until stopped; logs an outage once when it begins and once when it ends."""
         jobs = {"models": self.poll, "intervals": self.recalibrate}
         away: set[str] = set()
         while not stop.is_set():
@@ -125,7 +125,7 @@ class RegistryWatcher:
             stop.wait(every_s)
 
     def retry_refused(self) -> dict[str, Any]:
-        """`poll`, giving versions that were refused before another chance."""
+        """`poll`, but retries refused versions."""
         self._refused.clear()
         return self.poll()
 
@@ -206,7 +206,7 @@ def _write_pointer(path: Path, version: int) -> None:
 
 
 def _prune(folder: Path, keep: set[int]) -> None:
-    """Copies of other versions go; the registry has them."""
+    """Deletes local copies of other versions; the registry has them."""
     for other in folder.iterdir():
         if other.is_dir() and other.name not in map(str, keep):
             shutil.rmtree(other, ignore_errors=True)

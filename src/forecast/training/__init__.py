@@ -1,1 +1,1 @@
-"""Fits, evaluates and selects models; serving never imports it."""
+"""Training: fitting, evaluation and selection of models; serving never imports it."""

@@ -1,4 +1,4 @@
-"""One honest evaluation of one target: walk forward, let the gate choose by earlier folds, judge what it served."""
+"""Walk-forward backtest of one target: the gate chooses by earlier folds, and its choices are scored out of sample."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

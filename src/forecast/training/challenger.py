@@ -1,4 +1,4 @@
-"""Makes the challenger out of an evaluation, and holds it against the champion and the best rule on the newest rows."""
+"""Builds a challenger and compares it with the champion and the best baseline on recent rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ from forecast.training.fitting import Tuning
 from lakehouse.settings import HORIZONS_S
 
 MAX_P = 0.05
-# So many independent horizons must the newest rows hold for a verdict.
+# A verdict needs recent rows that span this many non-overlapping horizons.
 MIN_INDEPENDENT = 60
 
 
 def make(data: Dataset, result: Backtest, tuning: Tuning) -> Forecaster:
-    """The model to serve now: fitted to all rows, with what the gate allows at each horizon."""
+    """The model to serve now: fitted to all rows, with the gate's choice at each horizon."""
     table = inputs.table(data.rows())
     served = [decision.candidate for decision in result.next]
     library = next((c.model for c in served if c.model in walkforward.LIBRARIES), "xgboost")
@@ -131,14 +131,14 @@ def judge(data: Dataset, newest: Recent, champion: Forecaster) -> Verdict:
 
 
 def _closest(rules: dict[str, Array]) -> Array:
-    """Per horizon the losses of the rule that did best on these rows."""
+    """Losses of the best rule per horizon on these rows."""
     names = list(rules)
     winners = np.array([rules[name].mean(axis=0) for name in names]).argmin(axis=0)
     return np.column_stack([rules[names[winner]][:, j] for j, winner in enumerate(winners)])
 
 
 def _verdict(data: Dataset, ours: Array, against: dict[str, Array], unit: Array, found: dict[str, Any]) -> Verdict:
-    """Promotes only what is clearly better than each opponent, over all horizons together."""
+    """Promotes only a challenger significantly better than each opponent, over all horizons together."""
     overlap = int(np.ceil(overlap_rows(data, HORIZONS_S[-1])))
     for name, theirs in against.items():
         test = diebold_mariano((ours / unit).mean(axis=1), (theirs / unit).mean(axis=1), overlap)

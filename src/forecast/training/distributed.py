@@ -1,4 +1,4 @@
-"""Trains boosters over the lake's Parquet with XGBoost's Dask interface: where one machine's memory is not enough.
+"""Trains boosters on the lake's Parquet files with XGBoost on Dask, for data beyond one machine's memory.
 
 Every worker reads days of its own (silver rows, and bronze prices for the truth) from the object store with its own
 settings; rules and linear parts, which need few rows, are fitted where the command runs.

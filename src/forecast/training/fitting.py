@@ -1,4 +1,4 @@
-"""Fits rules, linear parts and boosters to rows whose truth is known; the newest part stops the boosters early."""
+"""Fits rules, linear parts and boosters to labelled rows, with early stopping on the newest ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,12 +30,12 @@ _LAST_WINDOWS = ("rv_1m", "rv_5m", "rv_15m", "rv_1h")
 
 @dataclass(frozen=True)
 class Tuning:
-    """What may be tuned; defaults found on the data in the documentation.
+    """Hyperparameters; the defaults were found on the data sets in docs/forecasting.md.
 
     Attributes:
-        leaf_rows, ridge: least weight of a leaf and pull of its value towards 0, in independent rows.
-        prior_rows: pull of the linear part towards no correction, in independent rows.
-        rows: most training rows a booster sees (evenly thinned). newest: share kept back to stop early.
+        leaf_rows, ridge: minimum weight of a leaf and L2 penalty of its value, in independent rows.
+        prior_rows: ridge penalty of the linear part, in independent rows.
+        rows: maximum of training rows per booster (evenly thinned). newest: share held out for early stopping.
     """
 
     depth: int = 5
@@ -54,7 +54,7 @@ class Tuning:
 
 
 def scaled(tuning: Tuning, overlap: float) -> Tuning:
-    """What the settings ask of independent rows, asked of rows of which ``overlap`` share one horizon."""
+    """Row counts scaled from independent rows to rows of which ``overlap`` share one horizon."""
     more = {name: getattr(tuning, name) * overlap for name in ("leaf_rows", "ridge", "prior_rows")}
     return replace(tuning, **more)
 
@@ -104,7 +104,7 @@ def best_rules(
 
 
 def labels(target: Target, truth: Array, rule: Array, scale: Array) -> Array:
-    """What the correction must say: truth over rule as variances, or the log return in units of ``scale``."""
+    """Labels of the correction: truth over rule as variances, or the log return in units of ``scale``."""
     if target == "vol":
         return np.clip((truth / rule) ** 2, _MIN_RATIO, _MAX_RATIO)
     return np.clip(np.log(truth / rule) / scale, -_MAX_RETURN, _MAX_RETURN)
@@ -129,13 +129,13 @@ class Sample:
 def fit_booster(library: Library, target: Target, fit: Sample, stop: Sample, tuning: Tuning) -> Any:
     """One booster for one horizon; its raw margin is added to ``start``.
 
-    How many trees it may have is found by stopping early on ``stop``, the newest rows; then it learns from these too.
+    Early stopping on ``stop``, the newest rows, finds the number of trees; a second fit then includes these rows.
     """
     return (_fit_xgboost if library == "xgboost" else _fit_lightgbm)(target, fit, stop, tuning)
 
 
 def residual(target: Target, label: Array, start: Array) -> Array:
-    """The label left to the booster once ``start`` is taken: it begins at margin 0."""
+    """The booster's label, what ``start`` leaves unexplained; its own margin begins at 0."""
     if target == "vol":
         return np.clip(label * np.exp(-start), _MIN_RATIO, _MAX_RATIO)
     return np.asarray(label - start)

@@ -1,4 +1,4 @@
-"""What a training span gives and what it forecasts out of sample, as data that the gate reads; pure."""
+"""Walk-forward folds as data: fitted models and their out-of-sample forecasts, which the gate reads; pure."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +13,7 @@ from forecast.model.targets import Array
 
 @dataclass(frozen=True)
 class Fitted:
-    """What one training span taught: every rule, the best of them, and the corrections per horizon."""
+    """Models fitted to one training span: every rule, the best of them, and the corrections per horizon."""
 
     rules: dict[str, tuple[Rule, ...]]
     best: tuple[Rule, ...]

@@ -11,16 +11,16 @@ from forecast.model.losses import NO_LOSS, diebold_mariano, loss, over
 from forecast.model.targets import Array, Target
 from forecast.training.folds import Fold
 
-# Shares of (linear part, booster's margin) that may be served. Of a return's forecast half at most: what is forecast
-# is so little beside the noise that the fitted size is always too large.
+# Shares of (linear part, booster's margin) that may be served. A forecast return gets half at most:
+# the signal is so weak that its fitted size is always too large.
 STRAIGHT: dict[Target, tuple[tuple[float, float], ...]] = {"vol": ((0.5, 0.0), (1.0, 0.0)), "bid": ((0.5, 0.0),)}
 BOOSTED: dict[Target, tuple[tuple[float, float], ...]] = {
     "vol": ((0.5, 0.5), (1.0, 0.5), (1.0, 1.0)),
     "bid": ((0.5, 0.5),),
 }
 MIN_GAIN = 0.005
-# Volatility can be forecast, so a correction needs only some evidence. Returns mostly cannot: of all corrections tried
-# at five horizons in every fold one wins by luck, so the bid asks for much more, and for more than one stretch of time.
+# Volatility is forecastable, so moderate evidence suffices. Returns mostly are not: with many corrections, horizons and
+# folds, one wins by chance, so the bid needs far stronger evidence, from more than one fold.
 MAX_P = {"vol": 0.10, "bid": 0.002}
 MIN_FOLDS = {"vol": 1, "bid": 3}
 RIVAL_GAIN = 0.005
@@ -28,7 +28,7 @@ RIVAL_GAIN = 0.005
 
 @dataclass(frozen=True)
 class Candidate:
-    """Something that could be served at one horizon: a rule by name, or a model with its shares."""
+    """A candidate for serving at one horizon: a rule by name, or a model with its shares."""
 
     model: str
     shares: tuple[float, float] | None = None
@@ -97,7 +97,7 @@ def weigh(target: Target, fold: Fold, truth: Array, scale: Array, known: int) ->
 
 
 def pick_library(target: Target, evidence: Sequence[Evidence]) -> Library:
-    """Whose boosters may be served: XGBoost's, unless LightGBM's lost clearly less over all horizons and folds."""
+    """The library whose boosters may be served: XGBoost, unless LightGBM's overall loss is clearly smaller."""
     if not evidence:
         return "xgboost"
     means: dict[str, float] = {}
@@ -124,8 +124,8 @@ def decide(
     First the rule: the one that was best on the training part, unless another clearly beat it on the earlier folds.
     Then the model: the best correction, if it clearly beat that rule there. Clearly: by `MIN_GAIN` and `MAX_P`, on
     `MIN_FOLDS` of them at least.
-    Where a correction of volatility serves already, it stays for as long as the gain does: one stretch of noise, which
-    leaves the gain and takes the proof, is no reason to go back.
+    A volatility correction that is already served stays while its gain holds, even if no longer significant: one noisy
+    stretch is no reason to revert.
 
     Args:
         evidence: earlier folds, oldest first. overlap: rows that share one horizon.

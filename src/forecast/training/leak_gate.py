@@ -1,4 +1,4 @@
-"""The leak gate of every training: no feature may know the future, and the checks that say so must be able to fire."""
+"""Look-ahead checks run in every training, with planted leaks as positive controls."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,19 +20,19 @@ from forecast.training.walkforward import Schedule
 from lakehouse.errors import FatalError
 from lakehouse.settings import HORIZONS_S
 
-# No honest input comes near these rank correlations with what is yet to happen.
+# Rank correlations with future labels that no legitimate input reaches.
 SUSPICIOUS: dict[Target, float] = {"bid": 0.6, "vol": 0.9}
 _MAX_ROWS = 20_000
 _SEED = 11
 
 
 class LeakError(FatalError):
-    """Something in the pipeline knows the future, or a check that should have fired did not."""
+    """A look-ahead leak was found, or a check missed a planted one."""
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """An input that tells more about the future than an honest one can."""
+    """An input whose correlation with future labels is implausibly high."""
 
     name: str
     target: Target
@@ -63,7 +63,7 @@ def check(data: Dataset, plan: Schedule, events: pl.DataFrame | None, config: En
 
 
 def assert_purged(ts: Times, plan: Schedule) -> int:
-    """Every training row's truth is known before the first judged row, by more than nothing; returns the folds seen.
+    """Requires that every training label ends before the first evaluated row; returns the number of folds.
 
     Raises:
         LeakError: a training label reaches into the judged rows.
@@ -123,7 +123,7 @@ def suspects(data: Dataset, table: Inputs, target: Target, label: Array, names: 
 
 
 def _positive_controls(data: Dataset, table: Inputs) -> list[str]:
-    """Plants two kinds of leak and requires that `suspects` sees both; returns their names."""
+    """Plants two kinds of leak and requires that `suspects` reports both; returns their names."""
     if not suspects(data, table, "bid", past_labels(data)):
         raise LeakError("labels shifted into the past went unnoticed: the leak check is blind on this data")
     rng = np.random.default_rng(_SEED)

@@ -1,4 +1,4 @@
-"""The readable side of an evaluation: plots, and one page in HTML and Markdown."""
+"""Renders an evaluation as plots and a report in HTML and Markdown."""
 
 import base64
 import html

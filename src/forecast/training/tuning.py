@@ -1,4 +1,4 @@
-"""Searches booster settings within a budget; trials that fall behind the median after a fold are given up."""
+"""Hyperparameter search with Optuna within a budget, with median pruning after each fold."""
 
 import logging
 import time
@@ -18,7 +18,7 @@ from forecast.training.gate import Candidate
 from forecast.training.walkforward import Schedule
 
 log = logging.getLogger("forecast.training.tuning")
-# Tuned on the older part only: what is judged later must not have chosen the settings.
+# Tuned on the older part only: rows evaluated later must not influence the settings.
 OLDER_SHARE = 0.5
 SEARCHED = ("depth", "rate", "leaf_rows", "column_share", "ridge")
 _INNER = Schedule(folds=3, burn_in=0, start=0.4)

@@ -1,4 +1,4 @@
-"""Walk-forward: each stretch of time is forecast by what was learnt strictly before it, an embargo in between."""
+"""Walk-forward evaluation: each stretch is forecast by models fitted strictly before it, with an embargo between."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ from lakehouse.errors import LakeError
 from lakehouse.settings import HORIZONS_S
 
 LIBRARIES: tuple[Library, ...] = ("xgboost", "lightgbm")
-# Left out before the newest rows, which stop the boosters early.
+# Embargo before the newest rows, which are held out for early stopping.
 PURGE_S = 2.0 * HORIZONS_S[-1]
 
 
@@ -72,7 +72,7 @@ def thin(index: np.ndarray, most: int) -> np.ndarray:
 
 
 def parted(ts: Times, tuning: Tuning) -> tuple[int, int]:
-    """Where the rows that boosters learn from end, and where the newest, which stop them early, begin."""
+    """End of the boosters' training rows, and start of the newest ones, held out for early stopping."""
     keep = int(len(ts) * (1 - tuning.newest))
     return keep, int(np.searchsorted(ts, ts[keep] + PURGE_S * MICROS))
 
@@ -80,7 +80,7 @@ def parted(ts: Times, tuning: Tuning) -> tuple[int, int]:
 def fit(
     data: Dataset, table: Inputs, train: np.ndarray, target: Target, tuning: Tuning, libraries: Sequence[Library]
 ) -> Fitted:
-    """Everything learnt from the training rows; the five horizons are fitted side by side."""
+    """Fits rules and corrections to the training rows, the horizons in parallel."""
     rows = thin(train, tuning.rows)
     features, truth = data.rows(rows), data.truth[target][rows]
     rules = fitting.fit_rules(target, features, truth)
