@@ -41,7 +41,10 @@ ALERTS = (
     Alert(
         "tradelake-no-forecasts",
         "No forecasts although feature rows arrive",
-        prom("sum(increase(feature_rows_written_total[5m])) > 0 unless sum(increase(forecasts_stored_total[5m])) > 0"),
+        prom(
+            "(sum(increase(feature_rows_written_total[5m])) > bool 0)"
+            " * ((sum(increase(forecasts_stored_total[5m])) or vector(0)) == bool 0)"
+        ),
         "gt",
         0,
         "1m",

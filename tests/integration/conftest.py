@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 from confluent_kafka.admin import AdminClient
+from minio import Minio
 from mlflow import MlflowClient
 
 from forecast.registry.client import RegistryClient
@@ -70,11 +71,14 @@ def store_server(lake: Settings, servers: LocalServers) -> Settings:
 
 
 @pytest.fixture
-def stored_lake(fresh_lake: Settings, store_server: Settings) -> Settings:
-    """An emptied lake and an object store with a new, empty bucket of its own."""
+def stored_lake(fresh_lake: Settings, store_server: Settings) -> Iterator[Settings]:
+    """An emptied lake and an object store with a new, empty bucket of its own, removed at the end."""
     settings = fresh_lake.model_copy(update={"s3_bucket": f"lake-{secrets.token_hex(4)}"})
     buckets.ensure(settings)
-    return settings
+    yield settings
+    # On a small disk SeaweedFS has room for few buckets: without this the last tests would find it full.
+    password = settings.s3_admin_password.get_secret_value()
+    Minio(settings.s3_address, settings.s3_admin_user, password, secure=False).remove_bucket(settings.s3_bucket)
 
 
 @pytest.fixture

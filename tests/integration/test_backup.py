@@ -140,7 +140,7 @@ def test_fewer_rows_than_the_backup_never_replace_it(questdb: QuestDB, objects: 
     questdb.execute("ALTER TABLE bronze_trades DROP PARTITION LIST '2026-01-05'")
     questdb.wait_applied(["bronze_trades"])
     questdb.write(BRONZE_TRADES, trades(DAYS[0], count=3, first_id=7_000))
-    with pytest.raises(FatalError, match=r"downstream\.restore --day 2026-01-05"):
+    with pytest.raises(FatalError, match=r"tradelake restore --day 2026-01-05"):
         _run(questdb, objects)
 
 

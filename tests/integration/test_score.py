@@ -1,6 +1,7 @@
 """The scorer on a real QuestDB: due forecasts beside the truth, each once, and the live skill that follows."""
 
 import math
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -18,10 +19,22 @@ from lakehouse.settings import HORIZONS_S, Settings
 from lakehouse.stores.questdb import QuestDB
 
 SYMBOL = "BTC/USD"
-START = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=30)
-START -= timedelta(seconds=START.timestamp() % recalibration.BLOCK.total_seconds())
+
+
+def _start() -> datetime:
+    start = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=30)
+    return start - timedelta(seconds=start.timestamp() % recalibration.BLOCK.total_seconds())
+
+
+START = _start()
 QUOTES = 601
 SILENCE = range(420, 450)
+
+
+@pytest.fixture(autouse=True)
+def _recent_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The live views look back from now: a start taken at import would be too old when the suite is long under way."""
+    monkeypatch.setattr(sys.modules[__name__], "START", _start())
 
 
 @pytest.fixture

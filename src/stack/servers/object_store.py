@@ -72,7 +72,8 @@ def _seaweedfs(settings: Settings, paths: Layout) -> Process:
         ("s3_port", "seaweedfs_port"),
         _seaweedfs_answers,
         profile="full",
-        environment={"GOMAXPROCS": "2"},
+        # A bucket starts with one volume instead of seven: a store has only as many as would fit on the disk, all full.
+        environment={"GOMAXPROCS": "2", "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"},
         once_healthy=buckets.ensure,
     )
 
