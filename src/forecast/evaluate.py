@@ -11,13 +11,14 @@ import polars as pl
 
 from features import engine
 from features.spec import NAMES, spec_hash
-from forecast import files
 from forecast.data import dataset
 from forecast.data.dataset import Dataset
 from forecast.model.targets import TARGETS, Array, PricePath
 from forecast.training import backtest
 from forecast.training.fitting import Tuning
 from forecast.training.walkforward import Schedule
+from formats import frames
+from formats.refusal import PLAIN, ReadOptions
 from lakehouse.errors import LakeError
 
 log = logging.getLogger("forecast.evaluate")
@@ -65,7 +66,7 @@ def _dense(trades: pl.DataFrame) -> bool:
 
 def from_bars(bars: pl.DataFrame, step_s: int = BAR_STEP_S) -> Dataset:
     """Minute bars folded by the engine as they arrive, at their close; what a bar cannot tell is NULL."""
-    events, closes = files.bar_events(bars)
+    events, closes = frames.bar_events(bars)
     symbol = str(bars["symbol"][0])
     config = engine.EngineConfig(60_000, step_s, SILENCE_S, frozenset({symbol}))
     numbered = events.with_columns(epoch=pl.lit(0, pl.Int64), seq=pl.int_range(pl.len(), dtype=pl.Int64))
@@ -129,18 +130,20 @@ def table(body: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def load(trades: Path | None, quotes: Path | None, bars: Path | None, symbol: str | None) -> Dataset:
+def load(
+    trades: Path | None, quotes: Path | None, bars: Path | None, symbol: str | None, options: ReadOptions
+) -> Dataset:
     """The dataset made from ``bars``, or from ``trades`` and, where given, ``quotes``.
 
     Raises:
         LakeError: a file does not do, or the two are of different symbols.
     """
     if bars is not None:
-        return from_bars(files.read_bars(bars, symbol))
+        return from_bars(frames.read_bars(bars, symbol, options))
     if trades is None:
         raise LakeError("no file: give trades (and quotes), or bars")
-    dealt = files.read_trades(trades, symbol)
-    quoted = files.read_quotes(quotes, symbol) if quotes else None
+    dealt = frames.read_trades(trades, symbol, options)
+    quoted = frames.read_quotes(quotes, symbol, options) if quotes else None
     if quoted is not None and (ours := dealt["symbol"][0]) != (theirs := quoted["symbol"][0]):
         raise LakeError(f"{trades} is of {ours}, {quotes} of {theirs}: choose one symbol with --symbol")
     return from_ticks(dealt, quoted)
@@ -162,14 +165,22 @@ def prepare(report: Path) -> None:
 
 
 def evaluate_files(
-    trades: Path | None, quotes: Path | None, bars: Path | None, symbol: str | None, folds: int
+    trades: Path | None,
+    quotes: Path | None,
+    bars: Path | None,
+    symbol: str | None,
+    folds: int,
+    options: ReadOptions = PLAIN,
 ) -> dict[str, Any]:
     """`load`, then `evaluate`; the report with the ``seconds`` it took.
+
+    Args:
+        options: what the user says about the files.
 
     Raises:
         LakeError: a file does not do, or holds too few rows.
     """
     started = time.monotonic()
-    data = load(trades, quotes, bars, symbol)
+    data = load(trades, quotes, bars, symbol, options)
     log.info("rows: %s (%.1f s)", dict(data.counts), time.monotonic() - started)
     return evaluate(data, Schedule(folds=folds), Tuning()) | {"seconds": round(time.monotonic() - started, 1)}

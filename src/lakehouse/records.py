@@ -7,8 +7,9 @@ from typing import Literal
 Source = Literal["ws", "rest", "file", "sim"]
 Side = Literal["buy", "sell"]
 Stream = Literal["trade", "ticker"]
-# The spelling of a pair, Kraken's v2, as a regular expression valid in Python and in Rust (polars).
-SYMBOL_PATTERN = r"^[A-Z0-9.]{1,20}/[A-Z0-9.]{1,20}$"
+# The spelling of a pair, Kraken's v2 (`AAPLx/USD` is a tokenised stock), as a regular expression valid in Python and in
+# Rust (polars).
+SYMBOL_PATTERN = r"^[A-Z0-9.]{1,20}x?/[A-Z0-9.]{1,20}$"
 
 
 @dataclass(frozen=True, slots=True)

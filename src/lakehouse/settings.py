@@ -1,7 +1,6 @@
 """Every setting of the lake, typed, read once from the environment (and `.env`); secrets print as stars."""
 
 import os
-import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,7 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from lakehouse.errors import FatalError
-from lakehouse.records import SYMBOL_PATTERN
+from lakehouse.symbols import check_symbol
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 _GIVEN = "given"
@@ -30,65 +29,59 @@ class Settings(BaseSettings):
         env_file=os.environ.get("ENV_FILE", ".env"), extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
-    source: Literal["kraken", "simulator"] = Field(
-        "simulator", description="Market of this lake; fixed when the lake is made."
-    )
+    source: Literal["kraken", "simulator"] = Field("simulator", description="The market of this lake; never changes.")
     symbols: Annotated[tuple[str, ...], NoDecode] = Field(
         ("BTC/USD", "ETH/USD", "SOL/USD"), description="Comma-separated pairs in Kraken's v2 spelling."
     )
-    var_dir: Path = Field(Path("var"), description="Folder of all state and logs.")
-    servers_dir: Path = Field(Path("var/servers"), description="Folder of the downloaded servers.")
+    var_dir: Path = Field(Path("var"), description="Where all state and logs live.")
+    servers_dir: Path = Field(Path("var/servers"), description="Where the downloaded servers are kept.")
     log_level: str = Field("INFO", description="Python log level of every process.")
 
-    feature_interval_ms: int = Field(1000, ge=0, description="Interval of a symbol's feature rows; 0: one per event.")
+    feature_interval_ms: int = Field(1000, ge=0, description="One feature row per symbol and interval; 0: per event.")
     vol_step_s: int = Field(5, ge=1, description="Sampling step of realised volatility, in seconds.")
     batch_events: int = Field(50_000, ge=1, description="Maximum number of events in a consumer batch.")
     kafka_partitions: int = Field(8, ge=1, description="Partitions of the market topics; fixed when the lake is made.")
     kafka_keep_hours: int = Field(168, ge=1, description="Hours of Kafka log kept after bronze holds the messages.")
-    silence_s: float = Field(900.0, gt=0, description="Without dense ids, a silence of more seconds is a gap.")
-    future_tolerance_s: float = Field(5.0, gt=0, description="Dead-letter events this many seconds ahead of our clock.")
+    silence_s: float = Field(900.0, gt=0, description="Without dense ids: a longer silence is a gap.")
+    future_tolerance_s: float = Field(5.0, gt=0, description="Events further ahead of our clock are dead-lettered.")
     features_ttl_s: int = Field(300, ge=1, description="Seconds until features in Redis expire.")
-    retention_days: int = Field(0, ge=0, description="Remove days older than this once backed up; 0: never.")
+    retention_days: int = Field(0, ge=0, description="Days kept in QuestDB once backed up; 0: all.")
 
     quality_span_hours: int = Field(
-        6, ge=1, description="Roll the champion back after this many hours with live skill below zero."
+        6, ge=1, description="Roll the champion back after this many hours of live skill below zero."
     )
 
     simulator_seed: int = Field(42, description="Seed of the simulated market.")
-    simulator_events_per_s: float = Field(
-        20.0, gt=0, description="Mean number of simulated events per second and symbol."
-    )
-    simulator_genesis: str = Field("2026-01-01T00:00:00Z", description="Start of the simulated market's history.")
+    simulator_events_per_s: float = Field(20.0, gt=0, description="Density of the simulated market, per symbol.")
+    simulator_genesis: str = Field("2026-01-01T00:00:00Z", description="When the simulated market's trade ids start.")
     simulator_faults: str = Field("", description="Path of a fault script (JSON) for the simulator; empty: none.")
 
-    bind_host: str = Field("127.0.0.1", description="Address that our own servers listen on.")
+    bind_host: str = Field("127.0.0.1", description="Address our own servers listen on.")
     questdb_host: str = Field("127.0.0.1", description="Host of QuestDB.")
-    questdb_http_port: Port = Field(9000, description="QuestDB's port for HTTP, ILP and its console.")
-    questdb_pg_port: Port = Field(8812, description="QuestDB's port for the PostgreSQL wire protocol.")
-    questdb_metrics_port: Port = Field(9003, description="QuestDB's port for /metrics (QUESTDB_USER).")
-    questdb_user: str = Field("tradelake", description="QuestDB user with write access.")
-    questdb_password: SecretStr = Field(SecretStr(""), description="Password of QUESTDB_USER; generated.")
-    questdb_reader: str = Field("reader", description="Read-only QuestDB user (PostgreSQL wire).")
-    questdb_reader_password: SecretStr = Field(SecretStr(""), description="Password of QUESTDB_READER; generated.")
+    questdb_http_port: Port = Field(9000, description="QuestDB: HTTP, ILP and console.")
+    questdb_pg_port: Port = Field(8812, description="QuestDB: PostgreSQL wire.")
+    questdb_metrics_port: Port = Field(9003, description="QuestDB: /metrics, with the same password.")
+    questdb_user: str = Field("tradelake", description="QuestDB user that writes.")
+    questdb_password: SecretStr = Field(SecretStr(""), description="Its password; generated.")
+    questdb_reader: str = Field("reader", description="QuestDB user that can only read (PostgreSQL wire).")
+    questdb_reader_password: SecretStr = Field(SecretStr(""), description="Its password; generated.")
     kafka_host: str = Field("127.0.0.1", description="Host of Kafka's bootstrap broker.")
     kafka_port: Port = Field(9092, description="Kafka's client port.")
     kafka_controller_port: Port = Field(9093, description="Kafka's KRaft controller port.")
     kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="Protocol of Kafka's clients: SSL is TLS, SASL is a user with a password."
+        "PLAINTEXT", description="How clients reach Kafka: SSL is TLS, SASL is a user with a password."
     )
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        "SCRAM-SHA-512", description="SASL mechanism; PLAIN sends the password in clear text: use it over TLS only."
+        "SCRAM-SHA-512", description="SASL mechanism; PLAIN sends the password unencrypted: use it over TLS only."
     )
-    kafka_user: str = Field("", description="Kafka user; required with SASL.")
-    kafka_password: GivenSecret = Field(
-        SecretStr(""), description="Password of KAFKA_USER; issued by Kafka's operator."
-    )
+    kafka_user: str = Field("", description="Kafka user; needed with SASL.")
+    kafka_password: GivenSecret = Field(SecretStr(""), description="Its password; as Kafka's operator gave it.")
     kafka_ca: str = Field("", description="File (PEM) of the CA that signed Kafka's certificate; empty: the system's.")
     redis_host: str = Field("127.0.0.1", description="Host of Redis.")
     redis_port: Port = Field(6379, description="Redis' port.")
     redis_user: str = Field("", description="Redis user; empty: the default user.")
     redis_password: SecretStr = Field(SecretStr(""), description="Redis' password; generated.")
-    redis_tls: bool = Field(False, description="Connect to Redis over TLS.")
+    redis_tls: bool = Field(False, description="Use TLS for Redis.")
     redis_ca: str = Field("", description="File (PEM) of the CA that signed Redis' certificate; empty: the system's.")
     mlflow_host: str = Field("127.0.0.1", description="Host of the MLflow server.")
     mlflow_port: Port = Field(5000, description="MLflow's port.")
@@ -102,42 +95,38 @@ class Settings(BaseSettings):
     kraken_rest_interval_s: float = Field(
         1.0, ge=0, description="Minimum seconds between two REST calls to Kraken for one pair."
     )
-    s3_endpoint: str = Field("", description="Object store (S3 API), host:port; empty: start our own.")
-    object_store: Literal["seaweedfs", "minio"] = Field("seaweedfs", description="Software of our own object store.")
+    s3_endpoint: str = Field("", description="Object store (S3 API), host:port; empty: our own.")
+    object_store: Literal["seaweedfs", "minio"] = Field("seaweedfs", description="The server of our own object store.")
     s3_port: Port = Field(9002, description="Port of our own object store (S3 API).")
-    s3_admin_user: str = Field(
-        "lake-admin", description="Administrator of our own object store: only creates buckets and users."
-    )
-    s3_admin_password: SecretStr = Field(SecretStr(""), description="Password of S3_ADMIN_USER; generated.")
-    seaweedfs_port: Port = Field(9331, description="First of SeaweedFS' seven consecutive internal ports.")
+    s3_admin_user: str = Field("lake-admin", description="Its administrator; used only to create buckets and users.")
+    s3_admin_password: SecretStr = Field(SecretStr(""), description="The administrator's password; generated.")
+    seaweedfs_port: Port = Field(9331, description="First of seven consecutive ports that SeaweedFS uses inside.")
     s3_access_key: str = Field("tradelake", description="User of the bucket data-lake.")
-    s3_secret_key: SecretStr = Field(SecretStr(""), description="Secret key of S3_ACCESS_KEY; generated.")
-    s3_secure: bool = Field(False, description="Connect to the object store over TLS.")
-    s3_region: str = Field("us-east-1", min_length=1, description="Region of the object store; our own accepts any.")
+    s3_secret_key: SecretStr = Field(SecretStr(""), description="Its key; generated.")
+    s3_secure: bool = Field(False, description="Use TLS for the object store.")
+    s3_region: str = Field("us-east-1", min_length=1, description="The object store's region; our own takes any.")
     s3_bucket: str = Field("data-lake", description="Bucket of the backups.")
-    minio_console_port: Port = Field(9001, description="Port of MinIO's console.")
+    minio_console_port: Port = Field(9001, description="MinIO's console.")
     mlflow_s3_access_key: str = Field("mlflow", description="User of the bucket mlflow.")
-    mlflow_s3_secret_key: SecretStr = Field(SecretStr(""), description="Secret key of MLFLOW_S3_ACCESS_KEY; generated.")
+    mlflow_s3_secret_key: SecretStr = Field(SecretStr(""), description="Its key; generated.")
     postgres_host: str = Field("127.0.0.1", description="Host of PostgreSQL (Airflow's and MLflow's metadata).")
     postgres_port: Port = Field(5433, description="PostgreSQL's port.")
     postgres_airflow_password: SecretStr = Field(SecretStr(""), description="Password of user airflow; generated.")
     postgres_mlflow_password: SecretStr = Field(SecretStr(""), description="Password of user mlflow; generated.")
     airflow_host: str = Field("127.0.0.1", description="Host of Airflow's API server.")
     airflow_port: Port = Field(8080, description="Airflow's port.")
-    airflow_user: str = Field("admin", description="Airflow user that triggers DAGs.")
-    airflow_password: SecretStr = Field(SecretStr(""), description="Password of AIRFLOW_USER; generated.")
-    airflow_secret_key: SecretStr = Field(
-        SecretStr(""), description="Key that signs Airflow's sessions and tokens; generated."
-    )
+    airflow_user: str = Field("admin", description="Airflow user that may trigger DAGs.")
+    airflow_password: SecretStr = Field(SecretStr(""), description="Its password; generated.")
+    airflow_secret_key: SecretStr = Field(SecretStr(""), description="Signs Airflow's sessions and tokens; generated.")
     grafana_port: Port = Field(3000, description="Grafana's port.")
     prometheus_port: Port = Field(9090, description="Prometheus' port.")
     kafka_ui_port: Port = Field(9021, description="Kafka UI's port.")
     redis_ui_port: Port = Field(8081, description="Redis UI's port.")
-    producer_metrics_port: Port = Field(9101, description="Port of the producer's /metrics.")
-    consumer_metrics_port: Port = Field(9102, description="Port of the consumer's /metrics.")
-    predictor_metrics_port: Port = Field(9103, description="Port of the predictor's /metrics.")
-    score_metrics_port: Port = Field(9104, description="Port of the scorer's /metrics.")
-    simulator_metrics_port: Port = Field(9105, description="Port of the simulator's /metrics.")
+    producer_metrics_port: Port = Field(9101, description="The producer's /metrics.")
+    consumer_metrics_port: Port = Field(9102, description="The consumer's /metrics.")
+    predictor_metrics_port: Port = Field(9103, description="The predictor's /metrics.")
+    score_metrics_port: Port = Field(9104, description="The scorer's /metrics.")
+    simulator_metrics_port: Port = Field(9105, description="The simulator's /metrics.")
 
     @model_validator(mode="before")
     @classmethod
@@ -158,9 +147,13 @@ class Settings(BaseSettings):
     @field_validator("symbols")
     @classmethod
     def _check_symbols(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        bad = [s for s in value if not re.fullmatch(SYMBOL_PATTERN, s)]
-        if bad or not value or len(set(value)) != len(value):
+        if not value or len(set(value)) != len(value):
             raise ValueError(f"want distinct pairs in Kraken's v2 spelling such as BTC/USD, got {value}")
+        for symbol in value:
+            try:
+                check_symbol(symbol)
+            except FatalError as error:
+                raise ValueError(f"want distinct pairs in Kraken's v2 spelling such as BTC/USD: {error}") from None
         return value
 
     @cached_property

@@ -2,11 +2,11 @@
 
 import click
 
-from tradelake import archive, forecasting, lake, machine, processes, upkeep
+from tradelake import archive, files, forecasting, lake, machine, processes, upkeep
 
 SECTIONS = {
     "This machine": (*machine.COMMANDS, *processes.COMMANDS),
-    "The lake": lake.COMMANDS,
+    "The lake": (*files.COMMANDS, *lake.COMMANDS),
     "Models": forecasting.COMMANDS,
     "Backups and reading": archive.COMMANDS,
     "Upkeep": upkeep.COMMANDS,

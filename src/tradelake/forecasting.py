@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from tradelake.conventions import CommandResult, command, lake_settings
+from tradelake.files import FILE, file_options
 from tradelake.values import BUDGET, DAY, POSITIVE, SYMBOLS
 
 if TYPE_CHECKING:
     from forecast.model.targets import Target
     from forecast.registry.client import RegistryClient
+    from formats.refusal import ReadOptions
 
-FILE = click.Path(path_type=Path)
 STEPS = ("prepare", "leaks", "tune", "evaluate", "decide")
 TARGETS = ("bid", "vol")
 
@@ -62,16 +63,21 @@ def train(
     """tradelake evaluate --trades trades.parquet --quotes quotes.parquet
     tradelake evaluate --bars XBTUSD_1.csv --folds 4 --report report.json""",
 )
-@click.option(
-    "--trades", type=FILE, help="Trades: ts, price, qty [symbol, trade_id, side] (Parquet or CSV); or Kraken's."
-)
+@click.option("--trades", type=FILE, help="Trades in any format: ts, price, qty [symbol, trade_id, side].")
 @click.option("--quotes", type=FILE, help="Best quotes: ts, bid, ask [symbol, bid_qty, ask_qty].")
-@click.option("--bars", type=FILE, help="Minute bars: ts, open, high, low, close, volume; or Kraken's OHLCVT.")
+@click.option("--bars", type=FILE, help="Minute bars: ts, open, high, low, close, volume.")
 @click.option("--symbol", help="Which symbol, where a file holds several.")
+@file_options
 @click.option("--report", type=FILE, help="Write every figure as JSON to this file, too.")
 @click.option("--folds", type=click.IntRange(min=1), default=6, show_default=True, help="Stretches that are judged.")
 def evaluate(
-    trades: Path | None, quotes: Path | None, bars: Path | None, symbol: str | None, report: Path | None, folds: int
+    trades: Path | None,
+    quotes: Path | None,
+    bars: Path | None,
+    symbol: str | None,
+    report: Path | None,
+    folds: int,
+    reading: "ReadOptions",
 ) -> CommandResult:
     """Judge every model and rule on files of yours, without any server."""
     if quotes and not trades:
@@ -86,7 +92,7 @@ def evaluate(
     set_up_logging()
     if report:
         evaluation.prepare(report)
-    body = evaluation.evaluate_files(trades, quotes, bars, symbol, folds)
+    body = evaluation.evaluate_files(trades, quotes, bars, symbol, folds, reading)
     if report:
         report.write_text(json.dumps(body, indent=1, allow_nan=False))
     return CommandResult(body, f"{evaluation.table(body)}\n{body['seconds']} s")

@@ -3,14 +3,17 @@
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tradelake.conventions import CommandResult, command, lake_settings, process_command
+from tradelake.files import FILE, file_options
 from tradelake.statuses import ExitStatus
 from tradelake.values import POSITIVE, SECONDS, SYMBOL, TIME
 
-FILE = click.Path(path_type=Path)
+if TYPE_CHECKING:
+    from formats.refusal import ReadOptions
 
 
 @command(
@@ -23,9 +26,9 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--symbol", "symbols", type=SYMBOL, multiple=True, required=True, help="E.g. BTC/USD; with --since, repeat it."
 )
-@click.option("--pair", help="What the file calls the symbol where that differs, e.g. BTCUSD.")
-@click.option("--file", "trades", type=FILE, help="Trades: Parquet, CSV or zipped CSV.")
-@click.option("--quotes", type=FILE, help="Quotes: Parquet or CSV.")
+@click.option("--file", "trades", type=FILE, help="Trades in any format; see `tradelake inspect`.")
+@click.option("--quotes", type=FILE, help="Best quotes with their quantities in any format.")
+@file_options
 @click.option("--since", type=TIME, help="Fetch Kraken's history from this day (or time, UTC) on.")
 @click.option("--until", type=TIME, help="Up to this one, exclusive; by default now.")
 @click.option("--no-rebuild", is_flag=True, help="Bronze only; the next run without this makes the silver rows.")
@@ -33,17 +36,18 @@ FILE = click.Path(path_type=Path)
 def backfill(
     stop: threading.Event,
     symbols: tuple[str, ...],
-    pair: str | None,
     trades: Path | None,
     quotes: Path | None,
     since: datetime | None,
     until: datetime | None,
     no_rebuild: bool,
+    reading: "ReadOptions",
 ) -> None:
     """Load a file, or Kraken's history, into the running lake.
 
     Run the same command again after an interruption: it goes on where it was.
     """
+    from formats.refusal import PLAIN
     from ingestion.backfill.job import FileSource, HistorySource
     from ingestion.backfill.job import backfill as load
 
@@ -52,10 +56,13 @@ def backfill(
     if since is None:
         if not (trades or quotes):
             raise click.UsageError("say what to load: --file (and/or --quotes), or --since for Kraken's own history")
-        load(lake_settings(), FileSource(symbols[0], trades, quotes, pair), stop, not no_rebuild)
+        load(lake_settings(), FileSource(symbols[0], trades, quotes, reading), stop, not no_rebuild)
         return
-    if pair:
-        raise click.UsageError("--pair says what a file calls the symbol; Kraken's own history needs --symbol only")
+    if reading != PLAIN:
+        raise click.UsageError(
+            "--pair says what a file calls the symbol, --columns, --tz and --date-order how it is read; "
+            "Kraken's own history needs --symbol only"
+        )
     if since >= (until or datetime.now(UTC)):
         raise click.UsageError("--since must lie before --until (by default: now)")
     load(lake_settings(), HistorySource(symbols, since, until), stop, not no_rebuild)
@@ -159,8 +166,9 @@ dead_letters.add_command(replay_letters)
 @click.option("--faults", type=FILE, help="Fault script (JSON); by default that of SIMULATOR_FAULTS.")
 @click.option("--rest-burst", type=POSITIVE, help="REST calls at once before the throttle.")
 @click.option("--behind", type=SECONDS, default=0.0, help="Serve the market as it was so many seconds ago.")
-@click.option("--trades", type=FILE, help="Replay this Parquet file of trades instead of a simulated market.")
+@click.option("--trades", type=FILE, help="Replay this file of trades, in any format, instead of a simulated market.")
 @click.option("--quotes", type=FILE, help="And this one of quotes.")
+@file_options
 @click.option("--symbol", type=SYMBOL, default="BTC/USD", show_default=True, help="Name of the replayed pair.")
 @click.option("--speed", type=POSITIVE, default=1.0, help="How much faster than recorded.")
 @click.option("--anchor", help="When the recording begins, e.g. 2026-01-01T00:00:00Z; by default now.")
@@ -173,6 +181,7 @@ def simulate(
     symbol: str,
     speed: float,
     anchor: str | None,
+    reading: "ReadOptions",
 ) -> None:
     """Serve a local Kraken over a simulated or a recorded market until stopped."""
     from ingestion.simulator.server import REST_BURST
@@ -181,7 +190,7 @@ def simulate(
 
     if quotes and not trades:
         raise click.UsageError("--quotes go with --trades: a recording wants both, or trades alone")
-    recording = Recording(trades, quotes, symbol, speed, anchor) if trades else None
+    recording = Recording(trades, quotes, symbol, speed, anchor, reading) if trades else None
     options = SimulatorOptions(faults, REST_BURST if rest_burst is None else rest_burst, behind, recording)
     process.run(lambda settings, stop: main(settings, stop, options), lambda settings: settings.simulator_metrics_port)
 

@@ -40,7 +40,7 @@ def _time(text: str) -> datetime:
 
 
 def _symbol(text: str) -> str:
-    from ingestion.kraken.rest_messages import check_symbol
+    from lakehouse.symbols import check_symbol
 
     check_symbol(text)
     return text
@@ -76,10 +76,25 @@ def _budget(text: str) -> str:
     return text
 
 
+def _columns(text: str) -> dict[str, str]:
+    from formats.refusal import parse_columns
+
+    return parse_columns(text)
+
+
+def _zone(text: str) -> str:
+    from formats.times import check_zone
+
+    check_zone(text)
+    return text
+
+
 DAY = ParsedValue("YYYY-MM-DD", _day, "a UTC day, YYYY-MM-DD")
 TIME = ParsedValue("time", _time, "a date or an RFC 3339 time in UTC")
 SYMBOL = ParsedValue("symbol", _symbol)
 SYMBOLS = ParsedValue("symbols", _symbols)
 POSITIVE = ParsedValue("number", _positive, "a number above 0")
 SECONDS = ParsedValue("seconds", _seconds, "a number of seconds, 0 or more")
+COLUMNS = ParsedValue("field=column,…", _columns)
+ZONE = ParsedValue("zone", _zone)
 BUDGET = ParsedValue("budget", _budget, "trials (20), seconds (90s) or 0")

@@ -21,11 +21,11 @@ from stack.envfile import child_environment
 from stack.supervision.process import TRADELAKE
 from tests.integration.feeds import Feeds, feeds, read_topic
 from tests.integration.lakes import eventually
+from tests.support.recordings import SAMPLE
 
 pytestmark = pytest.mark.timeout(400)
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
-needs_data = pytest.mark.skipif(not DATA.exists(), reason="the recorded market data (shared/data) is not here")
 BTC = "BTC/USD"
+QUOTES = 250_000
 
 
 @pytest.fixture
@@ -71,32 +71,24 @@ def runs(questdb: QuestDB) -> list[tuple[object, ...]]:
     return questdb.rows("SELECT symbol, run, rows FROM meta_runs")
 
 
-def slice_of(folder: Path, name: str, rows: int) -> Path:
-    path = folder / name
-    pl.read_parquet(DATA / name).head(rows).write_parquet(path)
-    return path
-
-
-@needs_data
-def test_a_second_run_changes_nothing_and_silver_is_made_once(feed: Feeds, questdb: QuestDB, tmp_path: Path) -> None:
-    path = slice_of(tmp_path, "trades_bitflyer_btcjpy_2018-01-20_26.parquet", 3000)
+def test_a_second_run_changes_nothing_and_silver_is_made_once(feed: Feeds, questdb: QuestDB) -> None:
+    path = SAMPLE.sparse_trades
     backfill(feed.settings, "--file", str(path), "--symbol", "BTC/JPY")
-    assert trades(questdb, "BTC/JPY") == (3000, 3000)
+    assert trades(questdb, "BTC/JPY") == (800, 800)
     assert questdb.rows("SELECT symbol, dense FROM meta_symbols") == [("BTC/JPY", False)]
     ((symbol, _, rows),) = made = runs(questdb)
     assert symbol == "BTC/JPY" and isinstance(rows, int) and rows > 100
     sent = len(read_topic(feed.settings, HISTORY_TOPIC))
     assert "loaded before" in backfill(feed.settings, "--file", str(path), "--symbol", "BTC/JPY")
-    assert (trades(questdb, "BTC/JPY"), runs(questdb)) == ((3000, 3000), made)
-    assert len(read_topic(feed.settings, HISTORY_TOPIC)) == sent == 3000
+    assert (trades(questdb, "BTC/JPY"), runs(questdb)) == ((800, 800), made)
+    assert len(read_topic(feed.settings, HISTORY_TOPIC)) == sent == 800
 
 
-@needs_data
-def test_quotes_come_once_even_when_the_record_is_lost(feed: Feeds, questdb: QuestDB, tmp_path: Path) -> None:
-    path = slice_of(tmp_path, "quotes_standx_btcusd_2026-01-05_06.parquet", 2000)
+def test_quotes_come_once_even_when_the_record_is_lost(feed: Feeds, questdb: QuestDB) -> None:
+    path = SAMPLE.quotes
     for _ in range(2):
         backfill(feed.settings, "--quotes", str(path), "--symbol", BTC, "--no-rebuild")
-        assert questdb.rows("SELECT count() FROM bronze_quotes") == [(2000,)]
+        assert questdb.rows("SELECT count() FROM bronze_quotes") == [(2400,)]
         for record in (feed.settings.state_dir / "backfill").glob("*.json"):
             record.unlink()
     with start(feed.settings, "--quotes", str(path), "--symbol", "XRP/USD") as other:
@@ -104,30 +96,82 @@ def test_quotes_come_once_even_when_the_record_is_lost(feed: Feeds, questdb: Que
     assert other.returncode == 3
 
 
-@needs_data
 def test_kraken_files_with_and_without_ids_live_side_by_side(feed: Feeds, questdb: QuestDB, tmp_path: Path) -> None:
-    hour = DATA / "kraken" / "kraken_btcusd_trades_2019-07-01.csv"
     download = tmp_path / "XBTUSD.csv"
     download.write_text("1381095255,122.0,0.1\n1381095255,123.0,broken\n1381095256,124.0,0.3\n")
     for _ in range(2):
-        said = backfill(feed.settings, "--file", str(hour), "--symbol", BTC, "--no-rebuild")
-        backfill(
-            feed.settings,
-            "--file",
-            str(DATA / "kraken" / "v2_trades_btcusd_2024-11-12.csv"),
-            "--symbol",
-            BTC,
-            "--no-rebuild",
-        )
+        backfill(feed.settings, "--file", str(SAMPLE.anonymous_trades), "--symbol", BTC, "--no-rebuild")
+        backfill(feed.settings, "--file", str(SAMPLE.ws_trades), "--symbol", BTC, "--no-rebuild")
         said = backfill(feed.settings, "--file", str(download), "--symbol", BTC, "--no-rebuild")
         assert "XBTUSD.csv, line 2: bad_qty: 1381095255,123.0,broken" in said
-        assert trades(questdb, BTC) == (2672 + 50 + 2, 2672 + 50 + 2)
+        assert trades(questdb, BTC) == (400 + 200 + 2, 400 + 200 + 2)
     ((payload, headers),) = read_topic(feed.settings, DEADLETTER_TOPIC)
     assert (payload, headers["origin"], headers["topic"]) == (
         b"1381095255,123.0,broken",
         b"file:XBTUSD.csv:2",
         HISTORY_TOPIC.encode(),
     )
+
+
+MINUTE = 1_767_571_200
+# Three sweeps within one second each, with a minute's turn between the last two.
+SWEEPS = [(5, 100), (5, 103), (5, 101), (30, 99), (30, 98), (61, 104), (61, 107), (61, 105)]
+
+
+def csv_of(folder: Path, name: str, rows: Sequence[tuple[int, float]]) -> str:
+    """A file of trades without ids, as Kraken's download has it."""
+    path = folder / name
+    path.write_text("".join(f"{MINUTE + second},{price},1\n" for second, price in rows))
+    return str(path)
+
+
+def candles(questdb: QuestDB, symbol: str) -> list[tuple[object, ...]]:
+    return questdb.rows("SELECT open, high, low, close FROM gold_ohlc_1m WHERE symbol = %s ORDER BY ts", (symbol,))
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_trades_without_ids_open_and_close_their_candles_in_the_order_they_happened(
+    newest_first: bool, feed: Feeds, questdb: QuestDB, tmp_path: Path
+) -> None:
+    path = csv_of(tmp_path, "XBTUSD.csv", SWEEPS[::-1] if newest_first else SWEEPS)
+    backfill(feed.settings, "--file", path, "--symbol", BTC, "--no-rebuild")
+    assert trades(questdb, BTC) == (8, 8)
+    eventually(lambda: candles(questdb, BTC) == [(100, 103, 98, 98), (104, 107, 104, 105)], 60)
+
+
+def test_a_file_that_has_grown_brings_its_new_rows_whatever_came_between(
+    feed: Feeds, questdb: QuestDB, tmp_path: Path
+) -> None:
+    def load(name: str, rows: Sequence[tuple[int, float]]) -> str:
+        return backfill(feed.settings, "--file", csv_of(tmp_path, name, rows), "--symbol", BTC, "--no-rebuild")
+
+    load("a.csv", SWEEPS[:4])
+    load("c.csv", [(600, 200), (600, 201)])
+    load("a.csv", SWEEPS)
+    assert trades(questdb, BTC) == (10, 10)
+    assert "loaded before" in load("a.csv", SWEEPS)
+    found = questdb.rows("SELECT price FROM bronze_trades WHERE symbol = %s ORDER BY ts, trade_id", (BTC,))
+    assert [price for (price,) in found] == [*(price for _, price in SWEEPS), 200, 201]
+
+
+def test_a_refused_file_leaves_nothing_behind(feed: Feeds, questdb: QuestDB, tmp_path: Path) -> None:
+    path = tmp_path / "trades.csv"
+    path.write_text("time,price,qty\n05/03/2024 12:00,1,1\n")
+    with start(feed.settings, "--file", str(path), "--symbol", BTC) as child:
+        said = child.communicate(timeout=60)[1].splitlines()[-1]
+    assert child.returncode == 3 and "--date-order" in said
+    assert sent(feed.settings) == 0 and not (feed.settings.state_dir / "backfill").exists()
+    options = ("--date-order", "dmy", "--tz", "Europe/Berlin", "--no-rebuild")
+    backfill(feed.settings, "--file", str(path), "--symbol", BTC, *options)
+    assert questdb.rows("SELECT ts FROM bronze_trades") == [(datetime(2024, 3, 5, 11, tzinfo=UTC),)]
+
+
+def many_quotes(path: Path) -> Path:
+    step = pl.int_range(QUOTES, eager=True)
+    bid = 100 + (step % 1000) / 100
+    sized = {"bid": bid, "bid_qty": 1.0 + step % 7, "ask": bid + 0.01, "ask_qty": 1.0 + step % 5}
+    pl.DataFrame({"ts": (MINUTE * 1000 + step * 250).cast(pl.Datetime("ms")), **sized}).write_parquet(path)
+    return path
 
 
 def sent(settings: Settings) -> int:
@@ -139,20 +183,19 @@ def sent(settings: Settings) -> int:
     return found
 
 
-@needs_data
 def test_kill_9_in_the_middle_doubles_no_row(feed: Feeds, questdb: QuestDB, tmp_path: Path) -> None:
-    path = slice_of(tmp_path, "quotes_standx_btcusd_2026-01-05_06.parquet", 273_553)
+    path = many_quotes(tmp_path / "quotes.parquet")
     child = start(feed.settings, "--quotes", str(path), "--symbol", BTC, "--no-rebuild")
     eventually(lambda: sent(feed.settings) > 1000, 120.0, 0.01)
     child.send_signal(signal.SIGKILL)
     child.communicate()
     held = len(read_topic(feed.settings, HISTORY_TOPIC))
-    assert 1000 < held < 273_553
+    assert 1000 < held < QUOTES
     said = backfill(feed.settings, "--quotes", str(path), "--symbol", BTC, "--no-rebuild")
     assert "resumes after row" in said
     found = [headers[FILE_HEADER] for _, headers in read_topic(feed.settings, HISTORY_TOPIC)]
-    assert len(found) == 273_553 and len(set(found)) == 1
-    assert questdb.rows("SELECT count() FROM bronze_quotes") == [(273_553,)]
+    assert len(found) == QUOTES and len(set(found)) == 1
+    assert questdb.rows("SELECT count() FROM bronze_quotes") == [(QUOTES,)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)

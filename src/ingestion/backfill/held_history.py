@@ -65,26 +65,6 @@ class HeldHistory:
                 left = now
         self._ask(lambda: self._questdb.wait_applied(("bronze_trades", "bronze_quotes")))
 
-    def base_of(self, symbol: str, row: dict[str, object]) -> int:
-        """For a file without ids, the number of ids that other such files of the symbol use before it.
-
-        If bronze already holds the file's first row, the file keeps the ids that it has there.
-
-        Args:
-            row: the first trade, with the id it would have as the only such file.
-        """
-        self.wait_landed()
-        same = self._rows(
-            "SELECT max(trade_id) FROM bronze_trades "
-            "WHERE symbol = %s AND ts = %s AND price = %s AND qty = %s AND trade_id < 0",
-            (symbol, row["ts"], row["price"], row["qty"]),
-        )
-        own = int(str(row["trade_id"]))
-        if same and same[0][0] is not None:
-            return int(own - same[0][0])
-        lowest = self._rows("SELECT min(trade_id) FROM bronze_trades WHERE symbol = %s AND trade_id < 0", (symbol,))
-        return -int(lowest[0][0]) if lowest and lowest[0][0] is not None else 0
-
     def check_new_quotes(self, symbol: str, row: dict[str, object], name: str) -> None:
         """Refuses a file of quotes that bronze already holds although no record of loading it exists.
 

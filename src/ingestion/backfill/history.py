@@ -13,10 +13,11 @@ from ingestion.backfill.pending import Pending
 from ingestion.completeness.held_spans import HeldSpan, is_held, skip
 from ingestion.kafka_log.publisher import Publisher
 from ingestion.kraken.rest_client import PAGE, KrakenRest
-from ingestion.kraken.rest_messages import TradesPage, parse_trades_page, rest_pair
+from ingestion.kraken.rest_messages import TradesPage, parse_trades_page
 from lakehouse.errors import RetryableError
 from lakehouse.messages import encode
 from lakehouse.settings import HISTORY_TOPIC
+from lakehouse.symbols import rest_pair
 
 log = logging.getLogger(__name__)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -11,14 +11,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from features.spec import LEAD_IN
-from ingestion.backfill.columns import Kind
+from formats.refusal import PLAIN, Kind, ReadOptions
 from ingestion.backfill.held_history import HeldHistory
 from ingestion.backfill.history import PageCache, fetch_history
 from ingestion.backfill.loading import Loaded, Loader
 from ingestion.backfill.pending import Pending
 from ingestion.kafka_log.publisher import Publisher
 from ingestion.kraken.rest_client import KrakenRest, http_client
-from ingestion.kraken.rest_messages import check_symbol
 from ingestion.silver.engine_config import engine_config
 from ingestion.silver.rebuild import rebuild
 from lakehouse.errors import RetryableError
@@ -26,6 +25,7 @@ from lakehouse.process import retrying
 from lakehouse.settings import Settings
 from lakehouse.stores import kafka
 from lakehouse.stores.questdb import QuestDB
+from lakehouse.symbols import check_symbol
 
 log = logging.getLogger("backfill")
 
@@ -37,13 +37,13 @@ class FileSource:
     """Files of one symbol.
 
     Attributes:
-        pair: what the files call the symbol where that differs.
+        options: what the user says about the files; ``pair`` is what they call the symbol where that differs.
     """
 
     symbol: str
     trades: Path | None
     quotes: Path | None
-    pair: str | None = None
+    options: ReadOptions = PLAIN
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -93,7 +93,7 @@ def backfill(
 
 
 def _files(source: FileSource, settings: Settings, lake: HeldHistory, publisher: Publisher, pending: Pending) -> None:
-    symbol, pair = source.symbol, source.pair or source.symbol
+    symbol = source.symbol
     with ExitStack() as closing:
         reader = kafka.consumer(settings, "tradelake-backfill")
         closing.callback(reader.close)
@@ -101,7 +101,7 @@ def _files(source: FileSource, settings: Settings, lake: HeldHistory, publisher:
         given: list[tuple[Path | None, Kind]] = [(source.trades, "trade"), (source.quotes, "quote")]
         for path, kind in given:
             if path is not None:
-                loaded = loader.load(path, symbol, kind, pair)
+                loaded = loader.load(path, symbol, kind, source.options)
                 _report(path.name, loaded)
                 if loaded.dense is not None:
                     lake.note_density(symbol, loaded.dense)

@@ -1,7 +1,6 @@
 """Sends a file's rows to the history log: vectorised, resumable after `kill -9`, each row at most once."""
 
 import io
-import itertools
 import logging
 import time
 from collections import Counter
@@ -14,14 +13,15 @@ import polars as pl
 from confluent_kafka import Consumer
 from tqdm import tqdm
 
-from ingestion.backfill.columns import LINE, Kind
-from ingestion.backfill.files import BadRow, Chunk, read_file
+from formats.raw import BadRow
+from formats.reader import Chunk, ForeignFile
+from formats.refusal import LINE, Kind, ReadOptions, RefusedFileError
+from formats.survey import Survey
 from ingestion.backfill.held_history import HeldHistory
 from ingestion.backfill.pending import Pending
 from ingestion.backfill.progress import FILE_HEADER, ROW_HEADER, Journal, Progress, caught_up, ends
-from ingestion.completeness.density import Density
 from ingestion.kafka_log.publisher import Publisher
-from lakehouse.errors import FatalError, RetryableError
+from lakehouse.errors import RetryableError
 from lakehouse.settings import HISTORY_TOPIC
 from lakehouse.times import format_time
 
@@ -41,7 +41,7 @@ class Loaded:
         bad: rows set aside, in total.
         others: skipped rows of other symbols.
         empty: whether there was no valid row.
-        dense: whether the trade ids have no holes; None for quotes.
+        dense: whether the trade ids have no holes; None for quotes and without a valid row.
         seconds: time spent sending.
     """
 
@@ -73,38 +73,33 @@ class Loader:
         self._lake = lake
         self._pending = pending
 
-    def load(self, path: Path, symbol: str, kind: Kind, pair: str) -> Loaded:
-        """Sends the rows of the file that Kafka does not have yet.
+    def load(self, path: Path, symbol: str, kind: Kind, options: ReadOptions) -> Loaded:
+        """Sends the rows of the file that Kafka does not have yet; the whole file is checked before anything is sent.
 
         Args:
             symbol: what the lake calls it.
-            pair: what the file calls it.
+            options: what the user says about the file; ``pair`` is what the file calls the symbol.
 
         Raises:
-            FatalError: the file cannot be read as trades (or quotes), or has none of the symbol.
+            RefusedFileError: the file cannot be read as trades (or quotes), or has none of the symbol.
             RetryableError: Kafka is down.
         """
-        chunks = read_file(path, symbol, kind, pair)
-        first = next(chunks, None)  # a file that tells nothing fails before anything is sent
+        pair = options.pair or symbol
+        source = ForeignFile(path, kind, replace(options, symbol=symbol, pair=pair, sizes=True))
+        known = _judged(source, pair)
         journal = Journal(self._folder, path, symbol, kind, pair)
         progress = self._resume(journal)
         began = time.monotonic()
         run = _Run(symbol, kind, self._publisher, journal, progress, self._lake, self._pending)
-        with tqdm(desc=f"{path.name} → Kafka", unit=" rows", mininterval=0.5) as bar:
-            for chunk in itertools.chain([first] if first else [], chunks):
+        total = known.rows + known.others.total()
+        with tqdm(desc=f"{path.name} → Kafka", unit=" rows", total=total, mininterval=0.5) as bar:
+            for chunk in source.read(known):
                 run.take(chunk)
                 bar.update(chunk.good.height + len(chunk.bad) + chunk.others.total())
                 if run.unsaved:
                     self._save(run)
-        loaded = run.summary(time.monotonic() - began)
-        if loaded.empty and loaded.others:
-            names = ", ".join(name for name, _ in run.others.most_common(SHOWN))
-            raise FatalError(
-                f"{path.name} has no {kind}s of {pair}: its symbols are {names}; name one with --symbol, "
-                "or with --pair beside it where the file does not write it as BTC/USD"
-            )
         self._save(run, done=True)
-        return loaded
+        return run.summary(time.monotonic() - began, known)
 
     def _resume(self, journal: Journal) -> Progress:
         progress = journal.read()
@@ -137,21 +132,20 @@ class _Run:
     ) -> None:
         self._symbol, self._kind, self._publisher, self._journal = symbol, kind, publisher, journal
         self._progress, self._lake, self._pending = progress, lake, pending
-        self._density = Density()
         self._sent = self._bad = 0
-        self.others: Counter[str] = Counter()
+        self._others: Counter[str] = Counter()
         self._empty = True
         self.unsaved = False
 
     def take(self, chunk: Chunk) -> None:
         """Sends the rows of a chunk that are not in the log yet."""
-        good = chunk.good if self._kind == "quote" else self._with_ids(chunk.good)
+        good = chunk.good.with_columns(pl.lit(self._symbol).alias("symbol"))
         if good.height:
             if self._kind == "quote" and self._empty and self._progress.row == 0:
                 self._lake.check_new_quotes(self._symbol, good.row(0, named=True), self._progress.name)
             self._empty = False
         self._set_aside(chunk.bad)
-        self.others += chunk.others
+        self._others += chunk.others
         if self._progress.done or chunk.last_line <= self._progress.row:
             return
         new = good.filter(pl.col(LINE) > self._progress.row)
@@ -172,25 +166,16 @@ class _Run:
             self._journal.write(self._progress)
         self.unsaved = False
 
-    def summary(self, seconds: float) -> Loaded:
+    def summary(self, seconds: float, known: Survey) -> Loaded:
         """The result of this run."""
-        dense = self._density.dense if self._kind == "trade" else None
-        return Loaded(self._sent, self._bad, self.others.total(), self._empty, dense, seconds)
+        dense = known.ids == "dense" if self._kind == "trade" and known.good else None
+        return Loaded(self._sent, self._bad, self._others.total(), self._empty, dense, seconds)
 
     def _note(self, new: pl.DataFrame) -> None:
         """Records the span before its rows are sent, so that a kill right afterwards does not lose it."""
         first, last = new["ts"].min(), new["ts"].max()
         if isinstance(first, datetime) and isinstance(last, datetime):
             self._pending.add(self._symbol, first, last)
-
-    def _with_ids(self, good: pl.DataFrame) -> pl.DataFrame:
-        """Trades with their ids in the lake; each file without ids continues below the previous one."""
-        if good.height and good["trade_id"][0] < 0:
-            if self._progress.base is None:
-                self._progress = replace(self._progress, base=self._lake.base_of(self._symbol, good.row(0, named=True)))
-            good = good.with_columns(pl.col("trade_id") - self._progress.base)
-        self._density.offer(good["trade_id"].to_numpy())
-        return good
 
     def _set_aside(self, bad: tuple[BadRow, ...]) -> None:
         for row in bad:
@@ -202,6 +187,26 @@ class _Run:
                 self._publisher.dead_letter(
                     row.text.encode(), row.reason, origin, row.reason, topic=HISTORY_TOPIC, symbol=self._symbol
                 )
+
+
+def _judged(source: ForeignFile, pair: str) -> Survey:
+    """All of a file read once, so that one that does not do is refused before anything of it is sent.
+
+    Raises:
+        RefusedFileError: it is not taken.
+    """
+    known = source.survey()
+    if not known.rows and known.others:
+        names = ", ".join(name for name, _ in known.others.most_common(SHOWN))
+        raise RefusedFileError(
+            f"{known.name} has no {known.kind}s of {pair}: its symbols are {names}; name one with --symbol, "
+            "or with --pair beside it where the file does not write it as BTC/USD"
+        )
+    if refused := known.refused():
+        raise RefusedFileError(refused)
+    for warning in known.warnings():
+        log.warning("%s: %s", known.name, warning)
+    return known
 
 
 def encoded(rows: pl.DataFrame, kind: Kind, received_at: datetime) -> Iterator[bytes]:

@@ -6,7 +6,8 @@ checkpoint only says from which offset to search, and which files are finished.
 """
 
 import hashlib
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import orjson
@@ -25,7 +26,7 @@ class Progress:
     Attributes:
         name: the file's name, for people.
         row: the last row sent to Kafka or set aside.
-        base: for a file without ids, the number of ids that other such files of the symbol use before it.
+        size: the file's bytes if it ends with a whole line; a longer file that begins with them has grown from it.
         offsets: per partition of market.history, a lower bound of the offsets of later rows.
         first, last: times of the first and last trade, RFC 3339; None before anything was sent.
         done: whether Kafka has the whole file.
@@ -33,7 +34,7 @@ class Progress:
 
     name: str
     row: int = 0
-    base: int | None = None
+    size: int = 0
     offsets: dict[str, int] = field(default_factory=dict)
     first: str | None = None
     last: str | None = None
@@ -44,19 +45,21 @@ class Journal:
     """The checkpoint of one file; written atomically, so that kill -9 leaves the old one or the new one."""
 
     def __init__(self, folder: Path, path: Path, symbol: str, kind: str, pair: str) -> None:
-        self.file_id = identity(path, symbol, kind, pair)
-        self._path = folder / f"{self.file_id}.json"
         self._name = path.name
+        sizes = [found.size for found in map(_read, folder.glob("*.json")) if found and found.done and found.size]
+        self.file_id, beginnings = identity(path, symbol, kind, pair, sizes)
+        self._path = folder / f"{self.file_id}.json"
+        self._grown_from = next((p for each in reversed(beginnings) if (p := folder / f"{each}.json").exists()), None)
+        self._size = path.stat().st_size if _ends_with_line(path) else 0
 
     def read(self) -> Progress | None:
         """The checkpoint; None for a new file."""
-        if not self._path.exists():
-            return None
-        return Progress(**orjson.loads(self._path.read_bytes()))
+        return _read(self._path)
 
     def fresh(self) -> Progress:
-        """The progress of a new file."""
-        return Progress(self._name)
+        """The progress of a new file; a grown file starts after the rows that were loaded before."""
+        before = _read(self._grown_from) if self._grown_from else None
+        return Progress(self._name, row=before.row if before else 0, size=self._size)
 
     def write(self, progress: Progress) -> None:
         """Replaces the checkpoint."""
@@ -66,14 +69,39 @@ class Journal:
         draft.replace(self._path)
 
 
-def identity(path: Path, symbol: str, kind: str, pair: str) -> str:
-    """A file's identity: its bytes and how they are interpreted; the name does not matter."""
-    use = f"{symbol} {kind} " if pair == symbol else f"{symbol} {kind} {pair} "
-    digest = hashlib.sha256(use.encode())
+def _read(path: Path) -> Progress | None:
+    """A checkpoint; None where there is none, or the file is something else."""
+    if not path.exists() or path.name.startswith("pending-"):
+        return None
+    known = orjson.loads(path.read_bytes())
+    return Progress(**{each.name: known[each.name] for each in fields(Progress) if each.name in known})
+
+
+def _ends_with_line(path: Path) -> bool:
     with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()[:24]
+        file.seek(max(0, path.stat().st_size - 1))
+        return file.read() == b"\n"
+
+
+def identity(path: Path, symbol: str, kind: str, pair: str, sizes: Sequence[int] = ()) -> tuple[str, list[str]]:
+    """What a file is known by: its bytes, and as what it is read; its name does not matter.
+
+    Args:
+        sizes: lengths of known files, as whose continuation this one may turn out.
+
+    Returns:
+        The identity, and that of the file's beginning at each of the sizes below its own, ascending.
+    """
+    use = f"{symbol} {kind} " if pair == symbol else f"{symbol} {kind} {pair} "
+    digest, beginnings, read = hashlib.sha256(use.encode()), [], 0
+    with path.open("rb") as file:
+        for stop in [*sorted({size for size in sizes if size < path.stat().st_size}), None]:
+            while block := file.read(2**20 if stop is None else min(2**20, stop - read)):
+                digest.update(block)
+                read += len(block)
+            if stop is not None:
+                beginnings.append(digest.hexdigest()[:24])
+    return digest.hexdigest()[:24], beginnings
 
 
 def ends(consumer: Consumer) -> dict[str, int]:

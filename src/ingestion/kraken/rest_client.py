@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import httpx
 from prometheus_client import Counter
 
-from ingestion.kraken.rest_messages import ThrottledError, TradesPage, parse_trades_page, rest_pair
+from ingestion.kraken.rest_messages import ThrottledError, TradesPage, parse_trades_page, refused
 from lakehouse.errors import FatalError, RetryableError
+from lakehouse.symbols import rest_pair
 
 PAGE = 1000
 REST_CALLS = Counter("rest_calls_total", "Calls of Kraken's REST API by outcome.", ["outcome"])
@@ -128,7 +129,7 @@ class KrakenRest:
         except httpx.RequestError as error:  # not only transport errors: a proxy may send a body that cannot be decoded
             raise RetryableError(f"Kraken REST: {error!r}") from error
         if answer.status_code != httpx.codes.OK:
-            raise RetryableError(f"Kraken REST: HTTP {answer.status_code}: {answer.text[:200]}")
+            raise refused(answer.status_code, answer.text, answer.headers.get("retry-after", ""), self._now())
         return answer.content
 
 

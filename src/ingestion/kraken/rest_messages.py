@@ -1,23 +1,21 @@
-"""Messages of Kraken's public REST API: pair names, the envelope and its errors, pages of trades; pure."""
+"""Messages of Kraken's public REST API: the envelope and its errors, pages of trades; pure."""
 
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any, TypeGuard
 
 import orjson
 
 from ingestion.kraken.ws_messages import parse_trade
 from lakehouse.errors import FatalError, LakeError, PoisonError, RetryableError
-from lakehouse.records import SYMBOL_PATTERN, Source, Trade
-from lakehouse.times import format_time
+from lakehouse.records import Source, Trade
+from lakehouse.times import format_time, utc
 
-# REST and the download files still use the old tickers of these two assets.
-_TO_OLD = {"BTC": "XBT", "DOGE": "XDG"}
-_TO_NEW = {old: new for new, old in _TO_OLD.items()}
-_QUOTES = ("USDT", "USDC", "USD", "EUR", "GBP", "CAD", "JPY", "CHF", "AUD", "XBT", "BTC", "ETH")
 _SIDES = {"b": "buy", "s": "sell"}
 _ORD_TYPES = {"m": "market", "l": "limit"}
 _THROTTLES = ("EGeneral:Too many requests", "EAPI:Rate limit exceeded", "EGeneral:Temporary lockout")
@@ -59,54 +57,6 @@ class TradesPage:
     bad: tuple[RejectedRow, ...] = ()
 
 
-def rest_pair(symbol: str) -> str:
-    """The name that REST wants for a v2 symbol.
-
-    >>> rest_pair("BTC/USD"), rest_pair("DOGE/EUR"), rest_pair("ETH/BTC"), rest_pair("SOL/USD")
-    ('XBTUSD', 'XDGEUR', 'ETHXBT', 'SOLUSD')
-    """
-    return "".join(_TO_OLD.get(part, part) for part in symbol.split("/"))
-
-
-def symbol_of(pair: str) -> str:
-    """The v2 symbol of REST's ``altname`` or ``wsname``.
-
-    >>> symbol_of("XBTUSD"), symbol_of("XDG/USD"), symbol_of("ETHXBT"), symbol_of("XBTUSDT")
-    ('BTC/USD', 'DOGE/USD', 'ETH/BTC', 'BTC/USDT')
-
-    Raises:
-        FatalError: the pair's quote currency is not known here; give the symbol with a slash.
-    """
-    base, slash, quote = pair.partition("/")
-    if not slash:
-        quote = next((q for q in _QUOTES if pair.endswith(q) and len(pair) > len(q)), "")
-        base = pair.removesuffix(quote)
-    if not base or not quote:
-        raise FatalError(f"cannot tell base from quote in the pair {pair!r}: write it as BTC/USD")
-    return f"{_TO_NEW.get(base, base)}/{_TO_NEW.get(quote, quote)}"
-
-
-def check_symbol(symbol: str) -> None:
-    """Refuses an invalid v2 symbol before a whole history is sent under a name that the lake rejects.
-
-    >>> check_symbol("BTC/USD")
-    >>> check_symbol("xbt-usd")
-    Traceback (most recent call last):
-    lakehouse.errors.FatalError: 'xbt-usd' is no symbol as the lake writes them (BTC/USD): did you mean BTC/USD?
-
-    Raises:
-        FatalError: the symbol is invalid; the message suggests the right spelling if it can be inferred.
-    """
-    try:
-        meant = symbol_of(re.sub(r"[-_:\s]+", "/", symbol.strip()).upper())
-    except FatalError:
-        meant = ""
-    if re.fullmatch(SYMBOL_PATTERN, symbol) and meant in (symbol, ""):
-        return
-    hint = f": did you mean {meant}?" if re.fullmatch(SYMBOL_PATTERN, meant) else ""
-    raise FatalError(f"{symbol!r} is no symbol as the lake writes them (BTC/USD){hint}")
-
-
 def parse_result(body: bytes) -> dict[str, Any]:
     """The ``result`` of a REST answer with status 200 (Kraken reports its errors with status 200 too).
 
@@ -143,12 +93,38 @@ def classify(errors: Sequence[str]) -> LakeError:
     through years of history.
     """
     text = "Kraken REST: " + ", ".join(errors)
+    # Kraken's own documents write some of these with blanks around the colons.
+    errors = [re.sub(r"\s*:\s*", ":", error.strip()) for error in errors]
     for error in errors:
         if error.startswith("EService:Throttled"):
             return ThrottledError(text, _retry_at(error.rpartition(":")[2].strip()))
         if error.startswith(_THROTTLES):
             return ThrottledError(text)
     return FatalError(text) if any(error.startswith(_WRONG_REQUESTS) for error in errors) else RetryableError(text)
+
+
+def refused(status: int, text: str, retry_after: str, now: datetime) -> RetryableError:
+    """What to do about an HTTP status other than 200, with its ``Retry-After`` (seconds or a date) if there is one.
+
+    >>> refused(429, "slow down", "30", datetime(2026, 1, 1, tzinfo=UTC)).retry_at
+    datetime.datetime(2026, 1, 1, 0, 0, 30, tzinfo=datetime.timezone.utc)
+    """
+    detail = f"Kraken REST: HTTP {status}: {' '.join(text.split())[:200]}"
+    at = _retry_after(retry_after.strip(), now)
+    return (
+        ThrottledError(detail, at)
+        if at is not None or status == HTTPStatus.TOO_MANY_REQUESTS
+        else RetryableError(detail)
+    )
+
+
+def _retry_after(text: str, now: datetime) -> datetime | None:
+    if text.isascii() and text.isdigit() and len(text) < 9:
+        return now + timedelta(seconds=int(text))
+    try:
+        return utc(parsedate_to_datetime(text))
+    except (TypeError, ValueError):
+        return None
 
 
 def _retry_at(text: str) -> datetime | None:

@@ -14,7 +14,11 @@ from lakehouse.errors import FatalError
 _DAY_US = 86_400_000_000
 _QUOTE_COLUMNS = ("bid", "bid_qty", "ask", "ask_qty")
 _QTY_DIGITS = 8
-_MAX_DIGITS = 8
+_MAX_DIGITS = 12
+# Ticks of a price stay exact as floats below this.
+_MAX_TICKS = 2.0**53
+# How far a price may lie off its rounded self, relative to it.
+_EXACT = 1e-9
 
 
 class Replay:
@@ -83,6 +87,8 @@ def _checked(frame: pl.DataFrame, numbers: tuple[str, ...], what: str) -> pl.Dat
     if missing:
         raise FatalError(f"the file of {what} has no column {', '.join(missing)}; it has {', '.join(frame.columns)}")
     try:
+        if not isinstance(frame.schema["ts"], pl.Datetime):
+            raise pl.exceptions.SchemaError("ts")
         frame = frame.with_columns(pl.col(*numbers).cast(pl.Float64), pl.col("ts").cast(pl.Datetime("us", "UTC")))
     except pl.exceptions.PolarsError as error:
         found = ", ".join(f"{name} {frame.schema[name]}" for name in ("ts", *numbers))
@@ -109,8 +115,12 @@ def _moved(frame: pl.DataFrame, begin_us: int, speed: float) -> Ints:
 
 def _pair(symbol: str, prices: Floats) -> Pair:
     """A pair with just the decimals that the prices need."""
-    digits = 0
-    while digits < _MAX_DIGITS and np.abs(np.round(prices, digits) - prices).max() > 10.0 ** -(digits + 4):
+    digits, most = 0, float(prices.max())
+    while (
+        digits < _MAX_DIGITS
+        and most * 10.0 ** (digits + 1) < _MAX_TICKS
+        and (np.abs(np.round(prices, digits) - prices) > _EXACT * prices).any()
+    ):
         digits += 1
     altname = symbol.replace("/", "")
     pair = PAIRS.get(symbol) or Pair(symbol, altname, altname, digits, _QTY_DIGITS, digits, 1.0, 0.0, 0.0, 0.0, 0.0)

@@ -1,10 +1,11 @@
 """Serves a simulated or a replayed market as a local Kraken on the settings' port."""
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from formats.refusal import PLAIN, ReadOptions
 from ingestion.kraken.ws_messages import parse_time
 from ingestion.simulator.blocks import Ledger
 from ingestion.simulator.faults import Script
@@ -16,13 +17,21 @@ from lakehouse.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A recorded market to replay: Parquet files, the pair's name, the speed, when it begins (RFC 3339; None: now)."""
+    """A recorded market to replay.
+
+    Attributes:
+        symbol: the pair's name, here and, unless ``options.pair`` says otherwise, in the files.
+        speed: how much faster than recorded.
+        anchor: when it begins, RFC 3339; None: now.
+        options: what the user says about the files.
+    """
 
     trades: Path
     quotes: Path | None = None
     symbol: str = "BTC/USD"
     speed: float = 1.0
     anchor: str | None = None
+    options: ReadOptions = PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +74,12 @@ def _market(settings: Settings) -> Ledger:
 
 def _replay(recording: Recording, now_us: int) -> Ledger:
     # Only a replay needs polars, which takes as much memory as everything else.
-    import polars as pl
-
+    from formats.frames import read_quotes, read_trades
     from ingestion.simulator.replay import Replay
 
-    try:
-        trades = pl.read_parquet(recording.trades)
-        quotes = pl.read_parquet(recording.quotes) if recording.quotes else None
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise FatalError(f"cannot read the recording: {error}") from None
+    options = replace(recording.options, sizes=True)
+    trades = read_trades(recording.trades, recording.symbol, options)
+    quotes = read_quotes(recording.quotes, recording.symbol, options) if recording.quotes else None
     anchor_us = micros(_time("--anchor", recording.anchor)) if recording.anchor else now_us
     return Replay(trades, quotes, recording.symbol, anchor_us, recording.speed)
 

@@ -9,12 +9,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from features.spec import NAMES
-from forecast import evaluate, files
+from forecast import evaluate
 from forecast.data.dataset import Dataset
 from forecast.evaluate import UNTOLD_BY_BARS
 from forecast.training import backtest
 from forecast.training.fitting import Tuning
 from forecast.training.walkforward import Schedule
+from formats import frames
 from lakehouse.messages import EVENT_SCHEMA
 from tradelake.app import cli
 
@@ -54,11 +55,11 @@ def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def data(bars: Path) -> Dataset:
     """Their rows and truths."""
-    return evaluate.from_bars(files.read_bars(bars))
+    return evaluate.from_bars(frames.read_bars(bars))
 
 
 def test_a_row_is_as_of_a_close_and_knows_what_a_bar_tells(bars: Path, data: Dataset) -> None:
-    held = files.read_bars(bars)
+    held = frames.read_bars(bars)
     close = dict(zip((held["ts"].to_physical() + 60_000_000).to_list(), held["close"].to_list(), strict=True))
     rows = data.rows()
     assert [close[ts] for ts in data.ts.tolist()] == rows["bid"].tolist()
@@ -78,7 +79,7 @@ def test_an_exchange_that_is_down_gives_no_row_however_the_file_tells_it(tmp_pat
     filled, missing = tmp_path / "filled.parquet", tmp_path / "missing.parquet"
     bars.with_columns(still).write_parquet(filled)
     bars.filter(~down).write_parquet(missing)
-    one, other = (evaluate.from_bars(files.read_bars(path)) for path in (filled, missing))
+    one, other = (evaluate.from_bars(frames.read_bars(path)) for path in (filled, missing))
     assert one.hash() == other.hash()
     opened, closed = bars["ts"].to_physical()[500], bars["ts"].to_physical()[599]
     assert not ((one.ts > opened) & (one.ts <= closed + 3600 * 10**6)).any()

@@ -23,6 +23,12 @@ def test_symbols_in_another_spelling_are_refused(monkeypatch: pytest.MonkeyPatch
         load_settings()
 
 
+def test_an_old_ticker_is_refused_with_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYMBOLS", "BTC/USD,XDG/USD")
+    with pytest.raises(FatalError, match=r"SYMBOLS.*did you mean DOGE/USD\?"):
+        load_settings()
+
+
 def test_a_wrong_port_is_named_with_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_PORT", "70000")
     with pytest.raises(FatalError, match=r"API_PORT.*65535"):

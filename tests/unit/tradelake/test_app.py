@@ -15,6 +15,7 @@ from stack.envfile import child_environment
 from tests.support.servers import scratch_settings
 from tradelake.app import cli
 
+PACKAGES = ("ingestion", "forecast", "downstream", "stack", "features", "formats")
 HEAVY = ("polars", "numba", "numpy", "pandas", "mlflow", "xgboost", "confluent_kafka", "questdb", "flask", "pydantic")
 
 
@@ -33,7 +34,7 @@ IDS = [" ".join(path) for path, _ in COMMANDS]
 
 WANTED = """
 up down status logs sql run backfill repair rebuild migrate accept-loss dead-letters simulate train evaluate models
-quality replay score-once backup restore drill retention client docs env-example task-result
+quality replay score-once inspect backup restore drill retention client docs env-example task-result
 """
 
 
@@ -78,7 +79,7 @@ def test_the_command_line_imports_no_package_of_the_lake_and_no_heavy_library() 
     code = f"""
 import sys, tradelake.app
 heavy = [m for m in {HEAVY!r} if m in sys.modules]
-ours = [m for m in sys.modules if m.split('.')[0] in ('ingestion', 'forecast', 'downstream', 'stack', 'features')]
+ours = [m for m in sys.modules if m.split('.')[0] in {PACKAGES!r}]
 assert not heavy + ours, heavy + ours
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ingestion.backfill.columns import LINE
+from formats.ids import Density
+from formats.refusal import LINE, ReadOptions, RefusedFileError
 from ingestion.backfill.loading import Loader, encoded
 from ingestion.backfill.pending import Pending
 from ingestion.backfill.progress import Journal, Progress, identity
-from ingestion.completeness.density import Density
 from ingestion.silver.rebuild import NEAR, merged
 from lakehouse.errors import RetryableError
 from lakehouse.messages import decode
@@ -79,7 +79,7 @@ def test_a_file_is_known_by_its_bytes_and_its_use(tmp_path: Path) -> None:
     assert identity(one, BTC, "trade", BTC) == identity(same, BTC, "trade", BTC)
     eth = "ETH/USD"
     uses = [(one, BTC, "trade", BTC), (one, eth, "trade", eth), (one, BTC, "quote", BTC), (one, BTC, "trade", "BTCUSD")]
-    assert len({identity(*use) for use in uses} | {identity(other, BTC, "trade", BTC)}) == 5
+    assert len({identity(*use)[0] for use in [*uses, (other, BTC, "trade", BTC)]}) == 5
     journal = Journal(tmp_path / "journal", one, BTC, "trade", BTC)
     assert journal.read() is None
     journal.write(Progress("one.csv", row=7, offsets={"3": 11}))
@@ -90,7 +90,7 @@ def test_a_file_is_known_by_its_bytes_and_its_use(tmp_path: Path) -> None:
 def test_a_file_killed_after_its_last_row_still_gets_its_silver(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingestion.backfill.files.CHUNK", 2)
+    monkeypatch.setattr("formats.tables.BLOCK_BYTES", 50)
     monkeypatch.setattr("ingestion.backfill.loading.ends", lambda _: {})
     path = tmp_path / "trades.csv"
     path.write_text("time,price,qty,trade_id\n" + "".join(f"{at(i).timestamp()},1,1,{i}\n" for i in range(1, 6)))
@@ -104,7 +104,7 @@ def test_a_file_killed_after_its_last_row_still_gets_its_silver(
     def load(publisher: Recorder, row: int) -> None:
         monkeypatch.setattr("ingestion.backfill.loading.caught_up", lambda _c, _f, found: replace(found, row=row))
         loader = Loader(publisher, Mock(), tmp_path / "journal", Mock(), Pending(tmp_path))
-        loader.load(path, BTC, "trade", BTC)
+        loader.load(path, BTC, "trade", ReadOptions())
 
     publisher = Killed()
     with pytest.raises(RetryableError, match="killed"):
@@ -115,3 +115,35 @@ def test_a_file_killed_after_its_last_row_still_gets_its_silver(
     load(again, 6)
     assert again.sent == []
     assert Pending(tmp_path).spans(BTC) == [(at(1), at(5))]
+
+
+def test_a_file_of_which_nothing_can_be_read_is_refused_and_leaves_no_trace(tmp_path: Path) -> None:
+    path = tmp_path / "trades.csv"
+    path.write_text("time,price,qty\nyesterday,1,1\ntoday,1,1\n")
+    publisher, folder = Recorder(), tmp_path / "journal"
+    with pytest.raises(RefusedFileError, match=r"none of 2 rows can be read.*trades\.csv, line 2, column time"):
+        Loader(publisher, Mock(), folder, Mock(), Pending(tmp_path)).load(path, BTC, "trade", ReadOptions())
+    assert publisher.sent == [] and not folder.exists()
+
+
+def test_a_grown_file_goes_on_where_it_ended_and_another_between_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingestion.backfill.loading.ends", lambda _: {})
+    monkeypatch.setattr("ingestion.backfill.loading.caught_up", lambda _c, _f, found: found)
+    path, other = tmp_path / "a.csv", tmp_path / "c.csv"
+
+    def load(file: Path, *minutes: int) -> list[tuple[int, float]]:
+        file.write_text("".join(f"{at(60 * i).timestamp()},{100 + i},1\n" for i in minutes))
+        publisher = Recorder()
+        loader = Loader(publisher, Mock(), tmp_path / "journal", Mock(), Pending(tmp_path))
+        loader.load(file, BTC, "trade", ReadOptions())
+        return [(event["trade_id"], event["price"]) for event in publisher.events]
+
+    first = load(path, 1, 2)
+    between = load(other, 10, 11)
+    grown = load(path, 1, 2, 3, 4)
+    assert [price for _, price in first + between + grown] == [101, 102, 110, 111, 103, 104]
+    ids = [each for each, _ in sorted(first + grown + between)]
+    assert [price for _, price in sorted(first + between + grown)] == [101, 102, 103, 104, 110, 111]
+    assert len(set(ids)) == 6 and max(ids) < 0

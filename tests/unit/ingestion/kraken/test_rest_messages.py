@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from ingestion.kraken import rest_messages
 from ingestion.kraken.rest_messages import (
     ThrottledError,
-    check_symbol,
     classify,
     parse_result,
     parse_trades_page,
-    rest_pair,
-    symbol_of,
+    refused,
 )
 from ingestion.simulator.pairs import PAIRS
+from lakehouse import symbols
 from lakehouse.errors import FatalError, LakeError, RetryableError
+from lakehouse.symbols import check_symbol, rest_pair, symbol_of
 from tests.support.recordings import Recordings
 
 NOW = datetime(2026, 9, 25, 10, 15, 32, tzinfo=UTC)
@@ -34,8 +34,9 @@ def page(*rows: object, last: object = "1790331321004518700") -> bytes:
 
 
 def test_doctests() -> None:
-    result = doctest.testmod(rest_messages)
-    assert result.attempted >= 4 and result.failed == 0
+    for module, least in ((rest_messages, 3), (symbols, 4)):
+        result = doctest.testmod(module)
+        assert result.attempted >= least and result.failed == 0
 
 
 @pytest.mark.parametrize("symbol", sorted(PAIRS))
@@ -50,7 +51,7 @@ def test_a_pair_without_a_known_quote_is_an_error_with_a_remedy(pair: str) -> No
         symbol_of(pair)
 
 
-@pytest.mark.parametrize("symbol", [*sorted(PAIRS), "BTC/JPY", "ABC/XYZ", "1INCH/USD", "B.S/USD"])
+@pytest.mark.parametrize("symbol", [*sorted(PAIRS), "BTC/JPY", "ABC/XYZ", "1INCH/USD", "B.S/USD", "AAPLx/USD"])
 def test_symbols_as_the_lake_writes_them_pass(symbol: str) -> None:
     check_symbol(symbol)
 
@@ -138,6 +139,23 @@ def test_throttled_tells_until_when() -> None:
     assert isinstance(error, ThrottledError) and error.retry_at == datetime.fromtimestamp(1790331400, UTC)
     unknown = classify(["EGeneral:Too many requests"])
     assert isinstance(unknown, ThrottledError) and unknown.retry_at is None
+
+
+@pytest.mark.parametrize("text", ["EService: Throttled: 1790331400", "EService : Throttled : 1790331400"])
+def test_blanks_around_colons_change_nothing(text: str) -> None:
+    error = classify([text])
+    assert isinstance(error, ThrottledError) and error.retry_at == datetime.fromtimestamp(1790331400, UTC)
+    assert isinstance(classify(["EGeneral: Too many requests"]), ThrottledError)
+    assert isinstance(classify(["EQuery: Unknown asset pair"]), FatalError)
+    assert type(classify(["ENovel: Never heard of"])) is RetryableError
+
+
+@pytest.mark.parametrize("header", ["90", "Fri, 25 Sep 2026 10:17:02 GMT"])
+def test_retry_after_is_kept(header: str) -> None:
+    error = refused(503, "busy", header, NOW)
+    assert isinstance(error, ThrottledError) and error.retry_at == NOW + timedelta(seconds=90)
+    assert type(refused(520, "<html>\n</html>", "soon", NOW)) is RetryableError
+    assert isinstance(refused(429, "", "", NOW), ThrottledError)
 
 
 def test_warnings_are_no_errors() -> None:
