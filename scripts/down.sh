@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Stops the lake, losing nothing.
+# Stops the lake without losing data.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [[ -x .venv/bin/tradelake ]] || {
-    echo "error: nothing is installed yet: scripts/up.sh does that" >&2
+    echo "error: .venv/bin/tradelake does not exist: run scripts/up.sh first, it installs everything" >&2
     exit 1
 }
 exec .venv/bin/tradelake down "$@"

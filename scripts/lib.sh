@@ -1,4 +1,4 @@
-# Shared by the scripts: what must be in place before Python code of ours can run. Sourced, not run.
+# Functions that install what the lake's Python code needs to run. Source this file; do not execute it.
 # shellcheck shell=bash
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -13,28 +13,28 @@ die() {
 }
 
 as_root() {
-    ((EUID == 0)) || command -v sudo >/dev/null || die "root or sudo is needed for: $*"
+    ((EUID == 0)) || command -v sudo >/dev/null || die "neither root nor sudo: run as root: $*"
     if ((EUID == 0)); then "$@"; else sudo "$@"; fi
 }
 
-# apt_install PACKAGE...: installs what is missing; asks for sudo only then.
+# apt_install PACKAGE...: installs missing packages; needs root or sudo only if there are any.
 apt_install() {
     local missing=() package
     for package in "$@"; do
         [[ $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) == *"ok installed"* ]] || missing+=("$package")
     done
     ((${#missing[@]})) || return 0
-    command -v apt-get >/dev/null || die "install these by hand, there is no apt-get here: ${missing[*]}"
+    command -v apt-get >/dev/null || die "no apt-get on this machine: install these packages by hand: ${missing[*]}"
     say "installing system packages: ${missing[*]}"
-    as_root apt-get update -qq >/dev/null || say "apt-get update failed; trying with the lists at hand"
+    as_root apt-get update -qq >/dev/null || say "apt-get update failed; continuing with the existing package lists"
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" \
-        >/dev/null || die "apt-get could not install: ${missing[*]}"
+        >/dev/null || die "apt-get could not install ${missing[*]}: check the network and the package sources"
 }
 
-# The oldest and the newest Python that the lock is resolved for; pyproject.toml says the same (requires-python).
+# The range of Python versions that the lock is resolved for; keep in step with requires-python in pyproject.toml.
 is_python() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; }
 
-# find_python: the machine's own Python first, then any other in range. PYTHON names one to take instead.
+# find_python: prints the system's Python or, failing that, any other in range. PYTHON overrides the choice.
 find_python() {
     local candidate
     for candidate in ${PYTHON:-python3 /usr/bin/python3 python3.14 python3.13 python3.12 python3.11 python}; do
@@ -46,10 +46,10 @@ find_python() {
     return 1
 }
 
-# Where the machine has no Python in range: the distribution's, else one that uv brings.
+# get_python: find_python; if there is none in range, installs the distribution's, else downloads one with uv.
 get_python() {
     find_python && return
-    [[ -z ${PYTHON:-} ]] || die "PYTHON=$PYTHON is no Python from 3.11 to 3.14"
+    [[ -z ${PYTHON:-} ]] || die "PYTHON=$PYTHON is not Python 3.11 to 3.14: name another one or unset PYTHON"
     if command -v apt-get >/dev/null; then
         apt_install python3 python3-venv
         find_python && return
@@ -60,24 +60,24 @@ get_python() {
     fi
     "$uv" python install --quiet --install-dir "$folder" 3.13 >&2 2>/dev/null \
         && "$uv" python find --quiet --managed-python 3.13 2>/dev/null && return
-    die "no Python from 3.11 to 3.14 here, and uv could not fetch one: install python3 and its venv module"
+    die "no Python 3.11 to 3.14 on this machine, and uv could not download one: install python3 and its venv module"
 }
 
-# The virtual environment follows requirements.txt and pyproject.toml; nothing happens while they stay the same.
+# make_venv: creates or updates .venv; does nothing while requirements.txt, pyproject.toml and this file are unchanged.
 make_venv() {
     local python wanted stamp=.venv/.made-from
     wanted=$(cat requirements.txt pyproject.toml scripts/lib.sh | sha256sum)
     [[ -f $stamp && $(<"$stamp") == "$wanted" ]] && is_python .venv/bin/python && return
-    # An environment whose making was cut short has a Python and no pip.
+    # An interrupted creation leaves an environment with Python but without pip.
     if ! is_python .venv/bin/python || ! .venv/bin/python -c 'import pip' 2>/dev/null; then
         python=$(get_python)
-        # Debian keeps what makes environments in a package of its own, one for each version.
+        # Debian packages ensurepip, which venv needs, separately for each Python version.
         "$python" -c 'import ensurepip' 2>/dev/null \
             || apt_install "$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
-        say "making .venv with $("$python" --version)"
+        say "creating .venv with $("$python" --version)"
         "$python" -m venv --clear .venv
     fi
-    say "installing the locked Python packages (minutes when they must be downloaded)"
+    say "installing the locked Python packages (takes minutes if they must be downloaded)"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION"
     VIRTUAL_ENV=$ROOT/.venv .venv/bin/uv pip sync --quiet --require-hashes requirements.txt
     VIRTUAL_ENV=$ROOT/.venv .venv/bin/uv pip install --quiet --no-deps --editable .
@@ -90,20 +90,20 @@ need_java() {
     command -v java >/dev/null || apt_install default-jre-headless
     local major
     major=$(java_major)
-    ((${major:-0} >= 17)) || die "Java 17 or newer is needed, $(command -v java) is ${major:-unknown}:" \
-        "apt-get install default-jre-headless, and make it the first java on the PATH"
+    ((${major:-0} >= 17)) || die "$(command -v java) is version ${major:-unknown}, need 17 or newer:" \
+        "apt-get install default-jre-headless, and put it first on the PATH"
 }
 
-# The servers' jars come from Maven, at the versions of docker/servers/pom.xml; Redis from the system's packages.
+# fetch_servers: downloads the jars from Maven, at the versions in docker/servers/pom.xml; installs Redis with apt.
 fetch_servers() {
     local to=${SERVERS_DIR:-var/servers} wanted server
     need_java
-    # Debian's redis-tools holds the server's binary, without the service that would take port 6379 at once.
+    # Debian's redis-tools contains the server's binary (as redis-check-rdb); redis-server would start a service on 6379.
     local redis
     redis=$(command -v redis-server || command -v redis-check-rdb || true)
     if [[ -z $redis ]]; then
         apt_install redis-tools
-        redis=$(command -v redis-check-rdb) || die "redis-tools brought no Redis: install redis-server 7"
+        redis=$(command -v redis-check-rdb) || die "redis-tools contains no redis-check-rdb: install redis-server 7"
     fi
     mkdir -p "$to"
     ln -sfn "$redis" "$to/redis-server"
@@ -111,23 +111,23 @@ fetch_servers() {
     [[ -f $to/.made-from && $(<"$to/.made-from") == "$wanted" ]] && return
     command -v mvn >/dev/null || apt_install maven
     for server in questdb kafka; do
-        say "fetching $server (Maven)"
+        say "downloading $server (Maven)"
         rm -rf "${to:?}/$server"
-        # Maven resets colours at its end even where it was told to use none.
+        # Maven prints a colour reset at the end even with colours off.
         mvn -q -B -Dstyle.color=never -f docker/servers/pom.xml -P "$server" prepare-package "-Dto=$(realpath "$to")/$server" 2>&1 \
-            | sed $'s/\e\\[0m//g' >&2 || die "Maven could not fetch $server: is the network there? (mvn reads ~/.m2/settings.xml for mirrors)"
+            | sed $'s/\e\\[0m//g' >&2 || die "Maven could not download $server: check the network, and any mirror in ~/.m2/settings.xml"
     done
     printf '%s' "$wanted" >"$to/.made-from"
 }
 
-# setting NAME: its value in the environment or, failing that, in .env.
+# setting NAME: prints its value from the environment or, failing that, from .env.
 setting() { printf '%s' "${!1:-$(sed -n "s/^$1=//p" .env 2>/dev/null | tail -n 1)}"; }
 
-# wants_minio: whether the object store is ours to run, and MinIO. SeaweedFS, the default, comes as a wheel.
+# wants_minio: whether we run the object store ourselves and it is MinIO. SeaweedFS, the default, comes as a wheel.
 wants_minio() { [[ -z $(setting S3_ENDPOINT) && $(setting OBJECT_STORE) == minio ]]; }
 
-# MinIO has no packages: built once with Go (minutes), at the version of docker/minio/Dockerfile. Where there is no Go,
-# its toolchain comes as a wheel.
+# fetch_minio: builds MinIO once with Go, at the version in docker/minio/Dockerfile, because no packages of it exist.
+# On a machine without Go the toolchain comes as a wheel.
 fetch_minio() {
     local to=${SERVERS_DIR:-var/servers} version
     version=$(sed -n 's/^ARG MINIO_VERSION=//p' docker/minio/Dockerfile)
@@ -140,11 +140,11 @@ fetch_minio() {
     fi
     say "building MinIO $version (about four minutes, once)"
     GOBIN=$(realpath "$to") go install "github.com/minio/minio@$version" 2>&1 | grep -v '^go: downloading' >&2 || true
-    [[ -x $to/minio ]] || die "MinIO could not be built: is Go 1.24 or newer first on the PATH? ($(go version))"
+    [[ -x $to/minio ]] || die "go install could not build MinIO with $(go version): put Go 1.24 or newer first on the PATH"
     printf '%s' "$version" >"$to/.minio-version"
 }
 
-# Prometheus, for the tests of what it scrapes: unpacked from Debian's package, so that no service starts and takes a port.
+# fetch_prometheus: for the scrape tests; unpacks Debian's package without installing it, so that no service starts.
 fetch_prometheus() {
     local to=${SERVERS_DIR:-var/servers} folder
     [[ -x $to/prometheus ]] && return
@@ -155,7 +155,7 @@ fetch_prometheus() {
     fi
     folder=$(mktemp -d)
     (cd "$folder" && { apt-get download -qq prometheus || { as_root apt-get update -qq && apt-get download -qq prometheus; }; }) \
-        >/dev/null 2>&1 || die "apt-get could not download Prometheus"
+        >/dev/null 2>&1 || die "apt-get could not download prometheus: check the network and the package sources"
     dpkg -x "$folder"/prometheus_*.deb "$folder"
     mv "$folder/usr/bin/prometheus" "$to/prometheus"
     rm -rf "$folder"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every check that runs no test: ruff, mypy --strict, import-linter, shellcheck. lint.sh [--fix] mends what ruff can.
+# Runs every static check: ruff, mypy --strict, import-linter, shellcheck. lint.sh --fix first applies ruff's fixes.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

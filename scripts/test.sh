@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs what is missing, then runs every check and every test. test.sh [PYTEST ARGUMENTS] runs those tests only.
+# Installs what is missing, then runs every check and every test; with pytest arguments, only the tests they select.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-# The tests of the live page open it in a real browser.
+# The tests of the live page use a real browser.
 need_chromium() { command -v chromium >/dev/null || command -v chromium-browser >/dev/null || apt_install chromium; }
 
 make_venv
@@ -19,7 +19,7 @@ if (($#)); then
     exit
 fi
 say "tests: unit, on every core"
-# A process for each core already; more threads within them would only wait for each other.
+# There is one process per core already; more threads inside them would only compete.
 OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 run --numprocesses=logical --dist=worksteal tests/unit
 say "tests: DAGs, integration and end to end, on real servers of their own"
 run tests/dags tests/integration tests/e2e

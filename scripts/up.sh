@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts the lake: installs what is missing, then every process, and waits until data flows.
+# Installs what is missing, starts every process, and waits until data flows.
 # up.sh [--source kraken|simulator|auto] [--full]
 set -euo pipefail
 # shellcheck source=scripts/lib.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One role and one database for each service; neither can see the other's.
+# Creates one role and one database per service; neither service can connect to the other's database.
 set -euo pipefail
 for name in airflow mlflow; do
   variable="POSTGRES_${name^^}_PASSWORD"
