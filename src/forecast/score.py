@@ -8,6 +8,7 @@ from functools import partial
 import polars as pl
 from prometheus_client import Counter, Gauge
 
+from forecast.data.dataset import times
 from forecast.data.prices import read_path
 from forecast.monitoring.exporter import tell_findings
 from forecast.monitoring.recalibration import Calibrator, ask_api
@@ -25,8 +26,6 @@ EVERY_S = 10.0
 MAX_FORECASTS = 50_000
 # What is visible in one table may not yet be in the other: so much newer must the newest event be than the due time.
 SETTLE = timedelta(seconds=2)
-# Prices are read from earlier on, to include the one in force at the first forecast.
-LOOK_BACK = timedelta(minutes=5)
 WINDOWS = ("1h", "1d")
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -60,9 +59,9 @@ class Scorer:
             due = self._due(symbol)
             if due.is_empty():
                 return judged
-            first, newest = due.item(0, "ts"), due.item(-1, "ts")
+            newest = due.item(-1, "ts")
             end = newest + timedelta(seconds=max(HORIZONS_S)) + SETTLE
-            path = read_path(self._database, symbol, first - LOOK_BACK, end)
+            path = read_path(self._database, symbol, times(due), end)
             found = scores(due, path, self._step_s)
             self._database.write(GOLD_FORECAST_SCORES, found)
             SCORED.labels(symbol).inc(found.height)

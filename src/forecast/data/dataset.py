@@ -68,10 +68,10 @@ class Dataset:
 
 
 def price_path(events: pl.DataFrame) -> PricePath:
-    """The bid and the price of one symbol's events (`lakehouse.messages.EVENT_SCHEMA`), ordered by time.
+    """The bid and the price of one symbol's events (`EVENT_SCHEMA`) in time order, events of equal times in log order.
 
     Where quotes are known: best bid, and mid as the price. Elsewhere: the last seller-initiated trade price stands for
-    the bid (the last trade price where no side is known), the last trade price for the price. As in the features, a
+    the bid (the last trade price until a sale is known), the last trade price for the price. As in the features, a
     quote is known until a gap of the ticker, and for 4 h at most.
     """
     ticker_gap = (pl.col("type") == "gap") & (pl.col("stream") == "ticker")
@@ -79,7 +79,6 @@ def price_path(events: pl.DataFrame) -> PricePath:
     # A quote holds until the next one or until a gap of the ticker, which voids it (NaN).
     bid = pl.when(quote).then("bid").when(ticker_gap).then(float("nan")).forward_fill().fill_null(float("nan"))
     mid = pl.when(quote).then((pl.col("bid") + pl.col("ask")) / 2).when(ticker_gap).then(float("nan"))
-    side = pl.col("price").filter(pl.col("side").is_not_null()).len() > 0
     sold = pl.when(pl.col("side") == "sell").then("price").forward_fill()
     last = pl.col("price").forward_fill()
     frame = (
@@ -89,7 +88,7 @@ def price_path(events: pl.DataFrame) -> PricePath:
             "ts",
             quoted_bid=bid,
             mid=mid.forward_fill().fill_null(float("nan")),
-            sold=pl.when(side).then(pl.coalesce(sold, last)).otherwise(last),
+            sold=pl.coalesce(sold, last),
             last=last,
             held=pl.col("ts") - pl.when(quote).then("ts").forward_fill() <= pl.duration(seconds=STALE_S),
         )
@@ -101,8 +100,7 @@ def price_path(events: pl.DataFrame) -> PricePath:
         .filter(pl.col("bid").is_not_null() & pl.col("price").is_not_null())
         .collect()
     )
-    values = (frame[name].to_numpy() for name in ("bid", "price", "quoted"))
-    return PricePath(frame["ts"].to_physical().to_numpy(), *values)
+    return PricePath(times(frame), *(frame[name].to_numpy() for name in ("bid", "price", "quoted")))
 
 
 def with_bid(frame: pl.DataFrame, held: Array) -> pl.DataFrame:
@@ -115,9 +113,14 @@ def with_bid(frame: pl.DataFrame, held: Array) -> pl.DataFrame:
     return frame.with_columns(bid=pl.when(pl.col("bid").is_nan() | pl.col("bid").is_null()).then(bids).otherwise("bid"))
 
 
+def times(frame: pl.DataFrame) -> Times:
+    """The times of rows in microseconds since 1970."""
+    return frame["ts"].to_physical().to_numpy()
+
+
 def before_rows(frame: pl.DataFrame, path: PricePath) -> Array:
     """The path's bids just before each row's timestamp."""
-    return path.before(path.bid, frame["ts"].to_physical().to_numpy())
+    return path.before(path.bid, times(frame))
 
 
 def build(
@@ -148,7 +151,7 @@ def build(
         counts[reason] = int((~keep).sum())
         return [part[keep] for part in parts]
 
-    ts = frame["ts"].to_physical().to_numpy()
+    ts = times(frame)
     matrix = frame.select(NAMES).fill_null(float("nan")).to_numpy().astype(np.float64)
     ts, matrix = leave_out("incomplete", frame["complete"].fill_null(False).to_numpy(), ts, matrix)
     rows = FeatureRows(matrix, NAMES)

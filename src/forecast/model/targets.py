@@ -41,6 +41,10 @@ class PricePath:
     price: Array
     quoted: Mask
 
+    def part(self, index: npt.NDArray[np.int64] | slice) -> "PricePath":
+        """Some of the prices."""
+        return PricePath(self.ts[index], self.bid[index], self.price[index], self.quoted[index])
+
     def at(self, values: Array, when: Times) -> Array:
         """The value in force at each time; NaN before the first."""
         index = np.searchsorted(self.ts, when, side="right") - 1

@@ -19,7 +19,7 @@ import polars as pl
 import xgboost
 
 from features.spec import EngineConfig, spec_hash
-from forecast.data import dataset
+from forecast.data import dataset, prices
 from forecast.data.dataset import Dataset
 from forecast.data.lake_reader import EVERY_S, STALE_S
 from forecast.model import baselines, inputs
@@ -32,7 +32,6 @@ from forecast.model.targets import MICROS, TARGETS, Array, Target
 from forecast.training import fitting
 from forecast.training.fitting import Tuning
 from lakehouse.errors import FatalError
-from lakehouse.messages import EVENT_SCHEMA
 from lakehouse.settings import HORIZONS_S, Settings, load_settings
 from lakehouse.stores import bronze
 from lakehouse.stores.objects import Objects
@@ -88,12 +87,14 @@ def read_day(lake: str, day: DayPartition) -> Dataset:
     spec = spec_hash(EngineConfig.of(settings))
     with closing(Objects(settings.model_copy(update={"s3_bucket": bucket_of(lake)}))) as objects:
         rows = _table(objects, "silver/silver_features", day.symbol, day.day)
-        span = [day.day + timedelta(days=offset) for offset in (0, 1)]
-        events = [_events(objects, table, kind, day.symbol, d) for table, kind in bronze.TABLES.items() for d in span]
+        # What is in force when a day begins lies in the day before, what follows its last rows in the day after.
+        span = [day.day + timedelta(days=offset) for offset in (-1, 0, 1)]
+        events = [_events(objects, table, day.symbol, d) for table in bronze.TABLES for d in span]
     rows = rows.filter(pl.col("spec") == spec, pl.col("complete")).unique("ts", keep="last", maintain_order=True)
     if rows.is_empty():
         return dataset.empty(spec, settings.vol_step_s)
-    path = dataset.price_path(pl.concat(events))
+    when = dataset.times(rows)
+    path = prices.assemble([pl.concat(events)], prices.first_read(when), when)
     return dataset.build(
         dataset.with_bid(rows, dataset.before_rows(rows, path)), path, spec, settings.vol_step_s, EVERY_S, STALE_S
     )
@@ -104,11 +105,8 @@ def _table(objects: Objects, table: str, symbol: str, day: date) -> pl.DataFrame
     return pl.DataFrame(schema={"spec": pl.String}) if data is None else pl.read_parquet(io.BytesIO(data))
 
 
-def _events(objects: Objects, table: str, kind: str, symbol: str, day: date) -> pl.DataFrame:
-    found = _table(objects, f"bronze/{table}", symbol, day).with_columns(type=pl.lit(kind))
-    return found.select(
-        pl.col(c).cast(t) if c in found.columns else pl.lit(None, t).alias(c) for c, t in EVENT_SCHEMA.items()
-    )
+def _events(objects: Objects, table: str, symbol: str, day: date) -> pl.DataFrame:
+    return bronze.as_events(_table(objects, f"bronze/{table}", symbol, day), table)
 
 
 @dataclass(frozen=True, slots=True)

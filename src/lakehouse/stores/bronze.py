@@ -37,14 +37,21 @@ def events(questdb: QuestDB, where: str, prefix: str = "") -> pl.DataFrame:
     Args:
         prefix: of the tables' names, for a copy of bronze beside the live one.
     """
-    frames = []
-    for table, kind in TABLES.items():
-        found = questdb.frame(f"SELECT * FROM {prefix}{table} WHERE {where}").with_columns(pl.lit(kind).alias("type"))
-        missing = [pl.lit(None, dtype).alias(name) for name, dtype in EVENT_SCHEMA.items() if name not in found.columns]
-        frames.append(
-            found.with_columns(missing).select(pl.col(name).cast(kind) for name, kind in EVENT_SCHEMA.items())
-        )
-    return pl.concat(frames)
+    return pl.concat([events_of(questdb, table, where, prefix) for table in TABLES])
+
+
+def events_of(questdb: QuestDB, table: str, where: str, prefix: str = "", columns: str = "*") -> pl.DataFrame:
+    """The rows of one table of `TABLES` that satisfy ``where``, as `EVENT_SCHEMA`, unsorted; other columns are null."""
+    return as_events(questdb.frame(f"SELECT {columns} FROM {prefix}{table} WHERE {where}"), table)
+
+
+def as_events(rows: pl.DataFrame, table: str) -> pl.DataFrame:
+    """Rows of one table of `TABLES`, wherever they were read, as `EVENT_SCHEMA`."""
+    typed = rows.with_columns(type=pl.lit(TABLES[table]))
+    return typed.select(
+        pl.col(name).cast(kind) if name in typed.columns else pl.lit(None, kind).alias(name)
+        for name, kind in EVENT_SCHEMA.items()
+    )
 
 
 def in_log_order(questdb: QuestDB, symbol: str, epoch: int, before: int, span: timedelta) -> Iterator[pl.DataFrame]:
