@@ -27,8 +27,8 @@ class SectionedGroup(click.Group):
 def cli() -> None:
     """Tradelake: a medallion lakehouse for live crypto markets.
 
-    Results go to stdout (--json for programs), progress and logs to stderr. Exit status: 0 done, 1 failed and running
-    it again may help, 2 wrong usage, 3 refused or found wrong, 99 nothing to do, 128 + N stopped by signal N.
+    Results go to stdout (--json for programs), progress and logs to stderr. Exit status: 0 done, 1 failed and a
+    retry may help, 2 wrong usage, 3 refused or a check failed, 99 nothing to do, 128 + N stopped by signal N.
     """
 
 

@@ -14,20 +14,22 @@ INTERVALS = ("1m", "5m", "15m", "1h", "1d")
 
 
 @command("backup", "tradelake backup\ntradelake backup --day 2026-01-05")
-@click.option("--day", type=DAY, help="Only this UTC day; by default every whole day that differs from its backup.")
+@click.option("--day", type=DAY, help="This UTC day only; by default every whole day that differs from its backup.")
 def backup(day: date | None) -> object:
-    """Back up whole days to the object store and read them back."""
+    """Back up whole UTC days to the object store and verify them by reading them back."""
     from downstream.backup import back_up
 
     return back_up(lake_settings(), day)
 
 
 @command("restore", "tradelake restore --day 2026-01-05 --into scratch_\ntradelake restore --all")
-@click.option("--day", type=DAY, help="The UTC day to bring back.")
+@click.option("--day", type=DAY, help="UTC day to restore.")
 @click.option("--all", "everything", is_flag=True, help="Every day of every table, e.g. on an empty machine.")
-@click.option("--into", metavar="PREFIX", default="", help="Write to tables PREFIX + name, not to the live ones.")
+@click.option(
+    "--into", metavar="PREFIX", default="", help="Restore into tables PREFIX + name instead of the live ones."
+)
 def restore(day: date | None, everything: bool, into: str) -> object:
-    """Bring days back from their backup; into live tables only while no consumer runs."""
+    """Restore days from their backup; into live tables only while no consumer runs."""
     from downstream.restore import restore_lake
 
     if everything == (day is not None):
@@ -36,9 +38,9 @@ def restore(day: date | None, everything: bool, into: str) -> object:
 
 
 @command("drill", "tradelake drill\ntradelake drill --day 2026-01-05")
-@click.option("--day", type=DAY, help="This UTC day; by default a random one.")
+@click.option("--day", type=DAY, help="UTC day to restore; by default a random one.")
 def drill(day: date | None) -> object:
-    """Restore a day beside the live one, compare, and clean up."""
+    """Restore a day beside the live tables, compare both, and clean up."""
     from downstream.drill import run_drill
 
     return run_drill(lake_settings(), day)
@@ -46,7 +48,7 @@ def drill(day: date | None) -> object:
 
 @command("retention", "RETENTION_DAYS=90 tradelake retention")
 def retention() -> object:
-    """Let days older than RETENTION_DAYS leave QuestDB whose backup reads back."""
+    """Remove days older than RETENTION_DAYS from QuestDB once their backup is verified."""
     from downstream.retention import retain
 
     return retain(lake_settings())
@@ -54,13 +56,13 @@ def retention() -> object:
 
 @click.group("client")
 def client() -> None:
-    """Read the lake as a table, or write it to Parquet."""
+    """Read the lake as a table or export it to Parquet."""
 
 
 def _reader(kind: str, about: str) -> LakeCommand:
-    @click.option("--symbol", required=True, help="As in SYMBOLS, e.g. BTC/USD.")
-    @click.option("--from", "start", type=TIME, help="UTC; by default an hour before --to.")
-    @click.option("--to", "end", type=TIME, help="UTC, exclusive; by default now.")
+    @click.option("--symbol", required=True, help="Symbol as in SYMBOLS, e.g. BTC/USD.")
+    @click.option("--from", "start", type=TIME, help="Start in UTC; by default an hour before --to.")
+    @click.option("--to", "end", type=TIME, help="End in UTC, exclusive; by default now.")
     @click.option("--out", type=click.Path(path_type=Path), help="Write Parquet to this path instead of printing rows.")
     def read(
         symbol: str, start: datetime | None, end: datetime | None, out: Path | None, interval: str = ""
@@ -92,9 +94,9 @@ def _read(kind: str, symbol: str, start: datetime, end: datetime, out: Path | No
 
 for _kind, _about in (
     ("ohlc", "Read candles."),
-    ("features", "Read the feature rows to train on."),
-    ("forecasts", "Read every forecast served."),
-    ("scores", "Read every scored forecast with what happened."),
+    ("features", "Read the feature rows used for training."),
+    ("forecasts", "Read all forecasts served."),
+    ("scores", "Read all scored forecasts with the outcome."),
 ):
     client.add_command(_reader(_kind, _about))
 

@@ -19,12 +19,12 @@ JSON = click.Option(["--json", "as_json"], is_flag=True, help="Print the result 
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What a command found.
+    """The result of a command.
 
     Attributes:
-        data: for ``--json``: dataclasses, lists, plain values; or a function that makes it.
+        data: for ``--json``: dataclasses, lists, plain values; or a function that returns them.
         text: for people; by default a table of ``data``.
-        status: how the command ends.
+        status: the exit status.
     """
 
     data: object
@@ -40,14 +40,14 @@ class DocumentedCommand(click.Command):
         self.example = example
 
     def format_epilog(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Writes the examples as they are, one a line."""
+        """Writes the examples unchanged, one per line."""
         with formatter.section("Examples"):
             for line in self.example.splitlines():
                 formatter.write(f"{'':{formatter.current_indent}}{line.strip()}\n")
 
 
 class LakeCommand(DocumentedCommand):
-    """A command that runs once: returns a result, or raises a `LakeError`, or is stopped by a signal."""
+    """A command that runs once: it returns a result, raises a `LakeError`, or is stopped by a signal."""
 
     def __init__(self, *positional: Any, **named: Any) -> None:
         super().__init__(*positional, **named)
@@ -65,7 +65,7 @@ class LakeCommand(DocumentedCommand):
         except LakeError as error:
             context.exit(report(error))
         except InterruptedCommand as signalled:
-            click.echo(f"stopped by {signalled}: what is finished stays, run it again for the rest", err=True)
+            click.echo(f"stopped by {signalled}: finished work stays, run the command again for the rest", err=True)
             leave(signalled.status)
         context.exit(result.status)
 
@@ -85,7 +85,7 @@ def lake_settings() -> "Settings":
 
 
 def report(error: LakeError) -> ExitStatus:
-    """Says on one line of stderr what went wrong, and returns how the command ends."""
+    """Prints the error as one line on stderr and returns the exit status."""
     nothing = isinstance(error, NothingToDoError)
     click.echo(f"{'nothing to do' if nothing else 'error'}: {' '.join(str(error).split())}", err=True)
     if nothing:
@@ -94,12 +94,12 @@ def report(error: LakeError) -> ExitStatus:
 
 
 def command(name: str, example: str) -> Callable[[Callable[..., object]], LakeCommand]:
-    """Declares a command that runs once; its docstring is its help, what it returns its result."""
+    """Declares a command that runs once; its docstring is the help, its return value the result."""
     return click.command(name, cls=LakeCommand, example=example)
 
 
 def process_command(name: str, example: str) -> Callable[[Callable[..., object]], DocumentedCommand]:
-    """Declares a command that runs until it is stopped, with signals and errors of its own."""
+    """Declares a command that runs until stopped and handles signals and errors itself."""
     return click.command(name, cls=DocumentedCommand, example=example)
 
 

@@ -21,10 +21,10 @@ R = TypeVar("R")
 def file_options(function: Callable[..., R]) -> Callable[..., R]:
     """Adds ``--pair``, ``--columns``, ``--tz`` and ``--date-order``; the command gets them as ``reading``."""
 
-    @click.option("--pair", help="What the file calls the symbol where that differs, e.g. XBTUSD.")
-    @click.option("--columns", type=COLUMNS, help="Which column is what, e.g. ts=created_time,price=px.")
-    @click.option("--tz", type=ZONE, help="Zone of times that name none, e.g. UTC or Europe/Berlin.")
-    @click.option("--date-order", type=click.Choice(("dmy", "mdy", "ymd")), help="Of dates such as 05/03/2024.")
+    @click.option("--pair", help="Name of the symbol in the file if it differs, e.g. XBTUSD.")
+    @click.option("--columns", type=COLUMNS, help="Columns of the fields, e.g. ts=created_time,price=px.")
+    @click.option("--tz", type=ZONE, help="Time zone of times without one, e.g. UTC or Europe/Berlin.")
+    @click.option("--date-order", type=click.Choice(("dmy", "mdy", "ymd")), help="Order of dates such as 05/03/2024.")
     @functools.wraps(function)
     def gathered(*positional: Any, pair: Any, columns: Any, tz: Any, date_order: Any, **named: Any) -> R:
         from formats.refusal import ReadOptions
@@ -42,12 +42,12 @@ def file_options(function: Callable[..., R]) -> Callable[..., R]:
     tradelake inspect export.csv --columns ts=created_time,price=px --tz Europe/Berlin --date-order dmy""",
 )
 @click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
-@click.option("--symbol", help="Which symbol, where a file or an archive holds several, e.g. BTC/USD.")
+@click.option("--symbol", help="Symbol to read if a file or archive holds several, e.g. BTC/USD.")
 @file_options
 def inspect(files: tuple[Path, ...], symbol: str | None, reading: "ReadOptions") -> CommandResult:
-    """Say what the lake reads in files, and what backfill and evaluate do with them; needs no server.
+    """Show how the lake reads files and what backfill and evaluate would do with them.
 
-    Status 3 when one of them is refused.
+    Needs no server. Exit status 3 if a file is refused.
     """
     from dataclasses import replace
 

@@ -21,15 +21,15 @@ TARGETS = ("bid", "vol")
 
 
 @command("train", "tradelake train --promote\ntradelake train --symbols BTC/USD,ETH/USD --days 30 --tuning-budget 90s")
-@click.option("--symbols", type=SYMBOLS, default=(), help="Comma-separated; by default the lake's.")
-@click.option("--days", type=POSITIVE, default=14.0, show_default=True, help="Newest days to learn from.")
+@click.option("--symbols", type=SYMBOLS, default=(), help="Comma-separated symbols; by default the lake's.")
+@click.option("--days", type=POSITIVE, default=14.0, show_default=True, help="Train on this many of the newest days.")
 @click.option(
     "--tuning-budget", "budget", type=BUDGET, default="0", help="Trials (20) or seconds (90s) per target; 0: no tuning."
 )
-@click.option("--promote", is_flag=True, help="Let a challenger that wins become champion.")
-@click.option("--lake", help="s3://BUCKET: only train and judge boosters over the lake's Parquet.")
-@click.option("--dask", metavar="ADDRESS", help="With --lake: on the workers of this Dask scheduler.")
-@click.option("--folder", type=FILE, help="Where the steps keep their work; by default a temporary one.")
+@click.option("--promote", is_flag=True, help="Promote a challenger that wins to champion.")
+@click.option("--lake", help="s3://BUCKET: only train and evaluate boosters on the lake's Parquet.")
+@click.option("--dask", metavar="ADDRESS", help="Use the workers of this Dask scheduler; needs --lake.")
+@click.option("--folder", type=FILE, help="Working folder of the steps; by default a temporary one.")
 @click.option("--step", type=click.Choice(STEPS), help="Run one step only; needs --folder.")
 def train(
     symbols: tuple[str, ...],
@@ -43,7 +43,7 @@ def train(
 ) -> object:
     """Train on the lake: dataset, leak gate, tuning, evaluation, challengers, decision.
 
-    With too little history nothing is trained, and the simple rules go on serving.
+    With too little history nothing is trained, and the simple rules continue to serve.
     """
     if step and not folder:
         raise click.UsageError("--step needs --folder")
@@ -66,10 +66,12 @@ def train(
 @click.option("--trades", type=FILE, help="Trades in any format: ts, price, qty [symbol, trade_id, side].")
 @click.option("--quotes", type=FILE, help="Best quotes: ts, bid, ask [symbol, bid_qty, ask_qty].")
 @click.option("--bars", type=FILE, help="Minute bars: ts, open, high, low, close, volume.")
-@click.option("--symbol", help="Which symbol, where a file holds several.")
+@click.option("--symbol", help="Symbol to evaluate, if a file holds several.")
 @file_options
-@click.option("--report", type=FILE, help="Write every figure as JSON to this file, too.")
-@click.option("--folds", type=click.IntRange(min=1), default=6, show_default=True, help="Stretches that are judged.")
+@click.option("--report", type=FILE, help="Also write all results as JSON to this file.")
+@click.option(
+    "--folds", type=click.IntRange(min=1), default=6, show_default=True, help="Number of evaluated stretches."
+)
 def evaluate(
     trades: Path | None,
     quotes: Path | None,
@@ -79,7 +81,7 @@ def evaluate(
     folds: int,
     reading: "ReadOptions",
 ) -> CommandResult:
-    """Judge every model and rule on files of yours, without any server."""
+    """Evaluate every model and rule on your own files; needs no server."""
     if quotes and not trades:
         raise click.UsageError("--quotes needs --trades")
     if bool(bars) == bool(trades):
@@ -99,9 +101,9 @@ def evaluate(
 
 
 @command("quality", "tradelake quality\ntradelake quality --feed")
-@click.option("--feed", is_flag=True, help="Only whether data flows; writes nothing.")
+@click.option("--feed", is_flag=True, help="Only check whether data flows; writes nothing.")
 def quality(feed: bool) -> object:
-    """Check live skill, coverage, drift, freshness and holes; a champion that stays worse than its rule goes."""
+    """Check live skill, coverage, drift, freshness and holes. Roll back a champion that stays worse than its rule."""
     from forecast.quality import check, check_feed, summary
 
     settings = lake_settings()
@@ -109,9 +111,9 @@ def quality(feed: bool) -> object:
 
 
 @command("replay", "tradelake replay\ntradelake replay --day 2026-01-05")
-@click.option("--day", type=DAY, help="UTC day; by default yesterday.")
+@click.option("--day", type=DAY, help="UTC day to replay; by default yesterday.")
 def replay(day: date | None) -> object:
-    """Compute a day's feature rows and forecasts again; status 3 if one differs from what was served."""
+    """Recompute a day's feature rows and forecasts. Exit status 3 if one differs from what was served."""
     from forecast.replay import proven
 
     return proven(lake_settings(), day or datetime.now(UTC).date() - timedelta(days=1))
@@ -120,7 +122,7 @@ def replay(day: date | None) -> object:
 @command("score-once", "tradelake score-once")
 @click.pass_obj
 def score_once(stop: threading.Event) -> object:
-    """Judge the forecasts that are due now; the process `score` does it all the time."""
+    """Score the forecasts that are due now; the process `score` does so continuously."""
     from forecast.score import score_once as score
 
     return {"scored": score(lake_settings(), stop)}
@@ -128,12 +130,12 @@ def score_once(stop: threading.Event) -> object:
 
 @click.group("models")
 def models() -> None:
-    """The models in the registry: init, list, promote, rollback."""
+    """Manage the models in the registry: init, list, promote, rollback."""
 
 
 @command("init", "tradelake models init")
 def init_models() -> CommandResult:
-    """Register the simple rules where there is no champion."""
+    """Register the simple rules as champions where there is none."""
     registry = _registry()
     registry.ensure_baselines()
     return _versions(registry)
@@ -141,7 +143,7 @@ def init_models() -> CommandResult:
 
 @command("list", "tradelake models list")
 def list_models() -> CommandResult:
-    """Show every version with its aliases and the last decision."""
+    """List every version with its aliases and last decision."""
     return _versions(_registry())
 
 
@@ -150,7 +152,7 @@ def list_models() -> CommandResult:
 @click.argument("version", type=int)
 @click.option("--reason", default="by hand", show_default=True)
 def promote_model(target: "Target", version: int, reason: str) -> CommandResult:
-    """Serve this version."""
+    """Make this version the champion."""
     registry = _registry()
     registry.promote(target, version, reason)
     return _versions(registry)
@@ -160,7 +162,7 @@ def promote_model(target: "Target", version: int, reason: str) -> CommandResult:
 @click.argument("target", type=click.Choice(TARGETS))
 @click.option("--reason", default="by hand", show_default=True)
 def roll_back_model(target: "Target", reason: str) -> CommandResult:
-    """Serve again what the champion replaced."""
+    """Make the champion's predecessor champion again."""
     registry = _registry()
     click.echo(f"{target}: champion is {registry.rollback(target, reason)}", err=True)
     return _versions(registry)

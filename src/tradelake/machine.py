@@ -13,11 +13,11 @@ from tradelake.statuses import ExitStatus
     "--source",
     type=click.Choice(("auto", "kraken", "simulator")),
     default="auto",
-    help="Which market; auto: Kraken if it answers.",
+    help="The lake's market; auto: Kraken if it answers, else the simulator.",
 )
-@click.option("--full", is_flag=True, help="Also MinIO, Airflow and Prometheus.")
+@click.option("--full", is_flag=True, help="Also the object store, Airflow and, if installed, PostgreSQL.")
 def up(source: str, full: bool) -> CommandResult:
-    """Start everything, wait until it is healthy and data flows."""
+    """Start the lake and wait until it is healthy and data flows."""
     from stack.commands.up import up as start
 
     started = start(source, full, _progress)
@@ -26,7 +26,7 @@ def up(source: str, full: bool) -> CommandResult:
 
 @command("down", "tradelake down")
 def down() -> None:
-    """Stop everything in an order that loses nothing."""
+    """Stop the lake without losing data."""
     from lakehouse.settings import load_settings
     from stack.commands.local_lake import stop_all
 
@@ -34,9 +34,9 @@ def down() -> None:
 
 
 @command("status", "tradelake status\ntradelake status --json\ntradelake status --secrets")
-@click.option("--secrets", is_flag=True, help="Show users and passwords instead.")
+@click.option("--secrets", is_flag=True, help="Show users and passwords instead of the state.")
 def status(secrets: bool) -> CommandResult:
-    """Show processes and tables; status 3 when something is unhealthy."""
+    """Show the state of processes and tables. Exit status 3 if something is unhealthy."""
     from lakehouse.settings import load_settings
     from stack.commands import formatting
     from stack.commands.local_lake import running_report
@@ -52,11 +52,13 @@ def status(secrets: bool) -> CommandResult:
 
 @process_command("logs", "tradelake logs consumer -f")
 @click.argument("process")
-@click.option("-f", "--follow", is_flag=True, help="Go on as it grows.")
-@click.option("-n", "--lines", type=click.IntRange(min=0), default=100, show_default=True, help="Lines from the end.")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing new lines.")
+@click.option(
+    "-n", "--lines", type=click.IntRange(min=0), default=100, show_default=True, help="Number of lines from the end."
+)
 @click.pass_context
 def logs(context: click.Context, process: str, follow: bool, lines: int) -> None:
-    """Show the log of one process, named as in `tradelake status`."""
+    """Show the log of one process, by its name in `tradelake status`."""
     from lakehouse.errors import LakeError
     from lakehouse.settings import load_settings
     from stack.commands.local_lake import log_of
@@ -71,7 +73,7 @@ def logs(context: click.Context, process: str, follow: bool, lines: int) -> None
 @command("sql", 'tradelake sql "SELECT * FROM gold_ohlc_1m LIMIT -5"')
 @click.argument("query")
 def sql(query: str) -> CommandResult:
-    """Run one query as the user that can only read."""
+    """Run one SQL query as the read-only user."""
     from contextlib import closing
 
     from lakehouse.settings import load_settings

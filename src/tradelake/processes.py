@@ -12,7 +12,7 @@ from tradelake.conventions import DocumentedCommand, lake_settings, process_comm
 
 @click.group("run")
 def run() -> None:
-    """Run one process of the lake until it is stopped; `tradelake up` runs them all."""
+    """Run one process of the lake until stopped; `tradelake up` runs all of them."""
 
 
 def _process(name: str, module: str, metrics_port: str | None, about: str) -> DocumentedCommand:
@@ -27,26 +27,26 @@ def _process(name: str, module: str, metrics_port: str | None, about: str) -> Do
 
 
 for _row in (
-    ("producer", "ingestion.produce", "producer_metrics_port", "The market to Kafka."),
-    ("consumer", "ingestion.consume", "consumer_metrics_port", "Kafka to bronze, silver and Redis."),
-    ("api", "forecast.serve", None, "Forecasts over HTTP, and the live page."),
-    ("predictor", "downstream.predictor", "predictor_metrics_port", "A stored forecast per feature row."),
-    ("score", "forecast.score", "score_metrics_port", "Forecasts beside what happened."),
+    ("producer", "ingestion.produce", "producer_metrics_port", "Read the market and publish it to Kafka."),
+    ("consumer", "ingestion.consume", "consumer_metrics_port", "Write Kafka's events to bronze, silver and Redis."),
+    ("api", "forecast.serve", None, "Serve forecasts and the live page over HTTP."),
+    ("predictor", "downstream.predictor", "predictor_metrics_port", "Store a forecast for every feature row."),
+    ("score", "forecast.score", "score_metrics_port", "Score forecasts against what happened."),
     (
         "simulator",
         "ingestion.simulator.simulate",
         "simulator_metrics_port",
-        "The simulated Kraken; `tradelake simulate` has options.",
+        "Serve the simulated Kraken; `tradelake simulate` has options.",
     ),
 ):
     run.add_command(_process(*_row))
 
 
 @process_command("mlflow", "tradelake run mlflow --full")
-@click.option("--full", is_flag=True, help="Keep everything in PostgreSQL and the object store.")
+@click.option("--full", is_flag=True, help="Store metadata in PostgreSQL and artifacts in the object store.")
 @click.pass_context
 def mlflow(context: click.Context, full: bool) -> None:
-    """MLflow's server: runs, models, artifacts."""
+    """Serve MLflow: runs, models, artifacts."""
     from stack.servers.mlflow_server import serve
 
     _plainly(context, lambda settings: serve(settings, full))
@@ -56,7 +56,7 @@ def mlflow(context: click.Context, full: bool) -> None:
 @click.argument("command", type=click.Choice(("api-server", "scheduler", "dag-processor")))
 @click.pass_context
 def airflow(context: click.Context, command: str) -> None:
-    """One of Airflow's processes."""
+    """Run one of Airflow's processes."""
     from stack.servers.airflow import execute
 
     _plainly(context, lambda settings: execute(settings, command))
@@ -65,7 +65,7 @@ def airflow(context: click.Context, command: str) -> None:
 @process_command("buckets", "tradelake run buckets")
 @click.pass_context
 def buckets(context: click.Context) -> None:
-    """Make the object store's buckets and users, once, after it has come up."""
+    """Create the object store's buckets and users once it is up, then exit."""
     from stack.servers.buckets import ensure
 
     _plainly(context, ensure)

@@ -31,9 +31,9 @@ def env_example() -> CommandResult:
 @click.argument("dag")
 @click.argument("task")
 @click.argument("state", type=click.Choice(("success", "skipped", "failed")))
-@click.option("--tries", type=click.IntRange(min=0), default=1, help="How often it was tried.")
+@click.option("--tries", type=click.IntRange(min=0), default=1, help="Number of attempts.")
 def task_result(dag: str, task: str, state: str, tries: int) -> object:
-    """Record the outcome of an Airflow task for the dashboards; the DAGs call it."""
+    """Record the outcome of an Airflow task for the dashboards; called by the DAGs."""
     from lakehouse.task_results import finding, write
 
     return write(lake_settings(), finding(dag, task, state, tries))

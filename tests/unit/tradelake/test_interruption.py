@@ -61,4 +61,4 @@ def test_what_is_stopped_in_time_cleans_up() -> None:
         child.send_signal(signal.SIGTERM)
         out, errors = child.communicate(timeout=20)
     assert out == b"clean\n"
-    assert errors.decode() == "stopped by SIGTERM: what is finished stays, run it again for the rest\n"
+    assert errors.decode() == "stopped by SIGTERM: finished work stays, run the command again for the rest\n"

@@ -23,7 +23,7 @@ from tradelake.app import cli
         ("simulate --speed fast", "want a number above 0, got fast"),
         ("simulate --behind inf", "want a number of seconds"),
         ("simulate --symbol BTCUSD", "did you mean BTC/USD"),
-        ("simulate --quotes quotes.parquet", "--quotes go with --trades"),
+        ("simulate --quotes quotes.parquet", "--quotes needs --trades"),
         ("backfill --symbol ETHUSD --since 2026-01-01", "did you mean ETH/USD?"),
         ("backfill --symbol BTC/USD --symbol eth/usd --since 2026-01-01", "did you mean ETH/USD?"),
         ("backfill --symbol eth/usd --file trades.csv", "did you mean ETH/USD?"),
