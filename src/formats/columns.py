@@ -143,7 +143,7 @@ def layout_of(kind: Kind, sample: pl.DataFrame, chosen: Mapping[str, str], sizes
     """
     names = [name for name in sample.columns if name]
     keys = by_key(names)
-    _refuse_account(keys)
+    refuse_account(names)
     columns = {
         field: keys[found]
         for field, aliases in NAMES[kind].items()
@@ -156,12 +156,20 @@ def layout_of(kind: Kind, sample: pl.DataFrame, chosen: Mapping[str, str], sizes
         form = _side(keys, sample, columns)
         if source == "bitfinex" and "side" not in columns and "qty" in columns:
             columns["side"], form = columns["qty"], "sign"
+        if {"t", "T"} <= set(names):  # Binance's messages: the trade's number and its time
+            columns |= {"trade_id": "t", "ts": "T"}
     columns |= _chosen(kind, chosen, names)
     _need(kind, columns, names, sizes)
     return ColumnLayout(kind, columns, form, source)
 
 
-def _refuse_account(keys: Mapping[str, str]) -> None:
+def refuse_account(names: Sequence[str]) -> None:
+    """Refuses a person's own fills, orders or ledger, told by columns that no market's file has.
+
+    Raises:
+        RefusedFileError: names those columns.
+    """
+    keys = by_key(names)
     own = [keys[name] for name in keys if name in _ACCOUNT]
     sure = [keys[name] for name in keys if name in _SURE_ACCOUNT]
     if sure or (len(own) >= 2 and not {"info", "taker_or_maker"} & set(keys)):

@@ -46,12 +46,13 @@ class Density:
 
 
 def whole_numbers(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Ids as 64-bit integers; null for what is none: empty, fractions, floats (which have lost digits), UUIDs, text."""
-    if dtype.is_integer():
-        return column.cast(pl.Int64, strict=False)
-    if dtype == pl.String:
-        return column.str.strip_chars().cast(pl.Int64, strict=False)
-    return pl.lit(None, pl.Int64)
+    """Ids as 64-bit integers; null for what is none: empty, 0, floats (which have lost digits), UUIDs, text."""
+    if not dtype.is_integer() and dtype != pl.String:
+        return pl.lit(None, pl.Int64)
+    bare = column.str.strip_chars() if dtype == pl.String else column
+    number = bare.cast(pl.Int64, strict=False)
+    # Those below 0 are what the lake itself gives to trades without one.
+    return pl.when(number > 0).then(number)
 
 
 def negative_ids(ts_us: npt.NDArray[np.int64], place: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

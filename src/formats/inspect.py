@@ -1,16 +1,15 @@
 """What the reader sees in a file, and what backfill and evaluate would do with it; needs no servers."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from formats.frames import read_bars
 from formats.reader import ForeignFile
 from formats.refusal import Kind, ReadOptions, RefusedFileError, one_line
 from formats.survey import Survey
-from lakehouse.symbols import rest_pair
 from lakehouse.times import format_time
 
 _USES = {
@@ -28,23 +27,17 @@ def inspect(path: Path, options: ReadOptions, kind: Kind | None = None) -> dict[
         ``kind source columns rows bad reasons first last order sides ids price_min price_max refused``; ``refused`` is
         None or the one line that says why.
     """
+    options = replace(options, pair=options.pair or options.symbol)
     known: Survey | None = None
     refused: str | None
     try:
         known = ForeignFile(path, kind, options).survey()
-        if options.symbol and len(known.symbols) > 1 and (pair := _spelled(options.symbol, known.symbols)):
-            options = replace(options, pair=pair)
-            known = ForeignFile(path, kind, options).survey()
         refused = known.refused() or _several(known, options)
+        if refused is None and known.kind == "bar":
+            read_bars(path, options.symbol, options)
     except RefusedFileError as error:
         refused = str(error)
     return {**_facts(known, kind), "refused": refused and one_line(refused)}
-
-
-def _spelled(symbol: str, names: Iterable[str]) -> str | None:
-    """What the file calls the symbol."""
-    bare = {re.sub(r"[^A-Za-z0-9]", "", each).upper(): each for each in names}
-    return next((bare[each] for each in (symbol.replace("/", ""), rest_pair(symbol)) if each in bare), None)
 
 
 def _several(known: Survey, options: ReadOptions) -> str | None:
@@ -52,7 +45,8 @@ def _several(known: Survey, options: ReadOptions) -> str | None:
         names = ", ".join(sorted(known.symbols))
         return f"{known.name} holds {len(known.symbols)} symbols: {names}; choose one with --symbol"
     if not known.good and known.others:
-        return f"{known.name} has no rows of {options.pair}: its symbols are {', '.join(known.others)}"
+        names = ", ".join(known.others)
+        return f"{known.name} has no rows of {options.pair}: its symbols are {names}; name one with --pair"
     return None
 
 
@@ -94,7 +88,8 @@ def as_text(name: str, facts: dict[str, Any]) -> str:
 
 
 def _sides(facts: dict[str, Any]) -> str:
-    return ", ".join(f"{count:,} {name}" for name, count in _nonzero(facts["sides"].items())) or "no sides"
+    told = {"buy": "bought", "sell": "sold", "none": "rows have no side"}
+    return ", ".join(f"{count:,} {told[name]}" for name, count in _nonzero(facts["sides"].items())) or "no sides"
 
 
 def _nonzero(items: Iterable[tuple[str, int]]) -> Iterable[tuple[str, int]]:

@@ -20,7 +20,7 @@ MAX_JSON_BYTES = 512 << 20
 def read_json(member: Member, kind: Kind | None) -> Iterator[RawChunk]:
     """JSON lines a piece at a time; a document of rows whole."""
     first = member.head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if first.startswith(b"{") and _is_object(first.split(b"\n", 1)[0]):
+    if first.startswith(b"{") and _is_lines(first):
         yield from _json_lines(member, kind)
         return
     with member.opener() as file:
@@ -38,17 +38,15 @@ def read_json(member: Member, kind: Kind | None) -> Iterator[RawChunk]:
         start += len(piece)
 
 
-def _is_object(line: bytes) -> bool:
-    return _parses(line) and isinstance(orjson.loads(line), dict) and not _nested(orjson.loads(line))
-
-
-def _nested(value: dict[str, object]) -> bool:
-    """Whether an object is an envelope around rows."""
-    return any(_is_rows(each) for each in value.values())
-
-
-def _is_rows(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and isinstance(value[0], list | dict)
+def _is_lines(text: bytes) -> bool:
+    """Whether objects stand one a line, or there is a single one that is a row itself and not an envelope of rows."""
+    line, _, rest = text.partition(b"\n")
+    if not _parses(line):
+        return False
+    value = orjson.loads(line)
+    return isinstance(value, dict) and (
+        bool(rest.strip()) or all(not isinstance(v, list | dict) for v in value.values())
+    )
 
 
 def _parses(body: bytes) -> bool:
@@ -77,7 +75,7 @@ def _json_lines(member: Member, kind: Kind | None) -> Iterator[RawChunk]:
 
 
 def _rows_of(member: Member, value: object) -> list[object]:
-    """The rows in a document: the list itself, or the only list of rows in an envelope."""
+    """The rows in a document: the list itself, the only list of rows in an envelope, or the columns side by side."""
     if isinstance(value, list):
         return value
     while isinstance(value, dict):
@@ -86,9 +84,21 @@ def _rows_of(member: Member, value: object) -> list[object]:
         ]
         if len(lists) == 1:
             return lists[0]
+        if rows := _transposed(value):
+            return rows
         inner = [each for each in value.values() if isinstance(each, dict)]
         value = inner[0] if len(inner) == 1 else None
     raise RefusedFileError(f"{member.name}: JSON, but no list of rows: want [{{...}}, ...], [[...], ...] or JSON lines")
+
+
+def _transposed(columns: dict[str, object]) -> list[object]:
+    """The rows of columns that are lists of one length, or objects of the same keys, as pandas writes them."""
+    values = [list(each.values()) if isinstance(each, dict) else each for each in columns.values()]
+    keys = {tuple(each) for each in columns.values() if isinstance(each, dict)}
+    lists = [each for each in values if isinstance(each, list)]
+    if len(lists) != len(values) or len(lists) < 3 or len(keys) > 1 or len(set(map(len, lists))) != 1:
+        return []
+    return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
 
 
 def _json_frame(rows: list[object], name: str, kind: Kind | None) -> tuple[pl.DataFrame, str]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from formats.columns import ColumnLayout, kind_of, layout_of
+from formats.columns import ColumnLayout, kind_of, layout_of, refuse_account
 from formats.ids import negative_ids, places
 from formats.raw import BadRow, RawChunk
 from formats.refusal import LINE, Kind, ReadOptions, RefusedFileError
@@ -176,6 +176,7 @@ def _kind_of(member: Member, options: ReadOptions) -> Kind:
         names = [name for name in raw.frame.columns if name != LINE]
         found = kind_of([*names, *options.columns])
         if found is None:
+            refuse_account(names)
             raise RefusedFileError(
                 f"{member.name}: neither trades, quotes nor bars: its columns are {', '.join(names)}; "
                 "say which is what with --columns ts=NAME,price=NAME,qty=NAME"
@@ -216,8 +217,8 @@ def _of_symbol(path: Path, found: list[Member], options: ReadOptions) -> list[Me
 
 
 def _parts(stem: str) -> list[str]:
-    bare = re.sub(r"(\.(csv|txt|tsv|json|jsonl|ndjson|parquet|feather|arrow|gz))+$", "", stem, flags=re.IGNORECASE)
-    return [part for part in re.split(r"[^A-Za-z0-9]+", bare) if part] or [bare]
+    base = re.sub(r"(\.(csv|txt|tsv|json|jsonl|ndjson|parquet|feather|arrow|gz))+$", "", stem, flags=re.IGNORECASE)
+    return [part for part in re.split(r"[^A-Za-z0-9]+", base) if part] or [base]
 
 
 def _spellings(stem: str) -> set[str]:

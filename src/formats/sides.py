@@ -9,7 +9,7 @@ import polars as pl
 SideForm = Literal["side", "maker", "sell", "buy", "type", "sign"]
 _WORDS = {
     **dict.fromkeys(("b", "buy", "bid", "buyer", "buy_estimated"), "buy"),
-    **dict.fromkeys(("s", "sell", "ask", "seller", "sell_estimated"), "sell"),
+    **dict.fromkeys(("s", "a", "sell", "ask", "seller", "sell_estimated"), "sell"),
 }
 _TRUE = ("true", "t", "1", "yes", "1.0")
 _FALSE = ("false", "f", "0", "no", "0.0")

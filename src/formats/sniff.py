@@ -23,8 +23,11 @@ Packing = Literal["text", "json", "parquet", "arrow"]
 Opener = Callable[[], AbstractContextManager[IO[bytes]]]
 HEAD = 1 << 18
 _DATA_ENDINGS = (".csv", ".txt", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".feather", ".arrow")
+_ABOUT = ("readme", "license", "licence", "changelog")
 _REMEDIES = (
     (b"7z\xbc\xaf\x27\x1c", "is a 7z archive: unpack it with 7z x and give the file inside"),
+    (b"PK\x03\x04", "is an archive in an archive: unpack it and give the file inside"),
+    (b"\x04\x22\x4d\x18", "is packed with LZ4: unpack it with lz4 -d and give the file inside"),
     (b"Rar!\x1a\x07", "is a RAR archive: unpack it and give the file inside"),
     (b"\xd0\xcf\x11\xe0", "is an old Excel workbook: save the sheet as CSV (UTF-8) and give that"),
     (b"FEA1", "is Feather version 1: write it again with a current pyarrow or pandas"),
@@ -33,6 +36,7 @@ _REMEDIES = (
     (b"\x89HDF", "is HDF5: write the table as Parquet and give that"),
     (b"ORC", "is ORC: write the table as Parquet and give that"),
 )
+TYPED = (b"PAR1", b"ARROW1", b"\xff\xff\xff\xff")
 _ENCODINGS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 # What a file that is cut off, encrypted or damaged makes its unpacker raise.
 BROKEN = (pa.ArrowException, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
@@ -57,9 +61,9 @@ class Member:
     @property
     def shape(self) -> Packing:
         """What the bytes are; text is told from JSON by its first sign."""
-        if self.head.startswith(b"PAR1"):
+        if self.head.startswith(TYPED[0]):
             return "parquet"
-        if self.head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
+        if self.head.startswith(TYPED[1:]):
             return "arrow"
         text = self.head.removeprefix(codecs.BOM_UTF8).lstrip()
         return "json" if text[:1] in (b"{", b"[") else "text"
@@ -102,6 +106,7 @@ def _zipped(path: Path) -> list[Member]:
             raise RefusedFileError(f"{path.name} cannot be read: it is encrypted; unpack it and give the file inside")
     names = [info.filename for info in infos if _is_data(info.filename)]
     names = [name for name in names if _base(name).lower().endswith(_DATA_ENDINGS)] or names
+    names = [name for name in names if not _base(name).lower().startswith(_ABOUT)] or names
     if not names:
         raise RefusedFileError(f"{path.name} holds no rows: no table lies in the archive")
     return [
@@ -146,7 +151,16 @@ def _member(name: str, stem: str, opener: Opener) -> Member:
         raise RefusedFileError(f"{name} is a tar archive: unpack it with tar xf and give the file inside")
     if head.lstrip()[:9].lower().startswith((b"<!doctype", b"<html", b"<?xml")):
         raise RefusedFileError(f"{name} is a web page, not a table: get the file itself")
+    if _is_binary(head):
+        raise RefusedFileError(f"{name} is no table but binary data of another kind: give CSV, Parquet, Arrow or JSON")
     return Member(name, stem, opener, head)
+
+
+def _is_binary(head: bytes) -> bool:
+    """Whether bytes without a known beginning are no text: many of the first are signs that no text has."""
+    sample = head[:1024]
+    strange = sum(byte < 32 and byte not in b"\t\n\r\f" for byte in sample)
+    return not head.startswith(TYPED) and 20 * strange > len(sample)
 
 
 def _unpacked(raw: IO[bytes]) -> IO[bytes]:
@@ -154,7 +168,7 @@ def _unpacked(raw: IO[bytes]) -> IO[bytes]:
     source = cast(io.BufferedReader, raw if hasattr(raw, "peek") else io.BufferedReader(raw))
     head = source.peek(6)[:6]
     if head.startswith(b"\x1f\x8b"):
-        return _unpacked(cast(IO[bytes], gzip.GzipFile(fileobj=source)))
+        return _unpacked(cast(IO[bytes], gzip.GzipFile(fileobj=source, mode="rb")))
     if head.startswith(b"BZh"):
         return _unpacked(cast(IO[bytes], bz2.BZ2File(source)))
     if head.startswith(b"\xfd7zXZ\x00"):

@@ -50,7 +50,8 @@ class Survey:
     price_max: float | None = None
     ups: int = 0
     downs: int = 0
-    hours: list[str] = field(default_factory=list)
+    jumps: Counter[str] = field(default_factory=Counter)
+    hours: dict[str, str] = field(default_factory=dict)
     missing_ids: int = 0
     _density: Density = field(default_factory=Density)
     _previous: int | None = None
@@ -102,12 +103,21 @@ class Survey:
         self._previous = int(ts[-1])
         self.ups += int((steps > 0).sum())
         self.downs += int((steps < 0).sum())
-        if rule.assumed:
-            jumps = np.flatnonzero((np.abs(steps) >= _HOUR_US[0]) & (np.abs(steps) <= _HOUR_US[1]) & (steps < 0))
-            at = jumps + (good.height - steps.size)
-            for i in at[:3]:
-                line, when = good["line"][int(i)], good["ts"][int(i)]
-                self.hours.append(f"{name}, {raw.unit} {line}, column {self.columns['ts']}: {when:%Y-%m-%d %H:%M:%S}")
+        if not rule.assumed:
+            return
+        hour = (np.abs(steps) >= _HOUR_US[0]) & (np.abs(steps) <= _HOUR_US[1])
+        for way, jumps in (("down", hour & (steps < 0)), ("up", hour & (steps > 0))):
+            at = np.flatnonzero(jumps) + (good.height - steps.size)
+            self.jumps[way] += at.size
+            if at.size and way not in self.hours:
+                line, when = good["line"][int(at[0])], good["ts"][int(at[0])]
+                self.hours[way] = f"{name}, {raw.unit} {line}, column {self.columns['ts']}: {when:%Y-%m-%d %H:%M:%S}"
+
+    @property
+    def repeated_hour(self) -> str | None:
+        """The row at which the times go back against their order, where all that do go back by about an hour."""
+        way, steps = ("down", self.downs) if self.ups > self.downs else ("up", self.ups)
+        return self.hours[way] if steps and self.ups != self.downs and self.jumps[way] == steps else None
 
     @property
     def example(self) -> str:
@@ -151,9 +161,9 @@ class Survey:
             return f"{self.name} holds no rows{still}; want at least one"
         if not self.good and self.bad:
             return f"none of {self.bad:,} rows can be read as a {self.kind}: {self.example}"
-        if self.hours and len(self.hours) >= self.downs and self.ups > self.downs:
+        if self.repeated_hour:
             return (
-                f"{self.hours[0]} comes after a later time: an hour that comes twice, as local clocks have it; "
+                f"{self.repeated_hour} breaks the order of times: an hour that comes twice, as local clocks have it; "
                 "say --tz UTC if they are UTC, else write them in UTC"
             )
         return None

@@ -11,7 +11,8 @@ from formats.layouts import headless, number, source_of
 from formats.refusal import Kind, RefusedFileError
 
 SAMPLE_LINES = 200
-_SEPARATORS = (";", "\t", "|", ",")
+MAX_TITLE_LINES = 10
+_SEPARATORS = (";", "\t", "|", ",", " ")
 _PREAMBLE = re.compile(r"^\s*(#|//|https?://|www\.|sep=)", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"-?\d+(\.\d{3})*,\d+")
 _DECIMAL_POINT = re.compile(r"-?\d+\.\d+")
@@ -67,26 +68,29 @@ def split_line(line: str, separator: str) -> list[str]:
 
 
 def _preamble(lines: Sequence[str]) -> int:
-    """How many lines a table begins with that are none of it: blank ones, comments, an address."""
-    for i, line in enumerate(lines):
-        if line.strip() and (not _PREAMBLE.match(line) or _is_commented_header(line)):
-            return i
-    return len(lines)
+    """How many lines a table begins with that are none of it: blank ones, comments, an address, a title."""
+    first = next((i for i, line in enumerate(lines) if line.strip() and _is_row(line)), len(lines))
+    titled = next((i for i, line in enumerate(lines[: first + MAX_TITLE_LINES]) if _names_columns(line)), first)
+    return max(first, titled)
 
 
-def _is_commented_header(line: str) -> bool:
-    names = [part for part in re.split(r"[,;\t|]", line.lstrip("# ")) if part.strip()]
-    return line.lstrip().startswith("#") and len(names) > 2 and sum(known([name]) for name in names) >= 2
+def _is_row(line: str) -> bool:
+    return not _PREAMBLE.match(line) or _names_columns(line)
+
+
+def _names_columns(line: str) -> bool:
+    names = [part.strip(" \"'") for part in re.split(r"[,;\t|]", line.lstrip("# ")) if part.strip()]
+    return len(names) > 2 and sum(known([name]) for name in names) >= 2
 
 
 def _separator(sample: Sequence[str]) -> str:
-    """The sign that cuts most lines into equally many fields; a comma only where no rarer sign does."""
+    """The sign that cuts most lines into equally many fields; a comma only where no rarer sign does, a blank last."""
     best, found = 0.0, ","
     for separator in _SEPARATORS:
         widths = Counter(len(split_line(line, separator)) for line in sample)
         width, lines = max(widths.items(), key=lambda item: (item[0] > 1, item[1]))
         share = lines / len(sample) if width > 1 else 0.0
-        if share > best + 0.05:
+        if share > best + (0.05 if separator != " " or not best else 1.0):
             best, found = share, separator
     return found
 
@@ -104,7 +108,8 @@ def _columns(fields: list[list[str]], name: str, kind: Kind | None) -> tuple[Nam
     if header and len(names) == width - 1 and width == len(_QUARTERLY) and key(names[0]) == "price":
         return _QUARTERLY, 1, "kraken trades"
     if header and len(names) == width - 1:
-        names = ("", *names)  # an index without a name
+        # An index without a name, or a separator at the end of every row.
+        names = (*names, "") if all(row[-1] == "" for row in rows) else ("", *names)
     if header and len(names) == width:
         if twice := sorted({each for each in names if each and names.count(each) > 1}):
             raise RefusedFileError(f"{name}: more than one column is called {', '.join(twice)}: rename or drop one")

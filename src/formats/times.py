@@ -17,7 +17,7 @@ _UNITS = ((1e11, 1_000_000.0), (1e14, 1_000.0), (1e17, 1.0))
 _DATE = r"^\d{1,2}([./-])\d{1,2}[./-]\d{4}"
 _LOCAL = _DATE + r"[ ,T]+\d{1,2}:\d{2}"
 # A number that a spreadsheet has shortened: fewer digits than its exponent calls for.
-SHORTENED = r"^\d(?:[.,]\d{1,8})?[eE]\+?(?:9|1\d)$"
+SHORTENED = r"^\d(?:[.,]\d{1,8})?[eE]\+?(?:0?9|1\d)$"
 _OFFSET = r"([+-])(\d{2}):?(\d{2})?$"
 _ISO_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d %I:%M:%S %p")
 _DAY_FORMATS: dict[DateOrder, str] = {"dmy": "%d/%m/%Y", "mdy": "%m/%d/%Y", "ymd": "%Y/%m/%d"}

@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import io
 import json
 import lzma
 import zipfile
@@ -45,7 +46,19 @@ def zst(data: bytes) -> bytes:
     return bytes(pa.Codec("zstd").compress(data, asbytes=True))
 
 
-PACKINGS: list[Callable[[bytes], bytes]] = [bytes, gzip.compress, bz2.compress, lzma.compress, zst]
+def zipped(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+    return buffer.getvalue()
+
+
+def twice(data: bytes) -> bytes:
+    return gzip.compress(gzip.compress(data))
+
+
+PACKINGS: list[Callable[[bytes], bytes]] = [bytes, gzip.compress, bz2.compress, lzma.compress, zst, twice]
 
 
 @pytest.mark.parametrize("pack", PACKINGS)
@@ -71,6 +84,7 @@ def test_the_first_bytes_tell_the_format(tmp_path: Path, pack: Callable[[bytes],
 def test_a_zip_of_several_members_is_read_by_symbol_without_its_attic(tmp_path: Path) -> None:
     path = tmp_path / "history.zip"
     with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("README.txt", "Trades of Kraken.")
         archive.writestr("a/XBTUSD.csv", "1709640000,10.5,1\n")
         archive.writestr("a/XDGUSD.csv", "1709640000,0.1,1\n")
         archive.writestr("a/XBTAED.csv", "")
@@ -98,6 +112,9 @@ def test_the_days_of_one_market_are_read_one_after_the_other(tmp_path: Path) -> 
     [
         (b"7z\xbc\xaf\x27\x1c" + bytes(30), "7z archive: unpack it with 7z x"),
         (b"Rar!\x1a\x07" + bytes(30), "RAR archive"),
+        (b"\x04\x22\x4d\x18" + bytes(30), "packed with LZ4"),
+        (zipped({"inner.zip": zipped({"a.csv": CSV.encode()})}), "an archive in an archive"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(range(200)), "binary data of another kind"),
         (b"<!DOCTYPE html><html></html>", "web page"),
         (b"\xd0\xcf\x11\xe0" + bytes(30), "Excel workbook: save the sheet as CSV"),
         (gzip.compress(CSV.encode(), mtime=0)[:-12], "cannot be read.*get it again"),
@@ -115,6 +132,9 @@ def test_what_is_no_table_is_named_with_the_remedy(tmp_path: Path, content: byte
     [
         CSV,
         "\ufeff" + CSV.replace("\n", "\r\n"),
+        "Trades of BTC/USD\n" + CSV,
+        CSV.replace(",", " "),
+        CSV.replace("buy\n", "buy,\n").replace("sell\n", "sell,\n"),
         "https://www.example.com\n" + CSV,
         "# a comment\n\n" + CSV,
         "sep=;\n" + CSV.replace(",", ";"),
@@ -133,6 +153,33 @@ def test_a_text_table_is_read_however_it_is_written(tmp_path: Path, text: str) -
         (AT, 10.5, 1.0, "buy"),
         (AT + timedelta(seconds=1), 10.25, 2.0, "sell"),
     ]
+
+
+ROWS = [{"ts": 1709640000, "price": "10.5", "qty": 1}, {"ts": 1709640001, "price": "10.25", "qty": 2}]
+LISTS = {name: [row[name] for row in ROWS] for name in ROWS[0]}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"result": {"list": ROWS}, "retCode": 0},
+        LISTS,
+        {name: dict(zip("01", values, strict=True)) for name, values in LISTS.items()},
+        {"columns": list(LISTS), "index": [0, 1], "data": [list(row.values()) for row in ROWS]},
+        {"error": [], "result": {"XXBTZUSD": [list(row.values()) for row in ROWS], "last": "1709640001000000000"}},
+    ],
+)
+def test_a_json_document_is_rows_in_an_envelope_or_columns(tmp_path: Path, document: object) -> None:
+    trades = read_trades(written(tmp_path, json.dumps(document)))
+    assert trades.select("ts", "price", "qty").rows() == [(AT, 10.5, 1.0), (AT + timedelta(seconds=1), 10.25, 2.0)]
+
+
+def test_binances_messages_tell_number_and_time_by_the_case_of_a_letter(tmp_path: Path) -> None:
+    text = (
+        '{"e":"trade","E":1709640000009,"s":"BTCUSDT","t":7,"p":"10.5","q":"1","T":1709640000000,"m":true,"M":true}\n'
+    )
+    trades = read_trades(written(tmp_path, text))
+    assert trades.select("ts", "trade_id", "price", "side").rows() == [(AT, 7, 10.5, "sell")]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +221,9 @@ def test_local_times_with_what_they_leave_out(
         (["05.03.2024 12:00"], "--tz"),
         (["25/03/2024 12:00"], "--tz"),
         (["1.70964E+12"], "spreadsheet"),
+        (["1.70964E+09"], "spreadsheet"),
         (["2024-11-03 01:10:00", "2024-11-03 01:59:00", "2024-11-03 01:01:00", "2024-11-03 01:40:00"], "comes twice"),
+        ([f"2024-11-03 0{hour}:{m:02}:00" for hour in (2, 1, 1, 0) for m in range(59, -1, -9)], "comes twice"),
         (["yesterday"], "column time: want a UTC time.*'yesterday'"),
     ],
 )
@@ -271,6 +320,7 @@ def test_a_file_that_has_grown_keeps_its_ids(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ids", "kind"),
     [
+        (["0", "0", "0"], "none"),
         (["5", "6", "7"], "dense"), (["7", "6", "5"], "dense"), (["5", "6", "9"], "sparse"), (["", "", ""], "none"),
         (["1.0", "2.0", "3.0"], "none"), (["48c8750d-d920-3f9f-0c2c-c701160307e6"] * 3, "none"),
     ],
@@ -342,8 +392,23 @@ def test_columns_can_be_named_by_hand(tmp_path: Path) -> None:
         parse_columns("wann")
 
 
-def test_an_accounts_own_fills_are_refused(tmp_path: Path) -> None:
-    text = "txid,ordertxid,pair,time,type,price,cost,fee,vol\nT,O,XXBTZUSD,2024-03-05 12:00:01,buy,1,1,1,1\n"
+def test_what_inspect_takes_backfill_and_evaluate_take(tmp_path: Path) -> None:
+    path = written(tmp_path, "time,symbol,price,qty\n1709640000,XBT/USD,1,1\n")
+    asked = ReadOptions(symbol="BTC/USD")
+    assert "its symbols are XBT/USD; name one with --pair" in inspect(path, asked)["refused"]
+    assert inspect(path, replace(asked, pair="XBT/USD"))["rows"] == 1
+    bars = written(tmp_path, "ts,open,high,low,close,volume\n1709640000,1,1,1,1,1\n1709640000,1,1,1,1,1\n")
+    assert "want each minute once" in inspect(bars, PLAIN)["refused"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "txid,ordertxid,pair,time,type,price,cost,fee,vol\nT,O,XXBTZUSD,2024-03-05 12:00:01,buy,1,1,1,1\n",
+        "Date(UTC),OrderNo,Pair,Side,Order Price,Executed,Fee\n2024-03-05 12:00:00,1,BTCUSDT,BUY,1,1,0.1\n",
+    ],
+)
+def test_an_accounts_own_fills_are_refused(tmp_path: Path, text: str) -> None:
     assert "not the market's trades" in inspect(written(tmp_path, text), PLAIN)["refused"]
 
 
