@@ -63,6 +63,14 @@ get_python() {
     die "no Python 3.11 to 3.14 on this machine, and uv could not download one: install python3 and its venv module"
 }
 
+# one_at_a_time: waits while another script of this checkout installs. The kernel frees the lock however its holder ends.
+one_at_a_time() {
+    command -v flock >/dev/null || return 0
+    mkdir -p "$ROOT/var"
+    exec 9>"$ROOT/var/install.lock"
+    flock -n 9 || { say "another up.sh is installing; waiting for it" && flock 9; }
+}
+
 # make_venv: creates or updates .venv; does nothing while requirements.txt, pyproject.toml and this file are unchanged.
 make_venv() {
     local python wanted stamp=.venv/.made-from

@@ -4,9 +4,11 @@
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+one_at_a_time
 make_venv
 fetch_servers
 if [[ " $* " == *" --full "* ]] && wants_minio; then
     fetch_minio
 fi
-exec .venv/bin/tradelake up "$@"
+# Each lake has its own lock from here on.
+exec .venv/bin/tradelake up "$@" 9>&-

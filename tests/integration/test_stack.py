@@ -101,4 +101,4 @@ def test_killed_servers_come_back_with_their_data(fresh_lake: Settings, servers:
 @pytest.mark.parametrize("name", SERVERS)
 def test_a_server_without_its_supervisor_is_known_as_ours(lake: Settings, servers: LocalServers, name: str) -> None:
     table = processes(lake, layout(lake))
-    assert leftovers(lake, table)[name].pid == servers.pid(name)
+    assert leftovers(lake, layout(lake), table)[name].pid == servers.pid(name)

@@ -10,7 +10,10 @@ import pytest
 
 from lakehouse.errors import FatalError
 from lakehouse.settings import Settings
+from stack.commands.down import down
+from stack.commands.local_lake import require_no_orphans
 from stack.layout import Layout, layout
+from stack.supervision.orphans import end_orphans, orphans
 from stack.supervision.process import Process
 from stack.supervision.supervisor import Supervisor
 from tests.support.servers import scratch_settings
@@ -50,6 +53,14 @@ def _eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.05)
+
+
+def _kill(paths: Layout) -> None:
+    """kill -9 of supervisord."""
+    _eventually((paths.run / "supervisord.pid").exists)
+    dead = psutil.Process(int((paths.run / "supervisord.pid").read_text()))
+    dead.kill()
+    _eventually(lambda: not dead.is_running() or dead.status() == psutil.STATUS_ZOMBIE)
 
 
 def test_nothing_runs_before_it_is_told_to(supervisor: Supervisor) -> None:
@@ -103,10 +114,7 @@ def test_shutting_down_leaves_nothing(supervisor: Supervisor, paths: Layout) -> 
 
 
 def test_the_socket_of_a_dead_supervisor_is_no_hindrance(supervisor: Supervisor, paths: Layout) -> None:
-    _eventually((paths.run / "supervisord.pid").exists)
-    dead = psutil.Process(int((paths.run / "supervisord.pid").read_text()))
-    dead.kill()
-    _eventually(lambda: not dead.is_running() or dead.status() == psutil.STATUS_ZOMBIE)
+    _kill(paths)
     assert paths.socket.exists()
     assert not supervisor.is_running()
     supervisor.boot()
@@ -117,3 +125,50 @@ def test_a_path_too_long_for_a_socket_is_named(tmp_path: Path) -> None:
     settings = scratch_settings(tmp_path / ("x" * 100))
     with pytest.raises(FatalError, match="set VAR_DIR to a shorter path"):
         Supervisor(layout(settings)).write_config(settings, TABLE)
+
+
+@pytest.fixture
+def left(supervisor: Supervisor, settings: Settings, paths: Layout) -> Iterator[dict[str, int]]:
+    """Name and pid of two programs whose supervisor was killed."""
+    for name in ("first", "last"):
+        supervisor.start(name)
+    _eventually(lambda: all(state.state == "running" for state in supervisor.states().values()))
+    pids = {name: state.pid for name, state in supervisor.states().items()}
+    assert orphans(settings, paths, TABLE) == []
+    _kill(paths)
+    yield pids
+    end_orphans(settings, paths, TABLE, lambda _: None)
+
+
+def test_orphans_of_a_killed_supervisor_are_named_with_the_remedy(
+    left: dict[str, int], settings: Settings, paths: Layout
+) -> None:
+    with pytest.raises(FatalError) as told:
+        require_no_orphans(settings, paths, TABLE)
+    assert f"first (pid {left['first']}), last (pid {left['last']})" in str(told.value)
+    assert "tradelake down" in str(told.value)
+
+
+def test_down_ends_the_orphans_of_a_killed_supervisor(left: dict[str, int], settings: Settings, paths: Layout) -> None:
+    said: list[str] = []
+    down(settings, paths, TABLE, said.append)
+    assert not any(map(psutil.pid_exists, left.values()))
+    assert [line.split()[-3] for line in said if "ending" in line] == ["first", "last"]
+    require_no_orphans(settings, paths, TABLE)
+
+
+def test_another_lake_beside_leaves_them_alone(left: dict[str, int], tmp_path: Path) -> None:
+    other = scratch_settings(tmp_path / "other")
+    down(other, layout(other), TABLE, lambda _: None)
+    assert all(map(psutil.pid_exists, left.values()))
+
+
+def test_a_supervisor_starts_anew_where_one_was_killed(
+    left: dict[str, int], supervisor: Supervisor, settings: Settings, paths: Layout
+) -> None:
+    end_orphans(settings, paths, TABLE, lambda _: None)
+    supervisor.boot()
+    supervisor.start("first")
+    _eventually(lambda: supervisor.states()["first"].state == "running")
+    assert supervisor.states()["first"].pid != left["first"]
+    assert orphans(settings, paths, TABLE) == []

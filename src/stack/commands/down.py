@@ -3,14 +3,12 @@
 import time
 from collections.abc import Callable, Sequence
 
-import psutil
-
 from lakehouse.settings import Settings
 from stack.commands.status_report import consumer_lag
 from stack.layout import Layout
-from stack.servers.ports import leftovers
+from stack.supervision.orphans import end_orphans
 from stack.supervision.process import Process
-from stack.supervision.supervisor import STOP_WAIT_S, Supervisor
+from stack.supervision.supervisor import Supervisor
 
 DRAIN_S = 8.0
 
@@ -23,10 +21,7 @@ def down(settings: Settings, paths: Layout, table: Sequence[Process], say: Calla
     else:
         _stop_in_order(settings, supervisor, table, say)
         supervisor.shut_down()
-    for process in sorted(table, key=lambda p: p.stop_stage):
-        if (found := leftovers(settings, [process]).get(process.name)) is not None:
-            say(f"  ending an old {process.name} (pid {found.pid})")
-            _end(found)
+    end_orphans(settings, paths, table, say)
     say("down")
 
 
@@ -51,13 +46,3 @@ def _drain(settings: Settings, say: Callable[[str], None]) -> None:
         time.sleep(0.2)
     if lag:
         say(f"  {lag} records stay in Kafka; the consumer takes them at the next start")
-
-
-def _end(process: psutil.Process) -> None:
-    try:
-        process.terminate()
-        process.wait(STOP_WAIT_S)
-    except psutil.TimeoutExpired:
-        process.kill()
-    except psutil.NoSuchProcess:
-        return

@@ -1,13 +1,16 @@
 """What the command line asks of the lake on this machine: its status, one process's log, to stop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lakehouse.errors import FatalError
 from lakehouse.settings import Settings
 from stack.commands.down import down
 from stack.commands.status_report import StatusReport, gather
-from stack.layout import layout
+from stack.layout import Layout, layout
+from stack.supervision.lock import alone
+from stack.supervision.orphans import orphans
+from stack.supervision.process import Process
 from stack.supervision.process_table import processes
 from stack.supervision.supervisor import Supervisor
 
@@ -16,14 +19,29 @@ def running_report(settings: Settings) -> StatusReport:
     """The status of what runs.
 
     Raises:
-        FatalError: nothing does.
+        FatalError: nothing does, or only what a dead supervisor left.
     """
     paths = layout(settings)
+    table = processes(settings, paths)
     supervisor = Supervisor(paths)
     if not supervisor.is_running():
+        require_no_orphans(settings, paths, table)
         raise FatalError("the lake is not running: tradelake up starts it")
     states = supervisor.states()
-    return gather(settings, [process for process in processes(settings, paths) if process.name in states], states)
+    return gather(settings, [process for process in table if process.name in states], states)
+
+
+def require_no_orphans(settings: Settings, paths: Layout, table: Sequence[Process]) -> None:
+    """Checks that nothing of the lake runs without its supervisor.
+
+    Raises:
+        FatalError: something does; the message names it and the remedy.
+    """
+    if left := orphans(settings, paths, table):
+        raise FatalError(
+            f"the lake's supervisor is gone, but these run on without it: {', '.join(map(str, left))}; "
+            "tradelake up ends them and starts the lake, tradelake down only ends them"
+        )
 
 
 def log_of(settings: Settings, name: str) -> Path:
@@ -45,4 +63,5 @@ def log_of(settings: Settings, name: str) -> Path:
 def stop_all(settings: Settings, say: Callable[[str], None]) -> None:
     """Stops the lake in an order that loses nothing."""
     paths = layout(settings)
-    down(settings, paths, processes(settings, paths), say)
+    with alone(paths, "tradelake down"):
+        down(settings, paths, processes(settings, paths), say)

@@ -20,6 +20,8 @@ from stack.servers import ports
 from stack.servers.optional_servers import prepare as prepare_full
 from stack.servers.preparation import MIN_FREE_MB, prepare, write_private
 from stack.supervision.launch import Launch
+from stack.supervision.lock import alone
+from stack.supervision.orphans import end_orphans
 from stack.supervision.process import Process
 from stack.supervision.process_table import processes
 from stack.supervision.supervisor import Supervisor
@@ -41,7 +43,13 @@ def up(asked_source: str, full: bool, say: Say) -> UpReport:
 
     Raises:
         FatalError: something prevents the start; the message names it and the remedy.
+        RetryableError: another start or stop of this lake is under way.
     """
+    with alone(layout(load_settings()), "tradelake up"):
+        return _up_alone(asked_source, full, say)
+
+
+def _up_alone(asked_source: str, full: bool, say: Say) -> UpReport:
     begun = time.monotonic()
     make_secrets(say)
     settings, paths, supervisor = _settle(asked_source, say)
@@ -108,6 +116,7 @@ def _start(settings: Settings, paths: Layout, supervisor: Supervisor, table: Seq
         if stopped := supervisor.update(table):
             say(f"settings changed: restarting {', '.join(stopped)}")
     else:
+        end_orphans(settings, paths, table, say)
         ports.require_free(settings, table)
         supervisor.boot()
     states = supervisor.states()

@@ -6,6 +6,7 @@ import psutil
 
 from lakehouse.errors import FatalError
 from lakehouse.settings import Settings
+from stack.layout import Layout
 from stack.supervision.process import Process
 
 
@@ -49,23 +50,40 @@ def _taken(process: Process, setting: str, port: int, holder: psutil.Process | N
     )
 
 
-def leftovers(settings: Settings, table: Iterable[Process]) -> dict[str, psutil.Process]:
+def leftovers(settings: Settings, paths: Layout, table: Iterable[Process]) -> dict[str, psutil.Process]:
     """Processes of this lake that listen although no supervisor runs them."""
     held = listeners()
     found = {}
     for process in table:
         for port in process.port_numbers(settings).values():
             holder = held.get(port)
-            if holder is not None and belongs_to(process, holder):
+            if holder is not None and belongs_to(process, holder) and not _is_of_another_lake(holder, paths):
                 found[process.name] = holder
     return found
 
 
 def belongs_to(process: Process, running: psutil.Process) -> bool:
-    """Whether a running program is a leftover of this lake: same command, same interpreter or paths."""
+    """Whether a running program is a leftover of this process: same command, and no supervisor over it."""
     try:
-        parent = running.parent()
-        supervised = parent is not None and "supervisor.supervisord" in parent.cmdline()
-        return not supervised and running.cmdline() == list(process.command)
+        return not is_supervised(running) and running.cmdline() == list(process.command)
     except psutil.Error:
+        return False
+
+
+def is_supervised(running: psutil.Process) -> bool:
+    """Whether a supervisord is the parent of a process."""
+    parent = running.parent()
+    return parent is not None and "supervisor.supervisord" in parent.cmdline()
+
+
+def supervisor_url(paths: Layout) -> str:
+    """The address of the lake's supervisord, as its programs find it in ``SUPERVISOR_SERVER_URL``."""
+    return f"unix://{paths.socket}"
+
+
+def _is_of_another_lake(running: psutil.Process, paths: Layout) -> bool:
+    """Our own processes have the same command in every lake; the supervisor that started them tells."""
+    try:
+        return running.environ().get("SUPERVISOR_SERVER_URL", supervisor_url(paths)) != supervisor_url(paths)
+    except (psutil.Error, OSError):
         return False

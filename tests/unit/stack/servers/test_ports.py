@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from lakehouse.errors import FatalError
+from stack.layout import layout
 from stack.servers import ports
 from stack.supervision.process import Process
 from tests.support.servers import scratch_settings
@@ -52,8 +53,8 @@ def test_only_the_very_same_command_is_a_leftover(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         settings = scratch_settings(tmp_path, redis_port=int(child.stdout.readline()))
-        assert ports.leftovers(settings, [_process(command)])["redis"].pid == child.pid
-        assert ports.leftovers(settings, [_process((*command, "other"))]) == {}
+        assert ports.leftovers(settings, layout(settings), [_process(command)])["redis"].pid == child.pid
+        assert ports.leftovers(settings, layout(settings), [_process((*command, "other"))]) == {}
         with pytest.raises(FatalError, match=r"old redis.*tradelake down"):
             ports.require_free(settings, [_process(command)])
         child.communicate("\n")
