@@ -44,11 +44,11 @@ SYMBOLS = (
 MAX_S = 600.0
 
 
-def bare(settings: Settings, program: Path) -> float:
-    """Events per second of the bare path: a child process of its own."""
+def bare(settings: Settings, program: Path, topic: str = EVENTS_TOPIC) -> float:
+    """Events per second of the bare path over what a topic holds: a child process of its own."""
     auth = f"username={settings.questdb_user};password={settings.questdb_password.get_secret_value()};"
     address = f"http::addr={settings.questdb_host}:{settings.questdb_http_port};{auth}"
-    command = [sys.executable, str(program), EVENTS_TOPIC, "--kafka", kafka.bootstrap(settings), "--questdb", address]
+    command = [sys.executable, str(program), topic, "--kafka", kafka.bootstrap(settings), "--questdb", address]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=MAX_S)
     return float(json.loads(done.stdout.splitlines()[-1])["bare_per_s"])
 

@@ -70,8 +70,11 @@ class Member:
 
     def seekable(self) -> IO[bytes]:
         """The unpacked bytes as a file that can be sought in: on disk, since memory must not grow with the file."""
+        source = cast(IO[bytes], self.opener())
+        if isinstance(getattr(source, "raw", None), io.FileIO):
+            return source
         spool: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
-        with self.opener() as source:
+        with source:
             shutil.copyfileobj(source, spool)
         spool.seek(0)
         return spool

@@ -150,10 +150,9 @@ class _Run:
             return
         new = good.filter(pl.col(LINE) > self._progress.row)
         self._note(new)
-        file_id = self._journal.file_id.encode()
-        for line, value in zip(new[LINE], encoded(new, self._kind, datetime.now(UTC)), strict=True):
-            row = (ROW_HEADER, b"%d" % line)
-            self._publisher.send(HISTORY_TOPIC, self._symbol, value, ((FILE_HEADER, file_id), row))
+        file, send, symbol = (FILE_HEADER, self._journal.file_id.encode()), self._publisher.send, self._symbol
+        for line, value in zip(new[LINE].to_list(), encoded(new, self._kind, datetime.now(UTC)), strict=True):
+            send(HISTORY_TOPIC, symbol, value, (file, (ROW_HEADER, b"%d" % line)))
         self._publisher.poll()
         self._sent += new.height
         self._progress = replace(self._progress, row=chunk.last_line)
