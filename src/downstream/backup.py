@@ -78,7 +78,7 @@ def run(
     """
     today = today or datetime.now(UTC).date()
     if day is not None and day >= today:
-        raise FatalError(f"{day} is not over: only whole UTC days are backed up")
+        raise FatalError(f"{day} has not ended: only whole UTC days are backed up")
     claim(objects, source)
     written: list[Manifest] = []
     seen: list[DayFile] = []
@@ -110,7 +110,9 @@ def claim(objects: Objects, source: str) -> None:
     if found is None:
         objects.put(MARKER, orjson.dumps({"source": source}))
     elif (holds := orjson.loads(found)["source"]) != source:
-        raise FatalError(f"bucket {objects.bucket} holds backups of {holds}, this lake is {source}: set S3_BUCKET")
+        raise FatalError(
+            f"bucket {objects.bucket} holds backups of {holds}, this lake is {source}: set S3_BUCKET to another bucket"
+        )
 
 
 def held_tables(questdb: QuestDB, tables: Iterable[Table]) -> Iterator[Table]:
@@ -218,8 +220,8 @@ def _lose_nothing(objects: Objects, part: DayFile, rows: pl.DataFrame) -> None:
         log.warning("%s: this replaces it", error)
     if lost:
         raise FatalError(
-            f"{part.folder} holds {manifest.rows} rows, {lost} of which are not in the lake: bring them back first "
-            f"with tradelake restore --day {part.day}"
+            f"{part.folder} holds {manifest.rows} rows, {lost} of which are not in the lake: run "
+            f"tradelake restore --day {part.day} first"
         )
 
 

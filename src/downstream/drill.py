@@ -82,19 +82,19 @@ def _compare_files(questdb: QuestDB, objects: Objects, day: date) -> None:
     saved = set(backed_up(objects, day))
     held = {part for table in held_tables(questdb, LAKE_TABLES) for part, _ in parts(questdb, table, date.max, day)}
     if unsaved := held - saved:
-        raise FatalError(f"{day} is not wholly backed up, e.g. {min(unsaved).folder}: run tradelake backup")
+        raise FatalError(f"{day} is not fully backed up, e.g. {min(unsaved).folder}: run tradelake backup")
     for part in sorted(saved):
         manifest = read_manifest(objects, part)
         if manifest is None:
-            raise FatalError(f"{part.manifest_key} vanished during the drill")
+            raise FatalError(f"{part.manifest_key} was removed during the drill: drill again")
         mine = f" AND {_of(part)}" if "symbol" in manifest.schema else ""
         for name in (part.table, PREFIX + part.table):
             rows = questdb.frame(f"SELECT * FROM {name} WHERE ts IN '{day}'{mine}")
             data = encode(canonical(rows, manifest.table(part)))
             if hashlib.sha256(data).hexdigest() != manifest.sha256:
                 raise FatalError(
-                    f"{part.folder}: the {rows.height} rows of {name} are not the {manifest.rows} of the backup "
-                    f"(sha256); late rows? run tradelake backup, then drill again"
+                    f"{part.folder}: the {rows.height} rows of {name} differ from the {manifest.rows} of the backup "
+                    f"(sha256): after late rows, run tradelake backup and drill again"
                 )
 
 

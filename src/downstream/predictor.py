@@ -190,7 +190,7 @@ def watch(redis: Redis, symbols: tuple[str, ...], progress: ForecastProgress, st
                 if overdue_s > DEADLINE_S:
                     raise RetryableError(
                         f"no forecast of {symbol} for {overdue_s:.0f} s although feature rows arrive; "
-                        "the log above and the API's /readyz tell why; restarting"
+                        "the log above and the API's /readyz say why; restarting"
                     )
 
 

@@ -65,7 +65,7 @@ def restore(
     known = (part for part in backed_up(objects, day) if tables is None or part.table in tables)
     chosen = sorted(known, key=lambda part: (part.table, part.day, part.symbol or ""))
     if not chosen:
-        raise FatalError(f"bucket {objects.bucket} holds no whole backup of {day or 'any day'}")
+        raise FatalError(f"bucket {objects.bucket} holds no complete backup of {day or 'any day'}: check S3_BUCKET")
     rows = 0
     for part, manifest, frame in one_ahead(partial(_fetch, objects), chosen):
         write(questdb, part, manifest, frame, prefix)
@@ -76,7 +76,7 @@ def restore(
 def _fetch(objects: Objects, part: DayFile) -> tuple[DayFile, Manifest, pl.DataFrame]:
     manifest = read_manifest(objects, part)
     if manifest is None:
-        raise RetryableError(f"{part.manifest_key} vanished while it was read: run the restore again")
+        raise RetryableError(f"{part.manifest_key} was removed during the restore: run it again")
     return part, manifest, load(objects, part, manifest)
 
 
@@ -109,7 +109,7 @@ def write(questdb: QuestDB, part: DayFile, manifest: Manifest, frame: pl.DataFra
     if not _agrees(found, manifest, beside, numbered, missing.height < frame.height):
         raise FatalError(
             f"{table.name} holds {rows} rows of {part.symbol} on {part.day} ({found}), "
-            f"the backup {manifest.rows} ({manifest.fingerprint}): drop what is in the way, or restore --into scratch_"
+            f"the backup {manifest.rows} ({manifest.fingerprint}): remove the other rows, or restore --into scratch_"
         )
     log.info("restored %s into %s: %d rows", part.folder, table.name, manifest.rows)
 
@@ -151,7 +151,9 @@ def rebuild_views(questdb: QuestDB, interval_ms: int, timeout_s: float = VIEWS_S
     while True:
         state = questdb.rows(query)
         if invalid := [f"{name} ({why})" for name, status, why, *_ in state if status == "invalid"]:
-            raise FatalError(f"invalid: {', '.join(invalid)}: REFRESH MATERIALIZED VIEW name FULL, finer ones first")
+            raise FatalError(
+                f"invalid views: {', '.join(invalid)}: REFRESH MATERIALIZED VIEW name FULL, finer ones first"
+            )
         behind = [name for name, _, _, refreshed, base in state if refreshed != base]
         if not behind:
             return
@@ -192,6 +194,6 @@ def _no_consumer(settings: Settings) -> None:
     # Ask Kafka, which knows every consumer wherever it runs; the port of one in a container is not visible here.
     if found := kafka.members(kafka.admin(settings)):
         raise FatalError(
-            f"{found} consumer(s) of group {kafka.GROUP} would not know the restored trade ids: stop what consumes, "
-            f"restore, start it again (one that was killed counts for {kafka.SESSION_S} s more)"
+            f"{found} consumer(s) of group {kafka.GROUP} would not know the restored trade ids: stop them, "
+            f"restore, start them again (a killed one counts for {kafka.SESSION_S} s more)"
         )

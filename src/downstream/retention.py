@@ -57,7 +57,7 @@ def apply(
         RetryableError: a store is down. FatalError: too few days, or a TTL set by hand.
     """
     if 0 < days < MIN_DAYS:
-        raise FatalError(f"RETENTION_DAYS={days}: the least is {MIN_DAYS} (a day is replayed with a day before it)")
+        raise FatalError(f"RETENTION_DAYS={days}: want at least {MIN_DAYS}, because a replay needs the day before")
     left: dict[str, list[str]] = {}
     held: dict[str, list[str]] = {}
     for table in held_tables(questdb, LEAVING):
@@ -136,7 +136,7 @@ def retain(settings: Settings) -> RetentionReport:
     with closing(QuestDB(settings)) as questdb, closing(Objects(settings)) as objects:
         report = apply(questdb, objects, settings.retention_days, datetime.now(UTC))
     if report.held_back:
-        raise FatalError(f"days stay because their backup is not verified: {report.held_back}; see backup_daily")
+        raise FatalError(f"kept days without a verified backup: {report.held_back}; see the log of backup_daily")
     if not report.left:
-        raise NothingToDoError(f"nothing leaves QuestDB: RETENTION_DAYS={settings.retention_days}")
+        raise NothingToDoError(f"no days to remove: RETENTION_DAYS={settings.retention_days}")
     return report

@@ -145,7 +145,7 @@ def load(
     dealt = frames.read_trades(trades, symbol, options)
     quoted = frames.read_quotes(quotes, symbol, options) if quotes else None
     if quoted is not None and (ours := dealt["symbol"][0]) != (theirs := quoted["symbol"][0]):
-        raise LakeError(f"{trades} is of {ours}, {quotes} of {theirs}: choose one symbol with --symbol")
+        raise LakeError(f"{trades} holds {ours}, {quotes} holds {theirs}: choose one symbol with --symbol")
     return from_ticks(dealt, quoted)
 
 
@@ -158,7 +158,7 @@ def prepare(report: Path) -> None:
     try:
         report.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LakeError(f"--report {report}: its folder cannot be made: {error.strerror}") from error
+        raise LakeError(f"--report {report}: cannot create its folder: {error.strerror}; name another path") from error
     if report.is_dir() or not os.access(report if report.exists() else report.parent, os.W_OK):
         why = "is a directory" if report.is_dir() else "must not be written"
         raise LakeError(f"--report {report}: {why}; give the name of a file to write")

@@ -163,7 +163,7 @@ def check(settings: Settings, symbols: Sequence[str], now: datetime) -> list[Fin
         for symbol in symbols:
             found += feed_findings(questdb, symbol, now)
         if not any(finding.measure == "freshness_s" for finding in found):
-            raise FatalError(f"bronze holds nothing of {', '.join(symbols)}: is the lake up? tradelake status")
+            raise FatalError(f"bronze holds no rows of {', '.join(symbols)}: is the lake up? see tradelake status")
         found += recent_drift(questdb, registry, settings, symbols, now)
         found += roll_back(registry, sums, settings.quality_span_hours, now)
         note(questdb, now, found)
@@ -181,7 +181,7 @@ def check_feed(settings: Settings, symbols: Sequence[str], now: datetime) -> lis
     fresh = {(f.symbol, f.detail) for f in found if f.measure == "freshness_s" and f.value <= STILL_S}
     if still := sorted({(symbol, table) for symbol in symbols for table in FEED_TABLES} - fresh):
         what = ", ".join(f"{symbol} in {table}" for symbol, table in still)
-        raise FatalError(f"nothing new within {STILL_S:g} s of {what}: see tradelake status")
+        raise FatalError(f"no new rows for {STILL_S:g} s of {what}: see tradelake status")
     return found
 
 

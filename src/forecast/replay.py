@@ -160,5 +160,5 @@ def proven(settings: Settings, day: date) -> list[ReplayReport]:
     if not any(report.silver + report.forecasts for report in reports):
         raise NothingToDoError(f"nothing to replay: nothing was served on {day}")
     if differ := sum(report.silver_differ + report.forecasts_differ for report in reports):
-        raise FatalError(f"{differ} rows of {day} differ beyond relative 1e-9 from what was served: {reports}")
+        raise FatalError(f"{differ} rows of {day} differ by more than relative 1e-9 from those served: {reports}")
     return reports

@@ -60,7 +60,7 @@ def prepare(settings: Settings, questdb: QuestDB, folder: Path, symbols: Sequenc
     log.info("rows by symbol: %s", counts)
     if len(data) < evaluate.MIN_ROWS:
         raise TooLittleHistoryError(
-            f"{len(data)} complete rows, want {evaluate.MIN_ROWS}: the simple rules go on serving"
+            f"{len(data)} complete rows, want {evaluate.MIN_ROWS}: the simple rules keep serving"
         )
     folder.mkdir(parents=True, exist_ok=True)
     data.save(folder / DATASET)

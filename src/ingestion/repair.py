@@ -41,7 +41,7 @@ def repair(settings: Settings, symbols: Sequence[str], now: datetime, stop: thre
     """
     with closing(QuestDB(settings)) as questdb:
         if not questdb.rows("SELECT 1 FROM bronze_trades LIMIT 1"):
-            raise NothingToDoError("bronze holds no trades yet: is the lake up? tradelake status")
+            raise NothingToDoError("bronze holds no trades yet: is the lake up? see tradelake status")
         return [_repair_symbol(settings, questdb, symbol, now, stop) for symbol in symbols]
 
 

@@ -121,7 +121,7 @@ def decode_features(value: bytes) -> FeatureRow:
         ts, received_at = (datetime.fromisoformat(body.pop(name)) for name in ("ts", "received_at"))
         return FeatureRow(ts=ts, received_at=received_at, **body)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise PoisonError("unparsable", f"no feature row: {error!r}") from error
+        raise PoisonError("unparsable", f"not a feature row: {error!r}") from error
 
 
 def encode_forecasts(of_row: RowForecasts) -> bytes:
@@ -153,4 +153,4 @@ def decode_forecasts(value: bytes) -> RowForecasts:
         found = tuple(Forecast(ts=as_of, **shared, **one) for one in body["forecasts"])
         return RowForecasts(as_of=as_of, received_at=received_at, forecasts=found, **shared)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise PoisonError("unparsable", f"no forecasts: {error!r}") from error
+        raise PoisonError("unparsable", f"not a message of forecasts: {error!r}") from error

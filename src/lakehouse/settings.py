@@ -207,4 +207,4 @@ def load_settings(**overrides: object) -> Settings:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
-        raise FatalError(f"wrong setting (environment or .env): {wrong}") from None
+        raise FatalError(f"invalid setting (environment or .env): {wrong}") from None

@@ -33,7 +33,7 @@ def choose(
             f"--source {asked} contradicts SOURCE={configured} in the environment or .env: drop one of them"
         )
     if running and recorded and wish and wish != recorded:
-        raise FatalError(f"the lake runs on {recorded}, and a lake never changes its market: tradelake down first")
+        raise FatalError(f"the lake runs on {recorded}: run tradelake down before starting another market")
     if wish == "kraken" or (not wish and recorded == "kraken"):
         return "kraken", "the live market"
     if wish == "simulator" or (not wish and recorded == "simulator"):
@@ -71,6 +71,7 @@ def market_parameters(settings: Settings, recorded: str | None) -> str:
     changed = [f"{name}={held.get(name)} (now {now})" for name, now in parameters.items() if held.get(name) != now]
     if changed:
         raise FatalError(
-            f"this lake holds the simulated market of {', '.join(changed)}: set that again, or VAR_DIR for another lake"
+            f"this lake holds the simulated market of {', '.join(changed)}: restore these settings, "
+            "or set VAR_DIR for another lake"
         )
     return orjson.dumps(parameters).decode() + "\n"

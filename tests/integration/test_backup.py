@@ -91,7 +91,7 @@ def test_a_day_that_was_missed_is_caught_up_and_today_is_left_out(questdb: Quest
     assert one.written == 6
     # The wall clock says that the second day is still running: only the first and the epoch are whole.
     assert _run(questdb, objects, today=DAYS[1]).written == 7
-    with pytest.raises(FatalError, match="not over"):
+    with pytest.raises(FatalError, match="not ended"):
         _run(questdb, objects, day=datetime.now(UTC).date())
 
 

@@ -114,7 +114,7 @@ def test_a_live_row_that_no_backup_holds_fails_it(questdb: QuestDB, objects: Obj
     backup.run(questdb, objects, "simulator")
     questdb.write(BRONZE_TRADES, trades(DAY, "SOL/USD", 1))
     questdb.wait_applied([BRONZE_TRADES.name])
-    with pytest.raises(FatalError, match=r"not wholly backed up, e\.g\. bronze/bronze_trades/symbol=SOL%2FUSD"):
+    with pytest.raises(FatalError, match=r"not fully backed up, e\.g\. bronze/bronze_trades/symbol=SOL%2FUSD"):
         drill.run_drill(stored_lake, DAY)
 
 

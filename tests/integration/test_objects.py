@@ -62,7 +62,7 @@ def test_what_the_stores_disk_lost_is_an_error_of_the_object_not_of_the_store(st
     with rotten.open("r+b") as file:
         file.seek(3_000_000)
         file.write(b"rotten")
-    with pytest.raises(FatalError, match=r"large.*damaged on its disk"):
+    with pytest.raises(FatalError, match=r"large.*check the store's disk"):
         store.get("large")
     store.close()
 

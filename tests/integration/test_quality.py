@@ -98,9 +98,9 @@ def test_replay_equals_live_and_a_changed_row_shows(questdb: QuestDB, fresh_lake
 def test_the_check_measures_the_feed_and_refuses_an_empty_lake(
     questdb: QuestDB, fresh_lake: Settings, mlflow_lake: Settings
 ) -> None:
-    with pytest.raises(FatalError, match="holds nothing"):
+    with pytest.raises(FatalError, match="holds no rows"):
         quality.check(fresh_lake, BTC, NOW)
-    with pytest.raises(FatalError, match="nothing new"):
+    with pytest.raises(FatalError, match="no new rows"):
         quality.check_feed(fresh_lake, BTC, NOW)
     ids = trades(NOW.date(), count=3).with_columns(ts=pl.lit(NOW - timedelta(minutes=5)), trade_id=pl.Series([1, 2, 6]))
     questdb.write(BRONZE_TRADES, ids.with_columns(pl.col("ts").cast(pl.Datetime("us", "UTC"))))

@@ -35,9 +35,9 @@ def load(objects: Objects, part: DayFile, manifest: Manifest) -> pl.DataFrame:
     """
     data = objects.get(part.data_key, manifest.version)
     if data is None:
-        raise FatalError(f"{part.data_key} is missing although its manifest is there: back {part.day} up again")
+        raise FatalError(f"{part.data_key} is missing, but its manifest exists: run tradelake backup --day {part.day}")
     if hashlib.sha256(data).hexdigest() != manifest.sha256:
-        raise FatalError(f"{part.data_key} is not what its manifest says (sha256): back {part.day} up again")
+        raise FatalError(f"{part.data_key} does not match its manifest (sha256): run tradelake backup --day {part.day}")
     return decode(data, part.data_key)
 
 
@@ -50,7 +50,9 @@ def check(objects: Objects, part: DayFile, manifest: Manifest) -> None:
     """
     newest = objects.newest(part.data_key)
     if newest is None or newest.version != manifest.version:
-        raise FatalError(f"{part.data_key} is gone or not of the version its manifest names: back {part.day} up again")
+        raise FatalError(
+            f"{part.data_key} is missing or not the version in its manifest: run tradelake backup --day {part.day}"
+        )
     load(objects, part, manifest)
 
 

@@ -103,10 +103,12 @@ class Manifest:
         try:
             body = orjson.loads(data)
             if body["format"] != FORMAT:
-                raise FatalError(f"{where}: manifest of format {body['format']}, this release reads {FORMAT}")
+                raise FatalError(
+                    f"{where}: format {body['format']}, this release reads {FORMAT}: use the release that wrote it"
+                )
             return Manifest(**{**body, "keys": tuple(body["keys"])})
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            raise FatalError(f"{where} is no manifest ({error!r}): back the day up again") from error
+            raise FatalError(f"{where} is not a manifest ({error!r}): run tradelake backup for its day") from error
 
     def table(self, part: DayFile) -> Table:
         """The table's definition when the file was written."""
@@ -131,7 +133,9 @@ def decode(data: bytes, where: str) -> pl.DataFrame:
     try:
         return pl.read_parquet(io.BytesIO(data))
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise FatalError(f"{where} is no readable Parquet file ({error}): back the day up again") from error
+        raise FatalError(
+            f"{where} is not a readable Parquet file ({error}): run tradelake backup for its day"
+        ) from error
 
 
 def describe(data: bytes, table: Table, version: str | None, where: str) -> Manifest:
@@ -142,7 +146,10 @@ def describe(data: bytes, table: Table, version: str | None, where: str) -> Mani
     """
     frame = decode(data, where)
     if frame.is_empty() or tuple(frame.columns) != table.names:
-        raise FatalError(f"{where}: {frame.height} rows with columns {frame.columns}, wanted {list(table.names)}")
+        raise FatalError(
+            f"{where}: {frame.height} rows with columns {frame.columns}, want {list(table.names)}: "
+            "run tradelake migrate"
+        )
     ids = frame["trade_id"] if "trade_id" in frame.columns else None
     return Manifest(
         rows=frame.height,
@@ -196,7 +203,7 @@ def _sum(column: Column) -> pl.Expr:
 
 def _text(value: object) -> str:
     if not isinstance(value, datetime):
-        raise FatalError(f"a time was expected, got {value!r}")
+        raise FatalError(f"want a time, got {value!r}")
     return format_time(value)
 
 

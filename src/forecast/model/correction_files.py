@@ -35,7 +35,7 @@ def load(folder: Path, target: Target, body: dict[str, Any]) -> Correction:
         FatalError: it reads other inputs than this version makes, or its packed trees cannot be read.
     """
     if tuple(body["inputs"]) != inputs.NAMES:
-        raise FatalError(f"the model in {folder} reads other inputs than this version makes: train again")
+        raise FatalError(f"the model in {folder} expects other inputs than this version computes: train again")
     library: Library = body["library"]
     return Correction(
         target,

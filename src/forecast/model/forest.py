@@ -76,9 +76,9 @@ def pack(models: Sequence[bytes]) -> Forest:
         try:
             trees = learner["gradient_booster"]["model"]["trees"]
         except KeyError:
-            raise FatalError("an XGBoost model is no sum of trees: train with booster gbtree") from None
+            raise FatalError("the XGBoost model is not a sum of trees: train with booster gbtree") from None
         if any(any(tree["split_type"]) for tree in trees):
-            raise FatalError("an XGBoost model splits by category: train on numerical inputs")
+            raise FatalError("the XGBoost model has categorical splits: train on numerical inputs")
         parts.append(_pack_trees(trees, first))
         first += len(parts[-1][0])
         groups.append(groups[-1] + len(parts[-1][2]) // LANES)

@@ -153,7 +153,7 @@ class RegistryClient:
         held = {v.number: v for v in self.versions(target)}
         replaced = held[now].tags.get("replaced") if now in held else None
         if now is None or replaced is None or int(replaced) not in held:
-            raise FatalError(f"{target}: the champion ({now}) replaced no other version; promote one by number")
+            raise FatalError(f"{target}: the champion ({now}) has no predecessor: promote a version by number")
         self._try(lambda: self._client.set_registered_model_alias(target, CHAMPION, replaced))
         self._decide(target, now, "rolled_back", reason, figures or {})
         return int(replaced)

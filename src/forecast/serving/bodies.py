@@ -87,7 +87,7 @@ class Parser:
             values = ()
         if unknown or not values:
             missing = [n for n in self.names if n not in row]
-            errors = [FieldError(f"{pointer}/{_escape(n)}", "missing; null if it is not known") for n in missing]
+            errors = [FieldError(f"{pointer}/{_escape(n)}", "missing; send null if unknown") for n in missing]
             errors += [FieldError(f"{pointer}/{_escape(n)}", "no such feature") for n in sorted(unknown)]
             raise _problem(f"row {pointer}: {len(missing)} features missing, {len(unknown)} unknown", errors)
         if not NUMBERS.issuperset(map(type, values)):

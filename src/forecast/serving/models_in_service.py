@@ -134,9 +134,9 @@ def accept(version: int, forecaster: Forecaster, target: Target, names: Sequence
     if forecaster.target != target:
         raise FatalError(f"it forecasts {forecaster.target}, not {target}")
     if missing := [name for name in forecaster.columns if name not in names]:
-        raise FatalError(f"it wants features that rows do not have: {', '.join(missing[:5])}")
+        raise FatalError(f"it needs features that rows do not have: {', '.join(missing[:5])}")
     if forecaster.spec != spec:
-        raise FatalError(f"made for feature definitions {forecaster.spec}, rows are of {spec}: train again")
+        raise FatalError(f"trained with feature definitions {forecaster.spec}, rows have {spec}: train again")
     take = None if forecaster.columns == tuple(names) else positions(names, forecaster.columns)
     served = ServedModel(version, forecaster, take, datetime.now(UTC), forecaster.calibration)
     _verify(served, probe_rows(names))

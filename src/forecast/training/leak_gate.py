@@ -161,10 +161,10 @@ def same(before: Array, after: Array) -> int:
         LeakError: names the first feature that differs.
     """
     if before.shape != after.shape:
-        raise LeakError(f"scrambling the future changed how many rows there are: {len(before)} and {len(after)}")
+        raise LeakError(f"scrambling the future changes the number of rows from {len(before)} to {len(after)}")
     differs = ~((before == after) | (np.isnan(before) & np.isnan(after)))
     if differs.any():
-        raise LeakError(f"feature {FEATURES[int(differs.any(axis=0).argmax())]} changes with what came after its row")
+        raise LeakError(f"feature {FEATURES[int(differs.any(axis=0).argmax())]} depends on events after its row")
     return len(before)
 
 

@@ -59,8 +59,8 @@ def split(ts: Times, plan: Schedule) -> list[tuple[np.ndarray, np.ndarray]]:
     kept = [(train, judged) for train, judged in pairs if len(train) and len(judged)]
     if len(kept) <= plan.burn_in:
         raise LakeError(
-            f"no stretch to judge: {len(ts)} rows over {(ts[-1] - ts[0]) / MICROS / 3600:.1f} h give {len(kept)} with"
-            f" rows to learn from, {plan.embargo_s:g} s before them; want more than {plan.burn_in}: give more data"
+            f"no stretch to evaluate: {len(ts)} rows over {(ts[-1] - ts[0]) / MICROS / 3600:.1f} h give {len(kept)}"
+            f" with training rows {plan.embargo_s:g} s before them; want more than {plan.burn_in}: give more data"
         )
     return kept
 
@@ -141,8 +141,8 @@ def folds(
         if libraries and parted(times, tuning)[1] == len(times):
             least_h = (PURGE_S / tuning.newest + plan.embargo_s) / plan.start / 3600
             raise LakeError(
-                f"the rows span {(data.ts[-1] - data.ts[0]) / MICROS / 3600:.1f} h: too short to tell when boosters"
-                f" should stop learning; want at least {least_h:.1f} h: give more data"
+                f"the rows span {(data.ts[-1] - data.ts[0]) / MICROS / 3600:.1f} h: too short for early stopping of the"
+                f" boosters; want at least {least_h:.1f} h: give more data"
             )
         fitted = fit(data, table, train, target, tuning, libraries)
         yield forecast(data, table, judged, fitted, number - plan.burn_in)

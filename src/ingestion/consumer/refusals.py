@@ -41,6 +41,7 @@ class RefusalLimit:
         refused, offered = sum(self._refused), sum(self._offered)
         if refused > MAX_REFUSED and refused > MAX_REFUSED_SHARE * offered:
             raise FatalError(
-                f"QuestDB refused {refused} of the last {offered} rows of {self._table}, which is no matter of single "
-                f"rows; stopped before more are set aside: compare its columns with docs/data-dictionary.md; {error}"
+                f"QuestDB refused {refused} of the last {offered} rows of {self._table}, more than single bad rows "
+                f"explain; stopped before more become dead letters: compare its columns with "
+                f"docs/data-dictionary.md; {error}"
             )

@@ -39,8 +39,8 @@ def start_offset(committed: int | None, low: int, high: int, held: int, where: s
     """
     if committed is not None and committed > high:
         raise FatalError(
-            f"{where}: committed up to {committed}, but Kafka ends at {high}: it lost its newest messages. They are "
-            "in bronze. To go on with what Kafka has: tradelake accept-loss"
+            f"{where}: committed up to {committed}, but Kafka ends at {high}: it lost its newest messages, which "
+            "bronze holds. To continue with what Kafka has: tradelake accept-loss"
         )
     if committed is not None and committed >= low:
         return committed
@@ -74,7 +74,7 @@ def resumable(committed: int, recorded: int | None, low: int, held: int, where: 
         place = min(committed, max(low, held))
     elif recorded < low < committed:
         raise FatalError(
-            f"{where}: QuestDB holds messages below {recorded} only, an earlier copy of its folder, and Kafka starts "
+            f"{where}: QuestDB holds only messages below {recorded}, an older copy of its folder, and Kafka starts "
             f"at {low}. Restore QuestDB or Kafka's log, or give up {low - recorded} messages: "
             "tradelake accept-loss"
         )

@@ -41,7 +41,7 @@ def events_in(
         case QuoteFrame(quotes):
             return [_passed(encode(quote), now, future_tolerance_s) for quote in quotes]
         case other:
-            raise PoisonError("no event", f"a frame without events: {type(other).__name__}")
+            raise PoisonError("no event", f"frame without events: {type(other).__name__}")
 
 
 def _passed(value: bytes, now: datetime, future_tolerance_s: float) -> tuple[str, bytes]:

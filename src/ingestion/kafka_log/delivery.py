@@ -53,7 +53,7 @@ def ends(delivered: Mapping[str, RawMessages], due: Mapping[tuple[str, int], int
             wrong = np.flatnonzero(offsets != np.arange(first, first + offsets.size))
             if wrong.size:
                 got, wanted = offsets[wrong[0]], first + wrong[0]
-                raise FatalError(f"{topic}/{partition}: got offset {got} where {wanted} was due; restarting")
+                raise FatalError(f"{topic}/{partition}: got offset {got} instead of {wanted}; restarting")
             found[topic, partition] = first + offsets.size
     return found
 

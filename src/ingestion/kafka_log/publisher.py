@@ -43,7 +43,9 @@ class Publisher:
                 self._producer.poll(0.1)
                 self._check()
                 if self._stop.is_set():
-                    raise RetryableError("Kafka is away and its queue is full: stopping with messages unsent") from None
+                    raise RetryableError(
+                        "Kafka is down and the queue is full: stopping; the next start detects unsent messages"
+                    ) from None
 
     def dead_letter(self, payload: bytes, reason: str, origin: str, detail: str = "", **more: str) -> None:
         """Sets a payload aside with its reason and origin (``ws``, ``rest``, ``file:NAME:LINE``).

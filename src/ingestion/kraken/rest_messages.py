@@ -75,13 +75,13 @@ def parse_result(body: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         envelope = None
     if not isinstance(envelope, dict) or not isinstance(envelope.get("error"), list):
-        raise RetryableError(f"Kraken REST: the answer is not Kraken's envelope: {body[:200]!r}")
+        raise RetryableError(f"Kraken REST: the response is not Kraken's envelope: {body[:200]!r}")
     errors = [str(e) for e in envelope["error"] if not str(e).startswith("W")]
     if errors:
         raise classify(errors)
     result = envelope.get("result")
     if not isinstance(result, dict):
-        raise RetryableError(f"Kraken REST: no result in the answer: {body[:200]!r}")
+        raise RetryableError(f"Kraken REST: no result in the response: {body[:200]!r}")
     return result
 
 
@@ -167,7 +167,7 @@ def parse_row(row: object, symbol: str, received_at: datetime, source: Source = 
     if row[6] == 0:
         # Of several rows with id 0, only the first would pass the deduplicator; the others would be lost silently.
         raise PoisonError(
-            "no_trade_id", f"Kraken gives this trade no id: {row!r:.200}; replay it with --payload and one"
+            "no_trade_id", f"Kraken returned this trade without an id: {row!r:.200}; replay it with --payload and an id"
         )
     item: Mapping[str, Any] = {
         "symbol": symbol,

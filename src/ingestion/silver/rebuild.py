@@ -108,7 +108,7 @@ def span(questdb: QuestDB, symbol: str) -> tuple[datetime, datetime]:
         ends += [ts for row in found for ts in row if ts is not None]
     if not ends:
         raise FatalError(
-            f"bronze holds nothing of {symbol}: is it spelt as in SELECT DISTINCT symbol FROM bronze_trades?"
+            f"bronze holds no rows of {symbol}: compare its spelling with SELECT DISTINCT symbol FROM bronze_trades"
         )
     return min(ends), max(ends) + timedelta(microseconds=1)
 
@@ -140,7 +140,7 @@ def rebuild_between(settings: Settings, symbol: str, start: datetime | None, end
         first, last = span(questdb, symbol)
         start, end = start or first, end or last
         if start >= end:
-            raise FatalError(f"the span must end after it begins: {start} is not before {end}; see --from and --to")
+            raise FatalError(f"empty span: {start} is not before {end}; correct --from or --to")
         config = engine_config(settings, questdb)
         with tqdm(total=round((end - start + LEAD_IN).total_seconds()), unit="s", desc=symbol) as bar:
             rows = rebuild(questdb, config, symbol, start, end, lambda done: bar.update(round(done.total_seconds())))

@@ -92,11 +92,13 @@ def _checked(frame: pl.DataFrame, numbers: tuple[str, ...], what: str) -> pl.Dat
         frame = frame.with_columns(pl.col(*numbers).cast(pl.Float64), pl.col("ts").cast(pl.Datetime("us", "UTC")))
     except pl.exceptions.PolarsError as error:
         found = ", ".join(f"{name} {frame.schema[name]}" for name in ("ts", *numbers))
-        raise FatalError(f"the file of {what} wants ts as datetimes and the rest as numbers, it has {found}") from error
+        raise FatalError(
+            f"the file of {what} needs ts as datetimes and other columns as numbers, it has {found}"
+        ) from error
     good = [pl.col(n).is_finite() & (pl.col(n) >= 0 if n.endswith("_qty") else pl.col(n) > 0) for n in numbers]
     bad = frame.with_row_index("row").filter(~pl.all_horizontal(*good, pl.col("ts").is_not_null()).fill_null(False))
     if bad.height:
-        raise FatalError(f"the file of {what}: {bad.height} rows are none, the first is {bad.row(0, named=True)}")
+        raise FatalError(f"the file of {what}: {bad.height} invalid rows, the first is {bad.row(0, named=True)}")
     return frame.sort("ts", maintain_order=True)
 
 

@@ -154,8 +154,8 @@ def ensure_topics(client: AdminClient, partitions: int) -> list[str]:
         for name, count in wanted.items():
             if name in existing and len(existing[name].partitions) != count:
                 raise FatalError(
-                    f"topic {name} has {len(existing[name].partitions)} partitions, KAFKA_PARTITIONS says {count}: "
-                    "set it back, the order of a symbol's events depends on it"
+                    f"topic {name} has {len(existing[name].partitions)} partitions, KAFKA_PARTITIONS is {count}: "
+                    "set it back, because the order of a symbol's events depends on it"
                 )
         new = [
             NewTopic(name, count, 1, config=config | (LARGE if name == DEADLETTER_TOPIC else {}))

@@ -84,7 +84,7 @@ class Objects:
             return self._get(key, version)
         except (ProtocolError, RetryableError) as error:
             # A store that went away would not have answered in between, nor again.
-            raise FatalError(f"{self._where}: {key} cannot be read: damaged on its disk? {error!s:.200}") from error
+            raise FatalError(f"{self._where}: {key} cannot be read: check the store's disk; {error!s:.200}") from error
 
     def _get(self, key: str, version: str | None) -> bytes | None:
         try:

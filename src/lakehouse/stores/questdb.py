@@ -224,7 +224,7 @@ def _write_error(where: str, error: QuestDBError) -> RetryableError | PoisonErro
     if error.code == QuestDBErrorCode.AuthError:
         return FatalError(f"{where}: refuses our password: compare QUESTDB_PASSWORD in .env with the server's")
     if error.code == QuestDBErrorCode.ServerFlushError and any(words in str(error) for words in _SCHEMA_COMPLAINTS):
-        return FatalError(f"{where}: not as tradelake migrate makes it: {error}")
+        return FatalError(f"{where}: table differs from the schema, run tradelake migrate: {error}")
     if error.code == QuestDBErrorCode.ServerFlushError and '"code":"invalid"' in str(error):
         return PoisonError("refused", f"{where}: {error}")
     if error.code in (QuestDBErrorCode.SocketError, QuestDBErrorCode.ServerFlushError):

@@ -102,7 +102,7 @@ def _seaweedfs_answers(settings: Settings) -> None:
     probes.get(f"http://{settings.s3_address}/healthz")
     topology = probes.get(f"http://127.0.0.1:{settings.seaweedfs_port}/dir/status").json()["Topology"]
     if not topology.get("DataCenters"):
-        raise RetryableError("SeaweedFS is up and its volumes are not registered yet")
+        raise RetryableError("SeaweedFS is up, but its volumes are not registered yet")
 
 
 def _prepare_minio(settings: Settings, paths: Layout, folder: Path) -> None:

@@ -78,4 +78,4 @@ def _airflow_says(settings: Settings, part: str) -> None:
     except (httpx.HTTPError, ValueError, KeyError) as error:
         raise RetryableError(f"{type(error).__name__} on {url}") from error
     if status != "healthy":
-        raise RetryableError(f"Airflow says of its {part}: {status}")
+        raise RetryableError(f"Airflow reports its {part} as {status}")

@@ -110,7 +110,7 @@ def _as_unprivileged() -> tuple[str, ...]:
         pwd.getpwnam(UNPRIVILEGED)
     except KeyError:
         raise FatalError(
-            f"PostgreSQL does not run as root and there is no user {UNPRIVILEGED}: do not use root"
+            f"PostgreSQL refuses to run as root, and there is no user {UNPRIVILEGED}: run as another user"
         ) from None
     return ("/usr/bin/setpriv", f"--reuid={UNPRIVILEGED}", f"--regid={UNPRIVILEGED}", "--init-groups")
 

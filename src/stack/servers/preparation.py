@@ -45,8 +45,8 @@ def _require_plain(settings: Settings) -> None:
     """Refuses TLS and SASL settings: our own servers on loopback speak neither, and clients would fail late."""
     if settings.kafka_security != "PLAINTEXT" or settings.redis_tls:
         raise FatalError(
-            "KAFKA_SECURITY and REDIS_TLS are for servers that somebody else runs, and this starts its own: take them "
-            "out, or start our processes alone (docs/scaling.md)"
+            "KAFKA_SECURITY and REDIS_TLS are for externally managed servers, but this command starts its own: remove "
+            "them, or run only our processes (docs/scaling.md)"
         )
 
 

@@ -52,11 +52,11 @@ class Launch:
             self._healthy.add(process.name)
             self._say(f"  {process.name:<10} healthy after {waited:4.1f} s ({len(self._healthy)} of {of})")
         elif len(self._pids[process.name]) > MAX_TRIES:
-            raise FatalError(self._failure(process.name, "keeps ending"))
+            raise FatalError(self._failure(process.name, "exits repeatedly"))
         elif waited > HEALTHY_S:
             raise FatalError(self._failure(process.name, f"is not healthy after {HEALTHY_S:g} s: {error}"))
 
     def _failure(self, name: str, what: str) -> str:
         log = self._paths.logs / f"{name}.log"
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-10:]) if log.exists() else ""
-        return f"{name} {what}; mend it and run tradelake up again; the end of {log}:\n{tail}"
+        return f"{name} {what}; fix the cause and run tradelake up again; the end of {log}:\n{tail}"

@@ -142,7 +142,7 @@ class Supervisor:
         deadline = time.monotonic() + BOOT_S + STOP_WAIT_S
         while self.is_running() or (self._paths.run / "supervisord.pid").exists():
             if time.monotonic() > deadline:
-                raise FatalError(f"supervisord does not end: see {self._paths.run / 'supervisord.log'}")
+                raise FatalError(f"supervisord does not stop: see {self._paths.run / 'supervisord.log'}")
             time.sleep(0.05)
 
     @property

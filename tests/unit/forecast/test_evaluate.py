@@ -160,12 +160,12 @@ def test_files_of_two_symbols_are_named_each_with_its_own(tmp_path: Path) -> Non
     quotes.write_text("ts,symbol,bid,ask\n2026-01-01T00:00:00Z,C/D,1,2\n")
     done = command("--trades", trades, "--quotes", quotes)
     assert done.exit_code == 3
-    assert f"{trades} is of A/B, {quotes} of C/D" in done.stderr
+    assert f"{trades} holds A/B, {quotes} holds C/D" in done.stderr
 
 
 def test_a_report_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for report, said in ((tmp_path, "is a directory"), (tmp_path / "file" / "out.json", "cannot be made")):
+    for report, said in ((tmp_path, "is a directory"), (tmp_path / "file" / "out.json", "cannot create")):
         done = command("--trades", "absent.csv", "--report", report)
         assert done.exit_code == 3
         assert said in done.stderr

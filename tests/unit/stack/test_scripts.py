@@ -27,7 +27,7 @@ def test_an_old_java_is_refused_with_the_remedy(tmp_path: Path) -> None:
     done = _run("need_java", tmp_path, java="echo 'openjdk version \"11.0.2\" 2019-01-15' >&2")
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
-    assert f"Java 17 or newer is needed, {tmp_path}/java is 11" in done.stderr
+    assert f"{tmp_path}/java is version 11, need 17 or newer" in done.stderr
     assert "apt-get install default-jre-headless" in done.stderr
 
 
@@ -51,7 +51,7 @@ def test_the_machines_own_python_comes_first(tmp_path: Path) -> None:
 def test_a_named_python_out_of_range_is_refused_in_one_line(tmp_path: Path) -> None:
     done = _run("PYTHON=old get_python", tmp_path, old="exit 1")
     assert done.returncode == 1
-    assert done.stderr == "error: PYTHON=old is no Python from 3.11 to 3.14\n"
+    assert done.stderr == "error: PYTHON=old is not Python 3.11 to 3.14: name another one or unset PYTHON\n"
 
 
 def test_no_python_in_range_anywhere_is_one_line_with_the_remedy(tmp_path: Path) -> None:
@@ -60,7 +60,8 @@ def test_no_python_in_range_anywhere_is_one_line_with_the_remedy(tmp_path: Path)
     done = _run("is_python() { return 1; }; get_python", tmp_path, **nothing, **failing)
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        "error: no Python from 3.11 to 3.14 here, and uv could not fetch one: install python3 and its venv module"
+        "error: no Python 3.11 to 3.14 on this machine, and uv could not download one: "
+        "install python3 and its venv module"
     ]
 
 
@@ -68,4 +69,6 @@ def test_a_failing_package_manager_is_reported_once(tmp_path: Path) -> None:
     failing = {"apt-get": "exit 100", "dpkg-query": "exit 1", "sudo": '"$@"'}
     done = _run("apt_install no-such-package", tmp_path, **failing)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "error: apt-get could not install: no-such-package"
+    assert done.stderr.splitlines()[-1] == (
+        "error: apt-get could not install no-such-package: check the network and the package sources"
+    )

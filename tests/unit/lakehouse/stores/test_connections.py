@@ -59,7 +59,7 @@ def test_a_ca_file_without_certificates_is_named(tmp_path: Path, text: str | Non
 @pytest.mark.parametrize("given", [{"kafka_security": "SASL_SSL"}, {"redis_tls": True}])
 def test_our_own_servers_are_not_started_for_clients_that_want_others(tmp_path: Path, given: dict[str, object]) -> None:
     elsewhere = settings(var_dir=tmp_path / "var", **given)
-    with pytest.raises(FatalError, match="take them out"):
+    with pytest.raises(FatalError, match="remove them"):
         prepare(elsewhere, layout(elsewhere))
     assert not elsewhere.var_dir.exists()
 
