@@ -44,7 +44,7 @@ def check_symbol(symbol: str) -> None:
     >>> check_symbol("BTC/USD"); check_symbol("AAPLx/USD")
     >>> check_symbol("xbt-usd")
     Traceback (most recent call last):
-    lakehouse.errors.FatalError: 'xbt-usd' is not a symbol in the lake's spelling, e.g. BTC/USD: did you mean BTC/USD?
+    lakehouse.errors.FatalError: 'xbt-usd' is not a symbol in the lake's spelling (BTC/USD): did you mean BTC/USD?
 
     Raises:
         FatalError: the message suggests the right spelling where one can be told.
@@ -56,7 +56,7 @@ def check_symbol(symbol: str) -> None:
     if re.fullmatch(SYMBOL_PATTERN, symbol) and meant in (symbol, ""):
         return
     hint = f": did you mean {meant}?" if re.fullmatch(SYMBOL_PATTERN, meant) else ""
-    raise FatalError(f"{symbol!r} is not a symbol in the lake's spelling, e.g. BTC/USD{hint}")
+    raise FatalError(f"{symbol!r} is not a symbol in the lake's spelling (BTC/USD){hint}")
 
 
 def _upper(symbol: str) -> str:
