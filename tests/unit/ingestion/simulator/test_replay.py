@@ -81,11 +81,11 @@ def test_before_the_anchor_there_is_nothing() -> None:
     ("trades", "message"),
     [
         (TRADES.drop("qty"), "no column qty"),
-        (TRADES.with_columns(price=pl.lit(None, pl.Float64)), "4 rows"),
+        (TRADES.with_columns(price=pl.lit(None, pl.Float64)), "4 invalid rows"),
         (TRADES.with_columns(price=pl.when(pl.col("price") > 100.9).then(-1.0).otherwise(5.0)), "'row': 1"),
         (TRADES.head(0), "no rows"),
-        (TRADES.with_columns(ts=pl.lit("yesterday")), "file of trades wants ts as datetimes .*ts String"),
-        (TRADES.with_columns(price=pl.lit("much")), "file of trades wants .* numbers, .*price String"),
+        (TRADES.with_columns(ts=pl.lit("yesterday")), "file of trades needs ts as datetimes .*ts String"),
+        (TRADES.with_columns(price=pl.lit("much")), "file of trades needs .* numbers, .*price String"),
     ],
 )
 def test_what_is_no_recording_is_refused_with_the_row(trades: pl.DataFrame, message: str) -> None:
