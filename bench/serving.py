@@ -80,6 +80,10 @@ class Folder:
         """The version to serve; only volatility has one."""
         return self.version if target == "vol" else None
 
+    def digest(self, target: Target, version: int) -> str | None:
+        """Not known: whichever version is asked for, the files are the same."""
+        del target, version
+
     def fetch(self, target: Target, version: int, folder: Path) -> None:
         """Copies the model, whichever version is asked for."""
         del target, version

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from forecast.model import forecaster
-from forecast.model.baselines import Rule
+from forecast.model.baselines import Rule, default_rules
 from forecast.model.targets import TARGETS
 from forecast.registry.client import RegistryClient
 from lakehouse.errors import FatalError
@@ -68,6 +68,26 @@ def test_promotion_and_rollback_move_the_alias_and_say_why(mlflow_lake: Settings
     assert registry.rollback("vol", "live skill below zero", {"skill": -0.2}) == before
     assert registry.champion("vol") == before
     assert registry.versions("vol")[0].tags["decision"] == "rolled_back"
+
+
+def test_a_rollback_over_a_change_of_definitions_ends_at_a_rule_that_can_serve(mlflow_lake: Settings) -> None:
+    earlier = RegistryClient(mlflow_lake.model_copy(update={"feature_interval_ms": 2000}))
+    earlier.promote(
+        "bid", earlier.register(earlier.simple("earlier", "bid", default_rules("bid"))), "made for other definitions"
+    )
+    registry = RegistryClient(mlflow_lake)
+    bad = registry.register(registry.simple("bad", "bid", default_rules("bid")))
+    registry.promote("bid", bad, "the first of these definitions")
+    before = registry.rollback("bid", "skill below zero")
+    served = next(v for v in registry.versions("bid") if v.number == before)
+    assert registry.champion("bid") == before
+    assert (served.tags["kind"], served.tags["spec"]) == (
+        "persistence",
+        registry.simple("any", "bid", default_rules("bid")).spec,
+    )
+    with pytest.raises(FatalError, match="is the simple rule already"):
+        registry.rollback("bid", "skill below zero again")
+    assert registry.champion("bid") == before
 
 
 def test_a_refusal_is_written_down_and_changes_nothing(mlflow_lake: Settings) -> None:

@@ -163,12 +163,15 @@ def test_another_lake_beside_leaves_them_alone(left: dict[str, int], tmp_path: P
     assert all(map(psutil.pid_exists, left.values()))
 
 
-def test_a_supervisor_starts_anew_where_one_was_killed(
-    left: dict[str, int], supervisor: Supervisor, settings: Settings, paths: Layout
-) -> None:
+def test_a_supervisor_starts_anew_where_one_was_killed(left: dict[str, int], settings: Settings, paths: Layout) -> None:
     end_orphans(settings, paths, TABLE, lambda _: None)
-    supervisor.boot()
-    supervisor.start("first")
-    _eventually(lambda: supervisor.states()["first"].state == "running")
-    assert supervisor.states()["first"].pid != left["first"]
-    assert orphans(settings, paths, TABLE) == []
+    # As the next `tradelake up` would: a client of its own, with no connection to the dead one.
+    again = Supervisor(paths)
+    again.boot()
+    try:
+        again.start("first")
+        _eventually(lambda: again.states()["first"].state == "running")
+        assert again.states()["first"].pid != left["first"]
+        assert orphans(settings, paths, TABLE) == []
+    finally:
+        again.shut_down()

@@ -28,6 +28,11 @@ def save(correction: Correction, folder: Path) -> dict[str, Any]:
     }
 
 
+def names(library: Library) -> list[str]:
+    """The files that `save` writes."""
+    return [*(_file(library, horizon) for horizon in HORIZONS_S), *([FOREST] if library == "xgboost" else [])]
+
+
 def load(folder: Path, target: Target, body: dict[str, Any]) -> Correction:
     """The inverse of `save`.
 
@@ -44,7 +49,7 @@ def load(folder: Path, target: Target, body: dict[str, Any]) -> Correction:
         tuple(Linear.from_dict(line) for line in body["linear"]),
         tuple(_load_booster(library, folder / _file(library, horizon)) for horizon in HORIZONS_S),
         tuple((row[0], row[1]) for row in body["shares"]),
-        forest.load(folder / FOREST) if library == "xgboost" else None,
+        forest.load(folder / FOREST, len(inputs.NAMES)) if library == "xgboost" else None,
     )
 
 

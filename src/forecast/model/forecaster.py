@@ -34,6 +34,7 @@ from forecast.model.forest import Forest, walk
 from forecast.model.inputs import InputColumns, Inputs, fill_inputs, input_columns
 from forecast.model.intervals import Calibration, fill_ends
 from forecast.model.linear import fill_linear, stack
+from forecast.model.model_files import FILE
 from forecast.model.rows import FeatureRows
 from forecast.model.targets import Array, Target, floors
 from lakehouse.errors import FatalError
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 2
-FILE = "forecaster.json"
 # Standard deviation of forecast errors before any is known: of log volatility, and of log returns per unit of the
 # expected volatility.
 FIRST_SIGMA: dict[Target, float] = {"vol": 0.5, "bid": 1.0}

@@ -51,17 +51,50 @@ class Forest(NamedTuple):
         np.savez(file, **arrays)
 
 
-def load(file: Path) -> Forest:
-    """What `Forest.save` wrote.
+def load(file: Path, inputs: int) -> Forest:
+    """What `Forest.save` wrote, checked so that `walk` reads nothing beside it.
+
+    Args:
+        inputs: number of columns of the table that the trees read.
 
     Raises:
-        FatalError: there is no such file, or it is damaged.
+        FatalError: there is no such file, it is damaged, or it is no forest over that many inputs.
     """
     try:
         with np.load(file, allow_pickle=False) as arrays:
-            return Forest(**arrays)
+            found = Forest(**arrays)
+        _check(found, inputs)
     except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
         raise FatalError(f"no readable trees in {file}: {error!r}; download the model again") from error
+    return found
+
+
+def _check(found: Forest, inputs: int) -> None:
+    """Compiled code checks no index: what it follows must lie inside the arrays.
+
+    Raises:
+        ValueError: something does not.
+    """
+    kinds = [(found.nodes, NODE), (found.leaves, np.float32), (found.bases, np.float32)]
+    kinds += [(numbers, np.int32) for numbers in (found.roots, found.depths, found.groups)]
+    if any(array.dtype != kind or array.ndim != 1 for array, kind in kinds):
+        raise ValueError("an array is of another type")
+    count, left, feature = len(found.nodes), found.nodes["left"], found.nodes["feature"]
+    # Children lie side by side; a leaf, whose threshold nothing reaches, leads to itself.
+    right = left + ((found.nodes["threshold"] < np.inf) | (found.nodes["default_right"] != 0))
+    inside = (
+        len(found.leaves) == count
+        and len(found.roots) == LANES * len(found.depths)
+        and len(found.groups) == len(found.bases) + 1
+        and found.groups[0] == 0
+        and found.groups[-1] == len(found.depths)
+        and bool((np.diff(found.groups) >= 0).all())
+        and all(bool(((at >= 0) & (at < count)).all()) for at in (left, right, found.roots))
+        and bool(((found.depths >= 0) & (found.depths <= count)).all())
+        and bool(((feature >= 0) & (feature < inputs)).all())
+    )
+    if not inside:
+        raise ValueError("an index leads outside the arrays")
 
 
 def pack(models: Sequence[bytes]) -> Forest:

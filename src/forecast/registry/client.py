@@ -23,11 +23,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from features.spec import NAMES, EngineConfig, spec_hash
+from forecast.model import model_files
 from forecast.model.baselines import Rule, first_rules
 from forecast.model.forecaster import Forecaster, untrained
 from forecast.model.targets import TARGETS, Target
 from forecast.registry.packaging import DATA
-from forecast.registry.recording import REPORT, record
+from forecast.registry.recording import DIGEST, REPORT, record
+from forecast.registry.way_back import way_back
 from lakehouse.errors import FatalError, RetryableError
 from lakehouse.settings import Settings
 
@@ -103,12 +105,14 @@ class RegistryClient:
 
     def fetch(self, target: Target, version: int, folder: Path) -> None:
         """Downloads a version's forecaster into ``folder``, which `forecast.model.forecaster.load` reads."""
-        with tempfile.TemporaryDirectory(prefix="tradelake-model-") as scratch:
-            source = self._try(lambda: self._client.get_model_version_download_uri(target, str(version)))
-            path = self._try(
-                lambda: mlflow.artifacts.download_artifacts(source, dst_path=scratch, tracking_uri=self._uri)
-            )
-            shutil.copytree(Path(path) / DATA, folder, dirs_exist_ok=True)
+        source = self._try(lambda: self._client.get_model_version_download_uri(target, str(version)))
+        self._download(source, model_files.FILE, folder)
+        for name in model_files.names(folder)[1:]:
+            self._download(source, name, folder)
+
+    def digest(self, target: Target, version: int) -> str | None:
+        """What names a version's files by their content; None where it was registered without."""
+        return self._try(lambda: self._client.get_model_version(target, str(version))).tags.get(DIGEST)
 
     def report(self, target: Target, version: int, name: str) -> str | None:
         """The text of one of the further files that a version was registered with; None where it has no such file."""
@@ -144,19 +148,28 @@ class RegistryClient:
         self._decide(target, version, "refused", reason, figures)
 
     def rollback(self, target: Target, reason: str, figures: Mapping[str, Any] | None = None) -> int:
-        """Moves the champion's alias back to the version it replaced; returns that version.
+        """Moves the champion's alias back to what served before and can serve now; returns that version.
+
+        Where no predecessor was made for the feature definitions in force, a simple rule takes over.
 
         Raises:
-            FatalError: the champion replaced nothing.
+            FatalError: there is no champion, or it is the simple rule itself.
         """
         now = self.champion(target)
-        held = {v.number: v for v in self.versions(target)}
-        replaced = held[now].tags.get("replaced") if now in held else None
-        if now is None or replaced is None or int(replaced) not in held:
-            raise FatalError(f"{target}: the champion ({now}) has no predecessor: promote a version by number")
-        self._try(lambda: self._client.set_registered_model_alias(target, CHAMPION, replaced))
+        held = {v.number: v.tags for v in self.versions(target)}
+        if now is None or now not in held:
+            raise FatalError(f"{target}: no champion to roll back; promote a version by number")
+        before = way_back(held, now, self._spec)
+        if before is None:
+            name, rules = first_rules(target)[0]
+            if held[now].get("kind") == name and held[now].get("spec") == self._spec:
+                raise FatalError(f"{target}: the champion ({now}) is the simple rule already; promote one by number")
+            before = self.register(self.simple(name, target, rules))
+            self.promote(target, before, f"in place of {target}/{now}: {reason}")
+        else:
+            self._try(lambda: self._client.set_registered_model_alias(target, CHAMPION, str(before)))
         self._decide(target, now, "rolled_back", reason, figures or {})
-        return int(replaced)
+        return before
 
     def ensure_baselines(self) -> None:
         """Registers the simple rules, and makes one champion, where a target has no champion yet."""
@@ -169,6 +182,14 @@ class RegistryClient:
     def simple(self, name: str, target: Target, rules: Sequence[Rule]) -> Forecaster:
         """A rule as a forecaster for this lake's feature definitions."""
         return untrained(name, target, rules, self._spec, NAMES)
+
+    def _download(self, source: str, name: str, folder: Path) -> None:
+        """Copies one of a forecaster's files; the registry may hold others, which nothing here reads."""
+        uri = f"{source}/{DATA.as_posix()}/{name}"
+        with tempfile.TemporaryDirectory(prefix="tradelake-model-") as scratch:
+            path = self._try(lambda: mlflow.artifacts.download_artifacts(uri, dst_path=scratch, tracking_uri=self._uri))
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, folder / name)
 
     def _decide(self, target: Target, version: int, decision: str, reason: str, figures: Mapping[str, Any]) -> None:
         at = datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,6 +1,5 @@
 """Packs a forecaster as an MLflow pyfunc model: loader module, plain files instead of pickles, signature, tags."""
 
-import hashlib
 import warnings
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import mlflow.pyfunc
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 
+from forecast.model import model_files
 from forecast.model.forecaster import Forecaster
 from forecast.registry.version import code_version
 from lakehouse.settings import HORIZONS_S
@@ -37,10 +37,7 @@ def pack(forecaster: Forecaster, folder: Path) -> Path:
 
 def digest(packed: Path) -> str:
     """Names a packed forecaster by its own files: 16 hex digits."""
-    found = hashlib.sha256()
-    for path in sorted((packed / DATA).rglob("*")):
-        found.update(path.name.encode() + path.read_bytes())
-    return found.hexdigest()[:16]
+    return model_files.digest(packed / DATA)
 
 
 def tags(forecaster: Forecaster) -> dict[str, str]:

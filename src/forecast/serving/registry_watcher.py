@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from forecast.model import model_files
 from forecast.model.baselines import default_rules
 from forecast.model.forecaster import Forecaster, load, untrained
 from forecast.model.intervals import Calibration
@@ -31,6 +32,10 @@ class ModelSource(Protocol):
 
     def fetch(self, target: Target, version: int, folder: Path) -> None:
         """Downloads that version's forecaster into a new folder."""
+        ...
+
+    def digest(self, target: Target, version: int) -> str | None:
+        """Names that version's files by their content; None when it is not known."""
         ...
 
     def ensure_baselines(self) -> None:
@@ -64,7 +69,9 @@ class RegistryWatcher:
         self._names = tuple(names)
         self._spec = spec
         self._lock = threading.Lock()
-        self._refused: dict[Target, int] = {}
+        self._refused: dict[Target, tuple[int, str | None]] = {}
+        # Of the files in service: a registry that was made anew gives the same numbers to other models.
+        self._digests: dict[Target, str] = {}
 
     def start(self) -> None:
         """Serves the local copies of the last run; without one, the default rule as version 0."""
@@ -87,9 +94,12 @@ class RegistryWatcher:
             moved: dict[str, Any] = {}
             for target in TARGETS:
                 version = self._champion(target)
-                if version is None or version == self._refused.get(target) or self._serves(target, version):
+                if version is None:
                     continue
-                if self._try(target, version):
+                digest = self._registry.digest(target, version)
+                if (version, digest) == self._refused.get(target) or self._serves(target, version, digest):
+                    continue
+                if self._try(target, version, digest):
                     moved[target] = str(version)
             return moved
 
@@ -140,18 +150,18 @@ class RegistryWatcher:
             version = self._registry.champion(target)
         return version
 
-    def _serves(self, target: Target, version: int) -> bool:
+    def _serves(self, target: Target, version: int, digest: str | None) -> bool:
         served = self._models.get(target)
-        return served is not None and served.version == version
+        return served is not None and served.version == version and digest in (None, self._digests.get(target))
 
-    def _try(self, target: Target, version: int) -> bool:
+    def _try(self, target: Target, version: int, digest: str | None = None) -> bool:
         """Loads, verifies and swaps one version; a broken one is refused and the old one stays."""
         self._models.announce(target, PendingVersion(version, "loading"))
         try:
-            served = self._load(target, version)
+            served = self._load(target, version, digest)
         except (FatalError, ValueError, KeyError, TypeError) as error:
             # A damaged file surfaces as any of these in the loaders, and none of them may take the service down.
-            self._refused[target] = version
+            self._refused[target] = (version, digest)
             metrics.REFUSED.labels(target).inc()
             self._models.announce(target, PendingVersion(version, "refused", str(error)))
             log.error("refused %s/%d: %s", target, version, error)
@@ -159,8 +169,11 @@ class RegistryWatcher:
         self._swap(target, served)
         return True
 
-    def _load(self, target: Target, version: int) -> ServedModel:
+    def _load(self, target: Target, version: int, digest: str | None) -> ServedModel:
         folder = self._folder / target / str(version)
+        if folder.is_dir() and digest not in (None, model_files.digest(folder)):
+            log.warning("%s is not what the registry has as %s/%d: fetching that", folder, target, version)
+            shutil.rmtree(folder)
         if not folder.is_dir():
             # Fetched beside it and renamed, so that a folder with this name is always whole.
             partial = folder.with_name(f".{version}.partial")
@@ -168,7 +181,12 @@ class RegistryWatcher:
             partial.mkdir(parents=True)
             self._registry.fetch(target, version, partial)
             partial.rename(folder)
-        return accept(version, load(folder), target, self._names, self._spec)
+        found = model_files.digest(folder)
+        if digest not in (None, found):
+            raise FatalError(f"the registry's files have digest {found}, not {digest} as registered: register it again")
+        served = accept(version, load(folder), target, self._names, self._spec)
+        self._digests[target] = found
+        return served
 
     def _swap(self, target: Target, served: ServedModel) -> None:
         before = self._models.get(target)

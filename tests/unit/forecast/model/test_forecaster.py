@@ -10,7 +10,7 @@ import pytest
 
 from features.spec import NAMES
 from forecast.data.dataset import Dataset
-from forecast.model import baselines, forecaster, inputs, intervals
+from forecast.model import baselines, forecaster, inputs, intervals, model_files
 from forecast.model.correction import Correction, Library
 from forecast.model.forecaster import Forecaster
 from forecast.model.targets import TARGETS, Target
@@ -77,7 +77,7 @@ def test_unknown_features_give_a_forecast_all_the_same(market: Dataset) -> None:
 
 
 def test_a_broken_folder_is_named(tmp_path: Path) -> None:
-    (tmp_path / forecaster.FILE).write_text("{")
+    (tmp_path / model_files.FILE).write_text("{")
     with pytest.raises(FatalError, match=str(tmp_path)):
         forecaster.load(tmp_path)
 

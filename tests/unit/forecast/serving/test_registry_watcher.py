@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from features.spec import NAMES
-from forecast.model import intervals
+from forecast.model import intervals, model_files
 from forecast.model.forecaster import Forecaster
 from forecast.model.intervals import Calibration
 from forecast.model.targets import Target
@@ -43,6 +43,10 @@ class FolderRegistry:
     def champion(self, target: Target) -> int | None:
         self.ping()
         return self.alias.get(target)
+
+    def digest(self, target: Target, version: int) -> str | None:
+        self.ping()
+        return model_files.digest(self.folder / target / str(version))
 
     def fetch(self, target: Target, version: int, folder: Path) -> None:
         self.ping()
@@ -177,3 +181,30 @@ def test_probe_rows_look_like_a_market() -> None:
     rows = probe_rows(NAMES)
     assert (rows[:, list(NAMES).index("bid")] == 100.0).all()
     assert np.isnan(rows[0]).sum() > len(NAMES) / 2
+
+
+def test_a_registry_made_anew_gives_its_own_model_under_a_number_that_served_before(
+    registry: FolderRegistry, tmp_path: Path
+) -> None:
+    models, watcher = _watcher(registry, tmp_path)
+    watcher.start()
+    registry.add("bid", 3, _rule(name="of the old registry"))
+    watcher.poll()
+    shutil.rmtree(registry.folder)
+    registry.add("bid", 3, _rule(name="of the new one"))
+    assert watcher.poll() == {"bid": "3"}
+    assert models.listing()["bid"]["serving"]["name"] == "of the new one"
+    assert watcher.poll() == {}
+
+
+def test_a_cached_copy_that_was_changed_is_fetched_again(registry: FolderRegistry, tmp_path: Path) -> None:
+    _, watcher = _watcher(registry, tmp_path)
+    watcher.start()
+    registry.add("bid", 3, _rule())
+    watcher.poll()
+    (tmp_path / "models" / "bid" / "3" / "forest.npz").write_bytes(b"planted")
+    models, restarted = _watcher(registry, tmp_path)
+    restarted.start()
+    assert restarted.poll() == {"bid": "3"}
+    assert not (tmp_path / "models" / "bid" / "3" / "forest.npz").exists()
+    assert _version(models) == 3
