@@ -112,7 +112,8 @@ class RegistryClient:
 
     def digest(self, target: Target, version: int) -> str | None:
         """What names a version's files by their content; None where it was registered without."""
-        return self._try(lambda: self._client.get_model_version(target, str(version))).tags.get(DIGEST)
+        tags: Mapping[str, str] = self._try(lambda: self._client.get_model_version(target, str(version))).tags
+        return tags.get(DIGEST)
 
     def report(self, target: Target, version: int, name: str) -> str | None:
         """The text of one of the further files that a version was registered with; None where it has no such file."""
