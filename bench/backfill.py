@@ -34,14 +34,11 @@ def write_trades(path: Path, rows: int) -> None:
     random = np.random.default_rng(1)
     ts = pl.Series(START_US + np.cumsum(random.integers(0, 666_667, rows))).cast(pl.Datetime("us", "UTC"))
     price = np.round(60_000 * np.exp(np.cumsum(random.normal(0, 1e-5, rows))), 1)
-    side = np.where(random.random(rows) < 0.5, "buy", "sell")
-    columns = {
-        "ts": ts,
-        "trade_id": np.arange(1, rows + 1),
-        "price": price,
-        "qty": random.exponential(0.1, rows) + 1e-6,
-    }
-    pl.DataFrame({**columns, "side": side}).write_parquet(path)
+    texts = {"side": ("buy", "sell"), "ord_type": ("limit", "market")}
+    told = {name: np.where(random.random(rows) < 0.5, *either) for name, either in texts.items()}
+    qty = random.exponential(0.1, rows) + 1e-6
+    frame = pl.DataFrame({"ts": ts, "trade_id": np.arange(1, rows + 1), "price": price, "qty": qty, **told})
+    frame.write_parquet(path)
 
 
 def reading(path: Path) -> dict[str, int]:

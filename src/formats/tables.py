@@ -138,6 +138,8 @@ def _arrow(member: Member, _kind: Kind | None) -> Iterator[RawChunk]:
 def _batches(batches: Iterator[pa.RecordBatch]) -> Iterator[RawChunk]:
     start = 0
     for batch in batches:
+        # polars takes the bytes as they are, and would panic at text that is no UTF-8.
+        batch.validate(full=True)
         frame = pl.DataFrame(pl.from_arrow(batch))
         # Dictionary columns, which pandas likes to write, are the text that they stand for.
         frame = frame.with_columns(cs.by_dtype(pl.Categorical, pl.Enum).cast(pl.String)).drop(LINE, strict=False)

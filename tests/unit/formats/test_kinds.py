@@ -434,6 +434,15 @@ def test_inspect_as_a_command_ends_with_3_when_a_file_is_refused(tmp_path: Path)
     assert done.stdout.splitlines()[-1].endswith("holds no rows: the file is empty; get it again")
 
 
+def test_text_of_a_typed_file_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
+    offsets, text = pa.array([0, 2], pa.int32()).buffers()[1], pa.py_buffer(b"\xff\xfe")
+    side = pa.Array.from_buffers(pa.utf8(), 1, [None, offsets, text])
+    table = pa.table({"ts": [1709640000], "price": [1.0], "qty": [1.0], "side": side})
+    with pa.ipc.new_file(tmp_path / "file.arrow", table.schema) as writer:
+        writer.write_table(table)
+    assert "cannot be read" in inspect(tmp_path / "file.arrow", PLAIN)["refused"]
+
+
 def test_a_time_beyond_all_calendars_is_shown_as_a_number(tmp_path: Path) -> None:
     ts = pl.Series("ts", [2**62]).cast(pl.Datetime("us", "UTC"))
     pl.DataFrame({"ts": ts, "price": [1.0], "qty": [1.0]}).write_parquet(tmp_path / "file.parquet")
