@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,8 +89,11 @@ class ForeignFile:
                 yield Piece(member.name, moved, typed(moved, layout, rule, self._options.pair, now), layout, rule)
             start += last
 
-    def survey(self) -> Survey:
+    def survey(self, progress: Callable[[int], object] = lambda _: None) -> Survey:
         """All rows read once, for what they say.
+
+        Args:
+            progress: told of each piece's rows.
 
         Raises:
             RefusedFileError: as `pieces`.
@@ -98,6 +101,7 @@ class ForeignFile:
         found = Survey(self.name, self.kind)
         for piece in self.pieces():
             found.offer(piece.name, piece.raw, piece.found, piece.layout, piece.rule)
+            progress(piece.raw.frame.height + len(piece.raw.ragged))
         return found
 
     def read(self, known: Survey) -> Iterator[Chunk]:

@@ -194,7 +194,8 @@ def _judged(source: ForeignFile, pair: str) -> Survey:
     Raises:
         RefusedFileError: it is not taken.
     """
-    known = source.survey()
+    with tqdm(desc=f"{source.name}: first look", unit=" rows", mininterval=0.5) as bar:
+        known = source.survey(bar.update)
     if not known.rows and known.others:
         names = ", ".join(name for name, _ in known.others.most_common(SHOWN))
         raise RefusedFileError(
