@@ -1,4 +1,4 @@
-"""The words in which dashboards and alerts are declared; `build.py` turns them into Grafana's own."""
+"""The words in which dashboards are declared; `build.py` turns them into Grafana's own."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -45,26 +45,6 @@ class Board:
         return f"tradelake-{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """An alert: the query's last value compared with ``limit`` for ``lasting``."""
-
-    uid: str
-    title: str
-    query: Query
-    when: Literal["gt", "lt"]
-    limit: float
-    lasting: str
-    summary: str
-    runbook: str
-    severity: Literal["warning", "critical"] = "warning"
-    no_data: Literal["OK", "Alerting", "NoData"] = "OK"
-
-
-# Until the first backup hours count from the start of the process that tells of it: a new lake is no alarm.
-BACKUP_AGE_H = (
-    '(time() - (backup_last_verified_timestamp_seconds > 0 or process_start_time_seconds{job="score"})) / 3600'
-)
 # name: (label, query, several at once)
 VARIABLES = {
     "symbol": ("Symbol", "SELECT DISTINCT symbol FROM gold_ohlc_1m ORDER BY symbol", False),

@@ -1,6 +1,7 @@
 """Dashboards over the services: the pipeline and its operation."""
 
-from grafana.model import BACKUP_AGE_H, Board, Panel, prom, quantiles, sql
+from grafana.model import Board, Panel, prom, quantiles, sql
+from stack.alerting.rules import BACKUP_AGE_H
 
 PIPELINE = Board(
     "pipeline",
@@ -58,7 +59,12 @@ OPERATIONS = Board(
     "Tradelake: operations",
     "Health of the services, backups, restore drills and quality checks.",
     (
-        Panel("Up", "1 if a process answers Prometheus.", (prom("up", "{{job}}"),), "stat", width=24),
+        Panel("Up", "1 if a process answers Prometheus.", (prom("up", "{{job}}"),), "stat", width=12),
+        Panel(
+            "Alerts",
+            "Pending and firing alerts; docs/alerts.md lists them all.",
+            (prom("max by (alertname, alertstate) (ALERTS)", "{{alertname}} {{alertstate}}"),),
+        ),
         Panel(
             "Hours since the last verified backup",
             "Alarm above 26.",

@@ -152,19 +152,22 @@ fetch_minio() {
     printf '%s' "$version" >"$to/.minio-version"
 }
 
-# fetch_prometheus: for the scrape tests; unpacks Debian's package without installing it, so that no service starts.
-fetch_prometheus() {
-    local to=${SERVERS_DIR:-var/servers} folder
-    [[ -x $to/prometheus ]] && return
+# fetch_monitoring: Prometheus, its promtool and Alertmanager; unpacks Debian's packages without installing them, so that no service starts.
+fetch_monitoring() {
+    local to=${SERVERS_DIR:-var/servers} packages=(prometheus prometheus-alertmanager) folder package
+    # Debian's Alertmanager reads its default texts, used or not, from this place only.
+    local texts=/usr/share/prometheus/alertmanager
+    [[ -x $to/prometheus && -x $to/promtool && -x $to/alertmanager && -f $texts/email.tmpl ]] && return
+    command -v apt-get >/dev/null || die "Prometheus and Alertmanager come from Debian's packages, and there is no apt-get here:" \
+        "put prometheus, promtool and alertmanager into $to"
+    say "fetching Prometheus and Alertmanager (Debian's packages, unpacked)"
     mkdir -p "$to"
-    if command -v prometheus >/dev/null; then
-        ln -sfn "$(command -v prometheus)" "$to/prometheus"
-        return
-    fi
     folder=$(mktemp -d)
-    (cd "$folder" && { apt-get download -qq prometheus || { as_root apt-get update -qq && apt-get download -qq prometheus; }; }) \
-        >/dev/null 2>&1 || die "apt-get could not download prometheus: check the network and the package sources"
-    dpkg -x "$folder"/prometheus_*.deb "$folder"
-    mv "$folder/usr/bin/prometheus" "$to/prometheus"
+    (cd "$folder" && { apt-get download -qq "${packages[@]}" || { as_root apt-get update -qq && apt-get download -qq "${packages[@]}"; }; }) \
+        >/dev/null 2>&1 || die "apt-get could not download ${packages[*]}: check the network and the package sources"
+    for package in "$folder"/*.deb; do dpkg -x "$package" "$folder"; done
+    [[ -f $texts/email.tmpl ]] || as_root install -D -m 644 -t "$texts" "$folder$texts"/{default,email}.tmpl
+    mv "$folder"/usr/bin/{prometheus,promtool} "$to/"
+    mv "$folder/usr/bin/prometheus-alertmanager" "$to/alertmanager"
     rm -rf "$folder"
 }

@@ -10,7 +10,7 @@ need_chromium() { command -v chromium >/dev/null || command -v chromium-browser 
 make_venv
 fetch_servers
 if wants_minio; then fetch_minio; fi
-fetch_prometheus
+fetch_monitoring
 need_chromium
 scripts/lint.sh
 run() { .venv/bin/python -m pytest --durations=10 "$@"; }

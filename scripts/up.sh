@@ -10,5 +10,9 @@ fetch_servers
 if [[ " $* " == *" --full "* ]] && wants_minio; then
     fetch_minio
 fi
+if [[ " $* " == *" --full "* ]]; then
+    # In a subshell, since a lake without them runs as well.
+    (fetch_monitoring) || say "this lake runs without Prometheus and Alertmanager: nobody is told of what goes wrong"
+fi
 # Each lake has its own lock from here on.
 exec .venv/bin/tradelake up "$@" 9>&-

@@ -10,10 +10,11 @@ from prometheus_client import Counter, Gauge
 
 from forecast.data.dataset import times
 from forecast.data.prices import read_path
-from forecast.monitoring.exporter import tell_findings
+from forecast.monitoring import lake_facts
 from forecast.monitoring.recalibration import Calibrator, ask_api
 from forecast.monitoring.scoring import scores
 from lakehouse import process
+from lakehouse.background import BackgroundThreads
 from lakehouse.errors import RetryableError
 from lakehouse.schema import GOLD_CALIBRATIONS, GOLD_FORECAST_SCORES, GOLD_FORECASTS, GOLD_QUALITY
 from lakehouse.settings import HORIZONS_S, Settings
@@ -120,7 +121,6 @@ def score_all(database: QuestDB, scorer: Scorer, calibrator: Calibrator, symbols
     if (newest := max(filter(None, map(scorer.newest_event, symbols)), default=None)) is not None:
         _calibrate(calibrator, newest)
     tell_skill(database)
-    tell_findings(database)
     return judged
 
 
@@ -132,8 +132,13 @@ def _calibrate(calibrator: Calibrator, newest: datetime) -> None:
 
 
 def main(settings: Settings, stop: threading.Event) -> None:
-    """Scores due forecasts every few seconds until stopped."""
+    """Scores due forecasts, and exports what the tables tell, every few seconds until stopped."""
+    threads = BackgroundThreads(stop)
+    # Not between two rounds of scoring: without QuestDB a round never ends, and the facts must then be known to be old.
+    threads.start("facts", lambda: lake_facts.export(settings, stop))
     _score(settings, stop, once=False)
+    threads.join(lake_facts.TIMEOUT_S)
+    threads.check()
 
 
 def score_once(settings: Settings, stop: threading.Event) -> int:

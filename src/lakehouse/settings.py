@@ -120,6 +120,25 @@ class Settings(BaseSettings):
     airflow_secret_key: SecretStr = Field(SecretStr(""), description="Signs Airflow's sessions and tokens; generated.")
     grafana_port: Port = Field(3000, description="Grafana's port.")
     prometheus_port: Port = Field(9090, description="Prometheus' port.")
+    alertmanager_port: Port = Field(9094, description="Alertmanager's port.")
+    alert_email: str = Field("", description="Addresses that alerts go to, comma-separated; empty: none.")
+    alert_email_from: str = Field("", description="Their sender; empty: the first of those addresses.")
+    smtp_host: str = Field("localhost", description="The mail server that takes alerts.")
+    smtp_port: Port = Field(587, description="Its port.")
+    smtp_user: str = Field("", description="User of the mail server; empty: it asks for none.")
+    smtp_password: GivenSecret = Field(
+        SecretStr(""), description="Its password; as the mail server's operator gave it."
+    )
+    smtp_tls: bool = Field(True, description="Require STARTTLS of the mail server; port 465 is TLS from the start.")
+    alert_webhook: GivenSecret = Field(SecretStr(""), description="URL that alerts are posted to as JSON; empty: none.")
+    alert_slack_webhook: GivenSecret = Field(
+        SecretStr(""), description="URL of a Slack webhook that alerts go to; empty: none."
+    )
+    alert_telegram_token: GivenSecret = Field(
+        SecretStr(""), description="Token of the Telegram bot that sends alerts; empty: none."
+    )
+    alert_telegram_chat: int = Field(0, description="Telegram's number of the chat that the bot writes to.")
+    alert_runbooks: str = Field("", description="URL of this checkout's copy on the web, for links to runbooks.")
     kafka_ui_port: Port = Field(9021, description="Kafka UI's port.")
     redis_ui_port: Port = Field(8081, description="Redis UI's port.")
     producer_metrics_port: Port = Field(9101, description="The producer's /metrics.")

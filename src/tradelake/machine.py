@@ -15,7 +15,11 @@ from tradelake.statuses import ExitStatus
     default="auto",
     help="The lake's market; auto: Kraken if it answers, else the simulator.",
 )
-@click.option("--full", is_flag=True, help="Also the object store, Airflow and, if installed, PostgreSQL.")
+@click.option(
+    "--full",
+    is_flag=True,
+    help="Also object store, Airflow and, if installed, PostgreSQL, Prometheus and Alertmanager.",
+)
 def up(source: str, full: bool) -> CommandResult:
     """Start the lake and wait until it is healthy and data flows."""
     from stack.commands.up import up as start

@@ -71,6 +71,15 @@ def buckets(context: click.Context) -> None:
     _plainly(context, ensure)
 
 
+@process_command("alert-receivers", "tradelake run alert-receivers")
+@click.pass_context
+def alert_receivers(context: click.Context) -> None:
+    """Write Alertmanager's configuration into VAR_DIR, once, before it starts."""
+    from stack.servers.monitoring import write_receivers
+
+    _plainly(context, lambda settings: write_receivers(settings, settings.var_dir))
+
+
 def _plainly(context: click.Context, work: Callable[[Any], None]) -> None:
     """Settings and logs, then ``work``, which has its own way to be stopped."""
     try:
@@ -79,7 +88,7 @@ def _plainly(context: click.Context, work: Callable[[Any], None]) -> None:
         context.exit(report(error))
 
 
-for _command in (mlflow, airflow, buckets):
+for _command in (mlflow, airflow, buckets, alert_receivers):
     run.add_command(_command)
 
 COMMANDS: tuple[click.Command, ...] = (run,)

@@ -77,7 +77,7 @@ build_standins() {
     build -t tradelake-standin/java -f tests/compose/standin/java.Dockerfile "$context"
     build -t tradelake-standin/postgres -f tests/compose/standin/postgres.Dockerfile "$context"
     if [[ -n $all ]]; then
-        base prometheus-base prometheus
+        base prometheus-base prometheus,prometheus-alertmanager
         build -t tradelake-standin/prometheus -f tests/compose/standin/prometheus.Dockerfile "$context"
         say "building tradelake/airflow"
         build -t tradelake/airflow:0.1.0 --build-arg BASE=tradelake-standin/python-base -f docker/airflow/Dockerfile .
@@ -135,11 +135,11 @@ set -a
 source .env
 set +a
 services=(questdb kafka redis postgres minio minio-init mlflow simulator consumer producer api predictor score)
-[[ -n $all ]] && services+=(airflow-apiserver airflow-scheduler airflow-dag-processor prometheus)
+[[ -n $all ]] && services+=(airflow-apiserver airflow-scheduler airflow-dag-processor prometheus alert-receivers alertmanager)
 standins=''
 if ! timeout 60 docker pull -q redis:7.4.5-bookworm >/dev/null 2>&1; then
     standins=1
-    say "official images cannot be pulled here: QuestDB, Kafka, Redis, PostgreSQL (and Prometheus) are stand-ins;"
+    say "official images cannot be pulled here: QuestDB, Kafka, Redis, PostgreSQL (and Prometheus, Alertmanager) are stand-ins;"
     say "Grafana, Kafka UI and Redis UI have none and are left out"
     build_standins
 else

@@ -35,6 +35,9 @@ class Deduplicator:
         self._doubted: set[str] = set()
         # Checking an id and sending its trade is one step; otherwise two threads could both find it new.
         self._lock = threading.RLock()
+        for symbol in filters:
+            # Exported as 0 from the start: an increase of a series that has just appeared is invisible.
+            metrics.BELOW_TOP.labels(symbol)
 
     def trade(self, trade: Trade) -> bool:
         """Sends a trade unless its id was seen; returns whether it was sent."""
@@ -44,6 +47,8 @@ class Deduplicator:
             seen = self._filters[trade.symbol]
             if not seen.offer(trade.trade_id, trade.ts, time.monotonic()):
                 metrics.DUPLICATES.labels(trade.symbol).inc()
+                if seen.top_ts is not None and trade.ts > seen.top_ts:
+                    metrics.BELOW_TOP.labels(trade.symbol).inc()
                 return False
             metrics.TRADES.labels(trade.symbol, trade.source).inc()
             metrics.HOLES.labels(trade.symbol).set(seen.missing)

@@ -6,6 +6,9 @@ TRADES = Counter("producer_trades_total", "Trades sent to Kafka.", ["symbol", "s
 QUOTES = Counter("producer_quotes_total", "Quotes sent to Kafka.", ["symbol"])
 GAPS = Counter("quote_gaps_total", "Quote outages.", ["symbol", "reason"])
 DUPLICATES = Counter("producer_duplicates_total", "Trades dropped because their id had been seen.", ["symbol"])
+BELOW_TOP = Counter(
+    "trade_ids_below_top_total", "Trades dropped as duplicates although newer than the newest one.", ["symbol"]
+)
 HOLES = Gauge("trade_holes_open", "Trade ids that are missing.", ["symbol"])
 ABSENT = Counter("trade_ids_absent_total", "Missing ids that the exchange does not have either.", ["symbol"])
 RECONNECTS = Counter("ws_reconnects_total", "WebSocket connections lost or failed.", ["reason"])

@@ -5,6 +5,7 @@ from collections.abc import Container, Sequence
 from lakehouse.ledger import Summary
 from lakehouse.settings import Settings
 from lakehouse.text_table import columns
+from stack.alerting.alertmanager import recipients
 from stack.commands.feed_status import FeedReport
 from stack.commands.status_report import StatusReport
 from stack.envfile import secret_names
@@ -32,6 +33,10 @@ def addresses(settings: Settings, running: Container[str]) -> str:
     ]
     if "airflow" in running:
         rows.append(("Airflow", f"http://{settings.airflow_host}:{settings.airflow_port}"))
+    if "prometheus" in running:
+        rows.append(("Prometheus", f"http://{settings.bind_host}:{settings.prometheus_port}"))
+        told = ", ".join(recipients(settings)) or "nobody: set ALERT_EMAIL or another of docs/alerts.md in .env"
+        rows.append(("alerts", f"http://{settings.bind_host}:{settings.alertmanager_port} (told to {told})"))
     if settings.object_store == "minio" and "object-store" in running:
         rows.append(("MinIO console", f"http://{settings.bind_host}:{settings.minio_console_port}"))
     lines = [f"{name:<18} {url}" for name, url in rows]

@@ -1,4 +1,4 @@
-"""The processes that ``--full`` adds: the object store, PostgreSQL if installed, and Airflow."""
+"""The processes that ``--full`` adds: object store, PostgreSQL, Prometheus and Alertmanager if installed, Airflow."""
 
 from dataclasses import replace
 
@@ -8,12 +8,13 @@ from lakehouse.errors import RetryableError
 from lakehouse.settings import Settings
 from stack.layout import Layout
 from stack.servers import postgres, probes
+from stack.servers.monitoring import monitoring, prepare_monitoring
 from stack.servers.object_store import object_store, prepare_store
 from stack.supervision.process import Process, run
 
 
 def servers(settings: Settings, paths: Layout) -> tuple[Process, ...]:
-    """The object store (unless S3_ENDPOINT names another) and PostgreSQL (where it is installed)."""
+    """The object store (unless S3_ENDPOINT names another), and those of the others that are installed."""
     found = []
     if postgres.binaries():
         about = "metadata of Airflow and MLflow"
@@ -21,7 +22,7 @@ def servers(settings: Settings, paths: Layout) -> tuple[Process, ...]:
         found.append(Process("postgres", about, command, ("postgres_port",), postgres.answers, profile="full"))
     if not settings.s3_endpoint:
         found.append(object_store(settings, paths))
-    return tuple(found)
+    return (*found, *monitoring(settings, paths))
 
 
 def airflow() -> tuple[Process, ...]:
@@ -66,6 +67,7 @@ def prepare(settings: Settings, paths: Layout) -> None:
     (paths.state / "airflow").mkdir(parents=True, exist_ok=True)
     if not settings.s3_endpoint:
         prepare_store(settings, paths)
+    prepare_monitoring(settings, paths)
     if postgres.binaries():
         postgres.prepare(settings, paths.state / "postgres")
 

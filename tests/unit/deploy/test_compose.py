@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from lakehouse.settings import Settings
+from stack.alerting.prometheus import prometheus_document
 from stack.envfile import secret_names
 from stack.servers import configurations
 
@@ -67,7 +68,10 @@ def test_every_setting_reaches_the_containers_or_is_fixed_there() -> None:
     own |= {name.upper() for name in Settings.model_fields if name.startswith(("kafka_s", "kafka_u", "kafka_ca"))}
     own |= {"KAFKA_PASSWORD", "REDIS_USER", "REDIS_TLS", "REDIS_CA"}
     own |= {"S3_SECURE", "SIMULATOR_FAULTS", *(name.upper() for name in secret_names())}
-    missing = {name.upper() for name in Settings.model_fields} - set(ours) - own
+    # Whom alerts go to is the affair of one container, and some of it is secret.
+    told = {name for name in SERVICES["alert-receivers"]["environment"] if name.startswith(("ALERT_", "SMTP_"))}
+    assert told == {name.upper() for name in Settings.model_fields if name.startswith(("alert_", "smtp_"))}
+    missing = {name.upper() for name in Settings.model_fields} - set(ours) - own - told
     assert sorted(name for name in missing if not name.endswith("_PORT")) == []
     # Null passes on what .env or the environment says, and leaves the default to the settings.
     assert {name for name, value in ours.items() if value is None} <= {n.upper() for n in Settings.model_fields}
@@ -78,6 +82,23 @@ def test_each_image_of_ours_is_built_by_one_service_and_never_pulled() -> None:
     assert sorted(built) == ["tradelake/airflow:0.1.0", "tradelake/app:0.1.0", "tradelake/minio:0.1.0"]
     ours = [s for s in SERVICES.values() if ":-tradelake/" in s["image"]]
     assert [s["image"] for s in ours if s.get("pull_policy") != "never" and "build" not in s] == []
+
+
+def test_prometheus_scrapes_what_it_scrapes_natively_and_reads_the_same_rules() -> None:
+    config = yaml.safe_load((ROOT / "docker/prometheus/prometheus.yml").read_text())
+    native: Any = prometheus_document(SETTINGS, Path("rules"), Path("password"))
+    jobs, held = ({job["job_name"] for job in found["scrape_configs"]} for found in (native, config))
+    assert held - jobs == {"minio"} and jobs <= held
+    assert config["global"] == native["global"]
+    assert [f"./docker/prometheus/rules.yml:{path}:ro" for path in config["rule_files"]] == [
+        volume for volume in SERVICES["prometheus"]["volumes"] if "rules" in volume
+    ]
+
+
+def test_only_the_user_that_writes_alertmanagers_configuration_reads_it() -> None:
+    image = (ROOT / "docker/app/Dockerfile").read_text()
+    assert re.findall(r"^USER (\d+)$", image, re.MULTILINE) == [SERVICES["alertmanager"]["user"]]
+    assert SERVICES["alertmanager"]["volumes"] == SERVICES["alert-receivers"]["volumes"]
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import timedelta
 
+from prometheus_client import REGISTRY
+
 from ingestion.completeness.id_gaps import Hole
 from lakehouse.messages import encode
 from lakehouse.settings import EVENTS_TOPIC
@@ -107,3 +109,19 @@ def test_a_quote_from_the_future_is_set_aside_and_out_of_sight() -> None:
     sink.quote(quote(300))
     assert [reason for _, reason, _ in publisher.dead] == ["future"]
     assert gaps(publisher) == [(BTC, "00.100", "future"), (BTC, "00.300", "future: over")]
+
+
+def test_newer_trades_below_the_top_are_counted_and_repeats_are_not() -> None:
+    sink, _ = sink_of(1000)
+    before = below_top()
+    assert not sink.trade(trade(1000))
+    assert below_top() == before
+    restarted = replace(trade(3), ts=trade(1000).ts + timedelta(seconds=1))
+    sink.trade(restarted)
+    assert below_top() == before + 1
+
+
+def below_top() -> float:
+    found = REGISTRY.get_sample_value("trade_ids_below_top_total", {"symbol": BTC})
+    assert found is not None
+    return found
