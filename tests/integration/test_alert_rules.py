@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stack.alerting.rule import AlertRule
+from stack.alerting.rule import AlertRule, rules_document
 from stack.alerting.rules import RULES
 from stack.layout import ROOT
 from tests.support.alerting import FAULTS, HEALTHY, LONG_STEP_S, OLD, STEP_S, Fault, seconds
@@ -26,14 +26,21 @@ def _full(values: str, count: int) -> str:
     return " ".join((*first, f"{last}{step}x{count}"))
 
 
-def _promtool(folder: Path, series: Mapping[str, str], checks: dict[str, object], step_s: int, until_s: int) -> None:
+def _promtool(
+    folder: Path,
+    series: Mapping[str, str],
+    checks: dict[str, object],
+    step_s: int,
+    until_s: int,
+    rules: tuple[AlertRule, ...] = RULES,
+) -> None:
     test = {
         "interval": f"{step_s}s",
         "input_series": [{"series": s, "values": _full(v, until_s // step_s + 2)} for s, v in series.items()],
         **checks,
     }
-    rules = str(ROOT / "docker/prometheus/rules.yml")
-    document = {"rule_files": [rules], "evaluation_interval": f"{step_s}s", "tests": [test]}
+    (folder / "rules.json").write_text(json.dumps(rules_document(rules)))
+    document = {"rule_files": ["rules.json"], "evaluation_interval": f"{step_s}s", "tests": [test]}
     path = folder / "test.yml"
     path.write_text(json.dumps(document))
     command = [str(ROOT / "var/servers/promtool"), "test", "rules", str(path)]
@@ -42,21 +49,21 @@ def _promtool(folder: Path, series: Mapping[str, str], checks: dict[str, object]
 
 
 def _judge(
-    folder: Path, series: Mapping[str, str], expected: Expected, query: str = FIRING, step_s: int = STEP_S
+    folder: Path,
+    series: Mapping[str, str],
+    expected: Expected,
+    step_s: int = STEP_S,
+    rules: tuple[AlertRule, ...] = RULES,
 ) -> None:
     tests = [
         {
-            "expr": query,
+            "expr": FIRING,
             "eval_time": f"{at}s",
             "exp_samples": [{"labels": f'{{alertname="{name}"}}', "value": n} for name, n in fires.items()],
         }
         for at, fires in expected.items()
     ]
-    _promtool(folder, series, {"promql_expr_test": tests}, step_s, max(expected))
-
-
-def _firing(name: str) -> str:
-    return f'count by (alertname) (ALERTS{{alertstate="firing",alertname="{name}"}})'
+    _promtool(folder, series, {"promql_expr_test": tests}, step_s, max(expected), rules)
 
 
 def test_a_healthy_lake_fires_nothing(tmp_path: Path) -> None:
@@ -74,7 +81,7 @@ def test_a_fault_fires_its_alert_after_its_delay_and_no_other(tmp_path: Path, fa
 def test_what_is_days_old_fires(tmp_path: Path, name: str, series: dict[str, str], true_after_s: int) -> None:
     at = true_after_s + seconds(BY_NAME[name].lasting)
     expected = {at - 4 * LONG_STEP_S: {}, at + 4 * LONG_STEP_S: {name: 1}}
-    _judge(tmp_path, series, expected, _firing(name), LONG_STEP_S)
+    _judge(tmp_path, series, expected, LONG_STEP_S, (BY_NAME[name],))
 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule.needs], ids=lambda rule: rule.name)
@@ -85,7 +92,7 @@ def test_no_data_fires_too(tmp_path: Path, rule: AlertRule) -> None:
     after = seconds(rule.unknown_after or rule.lasting)
     # absent() has the labels that its selector requires.
     fires = {rule.name: len({tuple(re.findall(r'\w+="[^"]*"', need)) for need in rule.needs})}
-    _judge(tmp_path, series, {after - STEP_S: {}, after: fires}, _firing(rule.name))
+    _judge(tmp_path, series, {after - STEP_S: {}, after: fires}, rules=(rule,))
 
 
 def test_every_alert_has_a_fault_and_says_what_no_data_means() -> None:
