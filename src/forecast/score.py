@@ -24,6 +24,7 @@ from lakehouse.stores.questdb import QuestDB
 log = logging.getLogger(__name__)
 TABLES = (GOLD_FORECASTS, GOLD_FORECAST_SCORES, GOLD_CALIBRATIONS, GOLD_QUALITY)
 EVERY_S = 10.0
+JOIN_S = 5.0
 MAX_FORECASTS = 50_000
 # What is visible in one table may not yet be in the other: so much newer must the newest event be than the due time.
 SETTLE = timedelta(seconds=2)
@@ -137,7 +138,7 @@ def main(settings: Settings, stop: threading.Event) -> None:
     # Not between two rounds of scoring: without QuestDB a round never ends, and the facts must then be known to be old.
     threads.start("facts", lambda: lake_facts.export(settings, stop))
     _score(settings, stop, once=False)
-    threads.join(lake_facts.TIMEOUT_S)
+    threads.join(JOIN_S)
     threads.check()
 
 
