@@ -13,8 +13,9 @@ _TS = (
     "ts", "timestamp", "ts_event", "time", "ts_ms", "time_exchange", "trade_time", "transact_time", "created_time",
     "datetime", "unixtime", "unix", "open_time", "opentime", "trade_ts", "event_time", "exchange_time",
     "timestamp_ms", "timestamp_us", "timestamp_ns", "date_time", "created_at", "traded_at", "t", "mts", "date",
-    "transaction_time", "start", "start_time", "period_start", "time_period_start", "exchange_timestamp", "timems",
-    "time_ms", "trade_timestamp", "execution_time", "block_time", "utc", "epoch", "fill_time", "__index_level_0__",
+    "transaction_time", "start", "start_time", "start_at", "period_start", "time_period_start", "exchange_timestamp",
+    "timems", "time_ms", "trade_timestamp", "execution_time", "block_time", "utc", "epoch", "fill_time",
+    "__index_level_0__",
 )  # fmt: skip
 _SYMBOL = (
     "symbol", "pair", "instrument_name", "instrument", "inst_id", "product_id", "currency_pair", "market",
@@ -35,11 +36,11 @@ _QUOTE = {
     "ts": _TS,
     "bid": ("bid", "bid_price", "best_bid_price", "best_bid", "bid_px", "b", "bid_price_1", "bids[0].price", "bidp"),
     "bid_qty": ("bid_qty", "bid_amount", "best_bid_qty", "bid_size", "best_bid_size", "bid_volume", "bid_quantity",
-                "best_bid_amount", "bid_sz", "bids[0].amount", "bq"),
+                "best_bid_amount", "bid_sz", "bid_sx", "bids[0].amount", "bq"),
     "ask": ("ask", "ask_price", "best_ask_price", "best_ask", "ask_px", "a", "ask_price_1", "asks[0].price", "askp",
             "offer", "offer_price"),
     "ask_qty": ("ask_qty", "ask_amount", "best_ask_qty", "ask_size", "best_ask_size", "ask_volume", "ask_quantity",
-                "best_ask_amount", "ask_sz", "asks[0].amount", "aq", "offer_size"),
+                "best_ask_amount", "ask_sz", "ask_sx", "asks[0].amount", "aq", "offer_size"),
     **{name: (name,) for name in _ROLLING},
     "symbol": _SYMBOL,
 }  # fmt: skip

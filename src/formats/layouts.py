@@ -54,6 +54,12 @@ HEADLESS = (
     Headless("bar", "tppppni", _names("ts open high low close volume trades"), "kraken bars"),
     Headless("bar", "tppppn", _names("ts open high low close volume"), "freqtrade"),
 )
+# The last one's columns as others order them.
+_ORDERS = (
+    HEADLESS[-1],
+    Headless("bar", "tppppn", _names("ts low high open close volume"), "coinbase"),
+    Headless("bar", "tppppn", _names("ts open close high low volume"), "bitfinex"),
+)
 _SOURCES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("kraken account", ("txid", "ordertxid")),
     ("bitmex", ("tick_direction", "trd_match_id", "home_notional", "trd_type")),
@@ -92,7 +98,16 @@ def headless(rows: Rows, kind: Kind | None) -> Headless | None:
     wanted = [layout for layout in HEADLESS if kind in (None, layout.kind)]
     fits = [(_fits(rows, layout.signs), -i, layout) for i, layout in enumerate(wanted)]
     count, _, best = max(fits, default=(0, 0, None))
+    if best is not None and best.signs == _ORDERS[0].signs:
+        best = max(_ORDERS, key=lambda layout: _spanned(rows, layout))
     return best if count else None
+
+
+def _spanned(rows: Rows, layout: Headless) -> int:
+    """In how many rows of bars no price is above the high or below the low."""
+    high, low = layout.names.index("high"), layout.names.index("low")
+    prices = [[value for text in row[1:5] if (value := number(text)) is not None] for row in rows]
+    return sum(len(each) == 4 and each[high - 1] == max(each) and each[low - 1] == min(each) for each in prices)
 
 
 def _fits(rows: Rows, signs: str) -> int:

@@ -373,6 +373,18 @@ def test_the_well_known_sources(tmp_path: Path, kind: Kind, source: str, text: s
     assert facts["refused"] is None and facts["first"].startswith("2024-03-05T12:00:00")
 
 
+@pytest.mark.parametrize("order", ["open high low close", "low high open close", "open close high low"])
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_prices_of_bars_without_a_header_are_told_by_high_and_low(tmp_path: Path, order: str, form: str) -> None:
+    prices: list[dict[str, float]] = [
+        {"open": 10, "high": 12, "low": 9, "close": 11},
+        {"open": 11, "high": 11.5, "low": 8, "close": 9},
+    ]
+    rows = [[1709640000 + 60 * i, *(row[name] for name in order.split()), 5] for i, row in enumerate(prices)]
+    text = json.dumps(rows) if form == "json" else "".join(",".join(map(str, row)) + "\n" for row in rows)
+    assert read_bars(written(tmp_path, text)).select("open", "high", "low", "close").to_dicts() == prices
+
+
 def test_a_minute_without_a_trade_is_a_row_and_not_bad(tmp_path: Path) -> None:
     text = "Timestamp,Open,High,Low,Close,Volume_(BTC)\n1709640000,10,12,9,11,5\n1709640060,NaN,NaN,NaN,NaN,NaN\n"
     facts = inspect(written(tmp_path, text), PLAIN)
