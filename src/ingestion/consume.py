@@ -6,11 +6,13 @@ import threading
 from ingestion.consumer.loop import ConsumerLoop
 from ingestion.consumer.pipeline import Stores
 from ingestion.consumer.silver_refresher import SilverRefresher
+from ingestion.consumer.table_resumer import TableResumer
 from ingestion.kafka_log.dead_letter_writer import DeadLetterWriter
 from ingestion.migrate import migrate
 from lakehouse import process
 from lakehouse.background import BackgroundThreads
 from lakehouse.collectors import DiskCollector, RedisCollector, registered
+from lakehouse.disk import MIN_FREE_MB, free_mb
 from lakehouse.settings import Settings
 from lakehouse.stores import kafka
 from lakehouse.stores.questdb import QuestDB
@@ -23,12 +25,13 @@ def main(settings: Settings, stop: threading.Event) -> None:
     gc.set_threshold(settings.batch_events)
     questdb, redis = QuestDB(settings), Redis(settings)
     admin = kafka.admin(settings)
-    with registered(RedisCollector(redis), DiskCollector(settings.var_dir)):
+    with registered(RedisCollector(redis), DiskCollector(settings.state_dir)):
         process.retrying(lambda: migrate(settings, questdb, admin), stop, "migrating")
         stores = Stores(questdb, redis, DeadLetterWriter(kafka.producer(settings)))
         client = kafka.consumer(settings)
         feed = process.retrying(lambda: ConsumerLoop(settings, client, admin, stores, stop), stop, "starting")
         helpers = BackgroundThreads(stop)
+        helpers.start("resumer", TableResumer(settings, lambda: free_mb(settings.state_dir) >= MIN_FREE_MB, stop).run)
         helpers.start("refresher", SilverRefresher(settings, feed.symbols, stop).run)
         feed.run()
     questdb.close()

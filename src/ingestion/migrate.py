@@ -11,6 +11,7 @@ from lakehouse import process
 from lakehouse.schema import TABLES
 from lakehouse.settings import Settings
 from lakehouse.stores import kafka
+from lakehouse.stores.halted import resume
 from lakehouse.stores.questdb import QuestDB
 from lakehouse.views import views
 
@@ -27,6 +28,8 @@ def migrate(settings: Settings, questdb: QuestDB, admin: AdminClient) -> list[st
         RetryableError: a server is down. FatalError: a server refuses us, or existing objects contradict the settings.
     """
     kafka.reach(settings)
+    for one in resume(questdb):
+        log.warning("%s was %s (%s): %s", one.name, one.state, one.reason, one.remedy)
     changed = questdb.migrate([*TABLES, SILVER], views(settings.feature_interval_ms))
     changed += [f"created topic {name}" for name in kafka.ensure_topics(admin, settings.kafka_partitions)]
     for line in changed:

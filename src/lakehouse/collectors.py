@@ -1,6 +1,5 @@
 """Prometheus collectors for what has no /metrics: Redis and the lake's disk."""
 
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from lakehouse.disk import free_ratio
 from lakehouse.errors import LakeError
 from lakehouse.stores.redis import Redis
 
@@ -47,8 +47,7 @@ class DiskCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The current share."""
-        usage = shutil.disk_usage(self._folder)
-        yield GaugeMetricFamily("disk_free_ratio", "Free share of the disk under the lake.", usage.free / usage.total)
+        yield GaugeMetricFamily("disk_free_ratio", "Free share of the disk under the lake.", free_ratio(self._folder))
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def down() -> None:
 @command("status", "tradelake status\ntradelake status --json\ntradelake status --secrets")
 @click.option("--secrets", is_flag=True, help="Show users and passwords instead of the state.")
 def status(secrets: bool) -> CommandResult:
-    """Show the state of processes and tables. Exit status 3 if something is unhealthy."""
+    """Show the state of processes and tables. Exit status 3 if something is wrong, with a line for each fault."""
     from lakehouse.settings import load_settings
     from stack.commands import formatting
     from stack.commands.local_lake import running_report
@@ -50,8 +50,8 @@ def status(secrets: bool) -> CommandResult:
         shown = formatting.secrets(settings)
         return CommandResult(shown.splitlines(), shown)
     found = running_report(settings)
-    healthy = ExitStatus.OK if found.healthy else ExitStatus.REFUSED
-    return CommandResult(found.as_json(), formatting.status(found), healthy)
+    well = found.healthy and not found.faults
+    return CommandResult(found.as_json(), formatting.status(found), ExitStatus.OK if well else ExitStatus.REFUSED)
 
 
 @process_command("logs", "tradelake logs consumer -f")

@@ -54,7 +54,8 @@ def status(report: StatusReport) -> str:
     tables = [("TABLE", "ROWS", "NEWEST EVENT (UTC)")]
     tables += [(name, f"{t.rows:,}", t.newest or "") for name, t in report.tables.items()]
     total = f"market: {report.source}; memory in all: {report.memory_mb:.0f} MB (PSS)"
-    parts = [columns(rows), columns(tables), ledger(report.ledger), feed(report.feed), total]
+    faults = "\n".join(f"FAULT: {line}" for line in report.faults)
+    parts = [columns(rows), columns(tables), ledger(report.ledger), feed(report.feed), total, faults]
     return "\n\n".join(part for part in parts if part)
 
 

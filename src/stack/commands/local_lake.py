@@ -1,6 +1,7 @@
 """What the command line asks of the lake on this machine: its status, one process's log, to stop."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lakehouse.errors import FatalError
@@ -28,7 +29,11 @@ def running_report(settings: Settings) -> StatusReport:
         require_no_orphans(settings, paths, table)
         raise FatalError("the lake is not running: tradelake up starts it")
     states = supervisor.states()
-    return gather(settings, [process for process in table if process.name in states], states)
+    report = gather(settings, [process for process in table if process.name in states], states)
+    missing = [process.name for process in table if process.name not in states]
+    faults = [f"{name} was never started: tradelake up starts it" for name in missing]
+    faults += [f"{one} runs without the supervisor: tradelake down ends it" for one in orphans(settings, paths, table)]
+    return replace(report, faults=(*faults, *report.faults))
 
 
 def require_no_orphans(settings: Settings, paths: Layout, table: Sequence[Process]) -> None:

@@ -1,20 +1,24 @@
 """Collects the status of processes and tables from supervisord, probes, Kafka's offsets, QuestDB and /proc."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import psutil
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from lakehouse.disk import free_ratio
 from lakehouse.errors import LakeError
 from lakehouse.ledger import Summary, summaries
-from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC, Settings
+from lakehouse.settings import DEADLETTER_TOPIC, EVENTS_TOPIC, HISTORY_TOPIC, Settings
 from lakehouse.stores import kafka
 from lakehouse.stores.questdb import QuestDB
 from stack.commands.feed_status import FeedReport, feed_report
+from stack.commands.lake_faults import lake_faults
+from stack.commands.process_faults import LETTERS_MIN, process_faults
 from stack.servers.probes import Probe
 from stack.supervision.process import Process
 from stack.supervision.supervisor import ProcessState
@@ -49,6 +53,7 @@ class TableReport:
 class StatusReport:
     """Everything ``status`` shows; memory is PSS in MB: shared pages count once.
 
+    ``healthy`` is whether every process answers, ``faults`` has a line with the remedy for whatever is wrong beside.
     ``ledger`` has the completeness of each symbol's trades, ``feed`` the connection to the exchange.
     """
 
@@ -57,6 +62,7 @@ class StatusReport:
     memory_mb: float
     processes: dict[str, ProcessReport]
     tables: dict[str, TableReport]
+    faults: tuple[str, ...] = ()
     ledger: tuple[Summary, ...] = ()
     feed: FeedReport | None = None
 
@@ -78,7 +84,13 @@ def gather(settings: Settings, table: Sequence[Process], states: dict[str, Proce
     if lag is not None:
         reports["consumer"] = replace(reports["consumer"], lag=lag.result())
     memory = sum(report.memory_mb for report in reports.values())
-    return StatusReport(settings.source, len(well) == len(reports), round(memory, 1), reports, tables, ledger, feed)
+    report = StatusReport(
+        settings.source, len(well) == len(reports), round(memory, 1), reports, tables, ledger=ledger, feed=feed
+    )
+    stored = _stored_faults(settings, tables) if "questdb" in well else []
+    letters = recent_dead_letters(settings) if "kafka" in well else 0
+    running = process_faults(reports, feed, free_ratio(settings.state_dir / "questdb"), letters)
+    return replace(report, faults=(*running, *stored))
 
 
 def probe_error(probe: Probe, settings: Settings) -> str | None:
@@ -126,6 +138,33 @@ def table_reports(settings: Settings) -> dict[str, TableReport]:
         return found
     except LakeError:
         return {}
+    finally:
+        database.close()
+
+
+def recent_dead_letters(settings: Settings) -> int:
+    """Messages in the dead-letter topic of the last minutes; 0 while Kafka is down or has no such topic yet."""
+    client = Consumer(kafka.connection(settings) | {"group.id": kafka.GROUP, "log_level": 0})
+    since = int((time.time() - 60 * LETTERS_MIN) * 1000)
+    try:
+        topic = client.list_topics(timeout=TIMEOUT_S).topics.get(DEADLETTER_TOPIC)
+        wanted = [TopicPartition(DEADLETTER_TOPIC, number, since) for number in (topic.partitions if topic else ())]
+        count = 0
+        for part in client.offsets_for_times(wanted, timeout=TIMEOUT_S) if wanted else ():
+            _, high = client.get_watermark_offsets(part, timeout=TIMEOUT_S)
+            # Without a newer message the offset is the end, -1.
+            count += high - part.offset if part.offset >= 0 else 0
+        return count
+    except KafkaException:
+        return 0
+    finally:
+        client.close()
+
+
+def _stored_faults(settings: Settings, tables: Container[str]) -> list[str]:
+    database = QuestDB(settings, readonly=True)
+    try:
+        return lake_faults(database, tables, settings.symbols, datetime.now(UTC))
     finally:
         database.close()
 

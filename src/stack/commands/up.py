@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from lakehouse.disk import free_mb
 from lakehouse.errors import FatalError
 from lakehouse.settings import Settings, load_settings
 from stack import envfile, source
@@ -127,9 +127,9 @@ def _start(settings: Settings, paths: Layout, supervisor: Supervisor, table: Seq
 
 
 def _require_disk(paths: Layout) -> None:
-    free = shutil.disk_usage(paths.var.parent).free // 10**6
+    free = free_mb(paths.state)
     if free < MIN_FREE_MB:
-        raise FatalError(f"{free} MB free at {paths.var}, {MIN_FREE_MB} needed: free some, or set VAR_DIR elsewhere")
+        raise FatalError(f"{free} MB free at {paths.state}, {MIN_FREE_MB} needed: free some, or set VAR_DIR elsewhere")
 
 
 def _wait_for_data(settings: Settings, say: Say) -> None:
