@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -26,9 +27,26 @@ def _cache_dir(package: Path) -> str:
     """
     files = sorted({*_HERE.glob("*.py"), *package.glob("*.py")})
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
-    writable = os.access(package, os.W_OK)
-    base = package / "__pycache__" if writable else Path(tempfile.gettempdir()) / f"tradelake-numba-{os.getuid()}"
+    base = package / "__pycache__" if os.access(package, os.W_OK) else private_cache()
     return str(base / f"numba-{digest}")
+
+
+@cache
+def private_cache() -> Path:
+    """The user's own cache folder; a new one for this process where that belongs to somebody else or others may write.
+
+    Who can write there chooses the machine code that we run.
+    """
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tradelake"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        held = folder.lstat()
+        if stat.S_ISDIR(held.st_mode) and held.st_uid == os.getuid() and not held.st_mode & 0o022:
+            return folder
+    except (OSError, RuntimeError):
+        # No home, or a file system that is read-only.
+        pass
+    return Path(tempfile.mkdtemp(prefix="tradelake-numba-"))
 
 
 def _njit(function: F, **options: bool) -> F:

@@ -4,17 +4,21 @@ import dataclasses
 import logging
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from ingestion.completeness.id_gaps import Hole, IdFilter
 from ingestion.kafka_log.publisher import Publisher
 from ingestion.producer import metrics
+from lakehouse.errors import FatalError
 from lakehouse.messages import encode
 from lakehouse.records import Event, Gap, Quote, Trade
 from lakehouse.settings import EVENTS_TOPIC
 
 log = logging.getLogger(__name__)
+# So many in a row, none above the top between them, are no trades that overtook each other.
+MAX_RESTARTED = 20
 
 
 class Deduplicator:
@@ -33,6 +37,8 @@ class Deduplicator:
         self._quotes: dict[str, Quote] = {}
         self._lost: dict[str, str] = {}
         self._doubted: set[str] = set()
+        # Per symbol, the ids below the top that came with newer times since the top last moved.
+        self._restarted: dict[str, set[int]] = defaultdict(set)
         # Checking an id and sending its trade is one step; otherwise two threads could both find it new.
         self._lock = threading.RLock()
         for symbol in filters:
@@ -40,7 +46,11 @@ class Deduplicator:
             metrics.BELOW_TOP.labels(symbol)
 
     def trade(self, trade: Trade) -> bool:
-        """Sends a trade unless its id was seen; returns whether it was sent."""
+        """Sends a trade unless its id was seen; returns whether it was sent.
+
+        Raises:
+            FatalError: the exchange numbers its trades anew: each would be dropped as a duplicate.
+        """
         with self._lock:
             if self._from_future(trade):
                 return False
@@ -49,9 +59,11 @@ class Deduplicator:
                 metrics.DUPLICATES.labels(trade.symbol).inc()
                 if seen.top_ts is not None and trade.ts > seen.top_ts:
                     metrics.BELOW_TOP.labels(trade.symbol).inc()
+                    self._note_restart(trade, seen.top)
                 return False
             metrics.TRADES.labels(trade.symbol, trade.source).inc()
             metrics.HOLES.labels(trade.symbol).set(seen.missing)
+            self._restarted[trade.symbol].clear()
             self._send(trade)
             return True
 
@@ -151,6 +163,17 @@ class Deduplicator:
         self._lost[symbol] = reason
         metrics.GAPS.labels(symbol, reason).inc()
         self._send(Gap(symbol, "ticker", self._quotes[symbol].ts, datetime.now(UTC), reason))
+
+    def _note_restart(self, trade: Trade, top: int | None) -> None:
+        ids = self._restarted[trade.symbol]
+        ids.add(trade.trade_id)
+        if len(ids) >= MAX_RESTARTED:
+            raise FatalError(
+                f"{trade.symbol}: {len(ids)} trades in a row are newer than trade {top} but have lower ids, the last "
+                f"{trade.trade_id}: the exchange numbers its trades anew, or this is another market, and each would be "
+                "dropped as a duplicate; keep this lake as it is and start a new one: tradelake down, set VAR_DIR to "
+                "another folder in .env, tradelake up"
+            )
 
     def _send_audited(self, trade: Trade) -> bool:
         metrics.TRADES.labels(trade.symbol, trade.source).inc()

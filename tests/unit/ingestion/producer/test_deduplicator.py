@@ -3,9 +3,12 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from prometheus_client import REGISTRY
 
 from ingestion.completeness.id_gaps import Hole
+from ingestion.producer.deduplicator import MAX_RESTARTED
+from lakehouse.errors import FatalError
 from lakehouse.messages import encode
 from lakehouse.settings import EVENTS_TOPIC
 from tests.support.producing import BTC, ETH, START, gaps, quote, sink_of, trade
@@ -125,3 +128,24 @@ def below_top() -> float:
     found = REGISTRY.get_sample_value("trade_ids_below_top_total", {"symbol": BTC})
     assert found is not None
     return found
+
+
+def test_ids_that_begin_anew_below_the_top_stop_the_producer_with_the_cause() -> None:
+    sink, publisher = sink_of(*range(1000, 1010))
+    newer = [trade(i, ms=5000 + i) for i in range(1, MAX_RESTARTED + 1)]
+    for one in newer[:-1]:
+        assert not sink.trade(one)
+    with pytest.raises(FatalError, match=r"BTC/USD: 20 trades in a row are newer than trade 1009.*VAR_DIR"):
+        sink.trade(newer[-1])
+    assert publisher.events == []
+
+
+def test_trades_that_come_twice_or_overtake_each_other_are_no_new_numbering() -> None:
+    sink, _ = sink_of(*range(1000, 1010))
+    for number in range(3 * MAX_RESTARTED):
+        # A repeat with a newer time, one with its own, and then the next trade.
+        assert not sink.trade(trade(1000 + number, ms=5000 + number))
+        assert not sink.trade(trade(1001 + number))
+        assert sink.trade(trade(1010 + number, ms=2000 + number))
+    for _ in range(3 * MAX_RESTARTED):
+        assert not sink.trade(trade(1001, ms=9000))
