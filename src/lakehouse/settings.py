@@ -87,6 +87,9 @@ class Settings(BaseSettings):
     mlflow_port: Port = Field(5000, description="MLflow's port.")
     api_host: str = Field("127.0.0.1", description="Host of the API.")
     api_port: Port = Field(5050, description="Port of the API and the live page.")
+    api_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Comma-separated host names, beside localhost and API_HOST, by which the API may be called."
+    )
     api_token: SecretStr = Field(SecretStr(""), description="Bearer token of /reload and /retrain; generated.")
     simulator_host: str = Field("127.0.0.1", description="Host of the simulated Kraken.")
     simulator_port: Port = Field(8765, description="Port of the simulated Kraken (WebSocket and REST).")
@@ -156,9 +159,9 @@ class Settings(BaseSettings):
             return {**values, "source": record.read_text().strip()}
         return values
 
-    @field_validator("symbols", mode="before")
+    @field_validator("symbols", "api_allowed_hosts", mode="before")
     @classmethod
-    def _split_symbols(cls, value: object) -> object:
+    def _split(cls, value: object) -> object:
         if isinstance(value, str):
             value = tuple(part.strip() for part in value.split(",") if part.strip())
         return value

@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from forecast.model.targets import Target
 from forecast.serving import metrics, problems
 from forecast.serving.bodies import Parser, invalid, load_object
+from forecast.serving.hosts import HostCheck, own_names
 from forecast.serving.limits import RateLimit
 from forecast.serving.models_in_service import ModelsInService
 from forecast.serving.openapi import document
@@ -63,6 +64,7 @@ def create_app(services: Services) -> Flask:
     _smoke(app)
     for page in services.pages:
         app.register_blueprint(page)
+    app.wsgi_app = HostCheck(app.wsgi_app, own_names(services.settings))  # type: ignore[method-assign]
     return app
 
 

@@ -22,6 +22,7 @@ from forecast.page.routes import blueprint
 from forecast.serving import app
 from forecast.serving.app import Services, create_app
 from forecast.serving.bodies import Parser
+from forecast.serving.hosts import is_ours, own_names
 from forecast.serving.models_in_service import ModelsInService, accept, probe_rows
 from forecast.serving.registry_watcher import simple_rule
 from lakehouse.errors import RetryableError
@@ -281,3 +282,17 @@ def test_no_model_yet_is_unavailable(tmp_path: Path) -> None:
     client = app.create_app(services).test_client()
     _problem(client.post("/predict_bid", json={"symbol": SYMBOL}), 503)
     assert client.get("/readyz").status_code == 503
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/predict_bid"])
+def test_a_call_by_a_name_that_is_not_ours_is_refused_with_the_remedy(world: World, path: str) -> None:
+    answer = world.client.open(path, method="POST", json={}, headers={"Host": "rebound.example:5050"})
+    assert answer.status_code == 421
+    assert "API_ALLOWED_HOSTS" in answer.get_json()["detail"]
+
+
+@pytest.mark.parametrize("host", ["localhost:5050", "127.0.0.1:5050", "[::1]:5050", "10.1.2.3", "lake.example"])
+def test_calls_by_address_and_by_the_names_that_were_given_pass(host: str, tmp_path: Path) -> None:
+    settings = _settings(tmp_path).model_copy(update={"api_allowed_hosts": ("lake.example",)})
+    assert is_ours(host, own_names(settings))
+    assert not is_ours("lake.example.evil", own_names(settings))
