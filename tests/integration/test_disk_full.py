@@ -16,11 +16,10 @@ import pytest
 
 from features.table import SILVER
 from ingestion.consumer.table_resumer import TableResumer
-from lakehouse import retention
 from lakehouse.errors import LakeError
 from lakehouse.schema import BRONZE_TRADES, TABLES
 from lakehouse.settings import Settings
-from lakehouse.stores.halted import HaltedTable, halted, resume
+from lakehouse.stores.halted import HaltedTable, halted
 from lakehouse.stores.questdb import QuestDB
 from lakehouse.views import views
 from stack.commands.lake_faults import lake_faults
@@ -113,28 +112,6 @@ def test_a_table_suspended_by_a_full_disk_is_told_and_goes_on_when_there_is_room
         _write(database, day)
     _eventually(lambda: _sums(database) == (80_000, 80_000, 80_000))
     assert _faults(database) == ""
-
-
-def test_an_invalid_view_and_all_built_on_it_go_on(server: LocalServers, database: QuestDB) -> None:
-    before = _sums(database)[0]
-    _write(database, 10)
-    # As a repair by hand does: the views built on this one become invalid.
-    database.execute("REFRESH MATERIALIZED VIEW gold_ohlc_1m FULL")
-    _eventually(lambda: any(one.state == "invalid" for one in halted(database)))
-    assert "REFRESH MATERIALIZED VIEW gold_ohlc_5m FULL" in _faults(database)
-    _resume_until_well(server.settings, database)
-    _eventually(lambda: _sums(database) == (before + 20_000,) * 3)
-
-
-def test_a_view_whose_base_lost_days_is_told_and_left_alone(database: QuestDB) -> None:
-    _eventually(lambda: halted(database) == [])
-    trades = _sums(database)[1]
-    retention.note(database, "bronze_trades", [START.date()], True, START)
-    database.execute("ALTER TABLE bronze_trades DROP PARTITION LIST '2026-11-01'")
-    _eventually(lambda: any(one.base_left for one in halted(database)))
-    assert not [one for one in resume(database) if one.name in ("bronze_minutes", "gold_ohlc_1m")]
-    assert "bronze_minutes is invalid" in _faults(database) and "restore them first" in _faults(database)
-    assert database.rows("SELECT sum(trades) FROM bronze_minutes") == [(trades,)]
 
 
 def test_a_view_takes_another_statement_than_a_table(database: QuestDB) -> None:
