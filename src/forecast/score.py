@@ -86,8 +86,12 @@ class Scorer:
             compare = ">" if done else ">="
             spans.append(f"(horizon_s = {horizon} AND ts {compare} {instant(since)} AND ts <= {instant(until)})")
         where = f"symbol = {text(symbol)} AND ({' OR '.join(spans)})"
-        sql = f"SELECT * FROM {GOLD_FORECASTS.name} WHERE {where} ORDER BY ts LIMIT {MAX_FORECASTS}"
-        return self._database.frame(sql)
+        sql = f"SELECT * FROM {GOLD_FORECASTS.name} WHERE {where}"
+        found = self._database.frame(f"{sql} ORDER BY ts LIMIT {MAX_FORECASTS}")
+        if found.height < MAX_FORECASTS:
+            return found
+        # Whole timestamps: the next round goes on after the last one and would never see siblings beyond the limit.
+        return self._database.frame(f"{sql} AND ts <= {instant(found.item(-1, 'ts'))} ORDER BY ts")
 
     def _since(self, symbol: str, horizon: int) -> tuple[datetime, bool]:
         """Where to go on; after a start, at the newest score, some of whose siblings may be missing."""

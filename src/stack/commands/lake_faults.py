@@ -110,7 +110,7 @@ def _saves(database: QuestDB, now: datetime) -> list[str]:
     """Backups and drills that are old or failed; a lake younger than the limit needs none yet."""
     began = database.rows("SELECT min(ts) FROM gold_forecasts")[0][0]
     verified = "SELECT max(ts) FROM gold_quality WHERE measure = 'backup_verified'"
-    drilled = f"{verified} AND detail LIKE 'drill%%'"
+    drilled = f"{verified} AND detail LIKE 'drill%'"
     found = [
         *_old("no backup was verified", database.rows(verified)[0][0] or began, now, MAX_BACKUP_AGE_H, "backup"),
         *_old("no restore drill passed", database.rows(drilled)[0][0] or began, now, MAX_DRILL_AGE_H, "drill"),

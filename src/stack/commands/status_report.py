@@ -162,7 +162,7 @@ def recent_dead_letters(settings: Settings) -> int:
 
 
 def _stored_faults(settings: Settings, tables: Container[str]) -> list[str]:
-    database = QuestDB(settings, readonly=True)
+    database = QuestDB(settings)
     try:
         return lake_faults(database, tables, settings.symbols, datetime.now(UTC))
     finally:
