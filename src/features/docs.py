@@ -3,7 +3,17 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from features.spec import COMPLETE_S, FEATURES, HALF_LIVES_MIN, LEAD_IN, LONG_WINDOWS, STALE_S, WINDOW_STATS, WINDOWS
+from features.spec import (
+    COMPLETE_S,
+    FEATURES,
+    FRESH_QUOTE_S,
+    HALF_LIVES_MIN,
+    LEAD_IN,
+    LONG_WINDOWS,
+    STALE_S,
+    WINDOW_STATS,
+    WINDOWS,
+)
 
 _HEAD = f"""# Features
 
@@ -29,9 +39,10 @@ one in log order, and nothing later. `features.engine.fold` computes all rows, l
   quote. It takes effect at the newest event time seen when it arrives, since its own time is our clock. The first quote
   after it is valid from then on, even if stamped earlier; one stamped 4 h before the newest event is void.
 - **complete** is true if nothing is known to be missing in the windows up to {COMPLETE_S // 60} min and the grid step
-  before them: no open hole in the trade ids (a refill closes it), no quote gap, no start of a stream; for symbols
-  without dense ids also no gap of the trades and no silence longer than `SILENCE_S`. A hole lies before the trade that
-  revealed it; a gap ends with the next event of its stream.
+  before them: no open hole in the trade ids (a refill closes it), no quote gap, no start of a stream; and if the quote
+  in force, where quotes are known, is at most {FRESH_QUOTE_S} s old, since an older one may have been replaced unseen.
+  For symbols without dense ids also no gap of the trades and no silence longer than `SILENCE_S`. A hole lies before the
+  trade that revealed it; a gap ends with the next event of its stream.
 - **Minute bars** are folded as trades: a bar is one trade at its close time with its close price and volume, and no
   side. With `VOL_STEP_S=60`, `rv_10s` and `ema_10s` are NULL, since 10 s may contain no grid point.
 """

@@ -1,11 +1,12 @@
 """Kernels that track a symbol's missing trade ids and decide whether a row is complete."""
 
 from features.jit import inlined
-from features.spec import COMPLETE_S, STALE_S
+from features.spec import COMPLETE_S, FRESH_QUOTE_S, STALE_S
 from features.symbol_state import NEVER, SECOND, SymbolState
 
 _SPAN = COMPLETE_S * SECOND
 _STALE = STALE_S * SECOND
+_FRESH = FRESH_QUOTE_S * SECOND
 
 
 @inlined
@@ -52,7 +53,7 @@ def _copy(book: SymbolState, source: int, target: int) -> None:
 
 @inlined
 def is_complete(book: SymbolState, t: int, step: int) -> bool:
-    """Whether the row's windows up to 60 min contain no hole, gap, silence or start of a stream.
+    """Whether the row's windows up to 60 min contain no hole, gap, silence or start of a stream, and no quote is old.
 
     The first return of a window begins one grid step before it. Older holes are dropped.
     """
@@ -69,4 +70,5 @@ def is_complete(book: SymbolState, t: int, step: int) -> bool:
     trades = t - clock.trade_ts <= _STALE
     quotes = t - clock.quote_seen <= _STALE
     since = max(clock.trade_since if trades else NEVER, clock.quote_since if quotes else NEVER)
-    return kept == 0 and gap <= edge and t - lost > _STALE and since <= edge
+    fresh = not quotes or t - clock.quote_ts <= _FRESH
+    return kept == 0 and gap <= edge and t - lost > _STALE and since <= edge and fresh

@@ -18,6 +18,8 @@ LONG_WINDOWS = {"4h": 14_400, "24h": 86_400}
 HALF_LIVES_MIN = (5, 15, 30, 60, 120, 240)
 # `complete` speaks of the windows up to this one, in seconds.
 COMPLETE_S = 3600
+# A quote in force for longer, in seconds, may have been replaced unseen: `complete` does not vouch for it.
+FRESH_QUOTE_S = 60
 # A stream silent for longer is not known any more: its values are void and its clock starts anew with the next event.
 STALE_S = 4 * 3600
 # Folding from t - LEAD_IN on gives the rows from t on that folding everything gives: the longest window, the silence
@@ -168,5 +170,7 @@ def positions(*names: str) -> tuple[int, ...]:
 def spec_hash(config: EngineConfig) -> str:
     """Names the definitions a row was made by: 12 hex digits over formulas, interval, step and silence."""
     parts = [f"{f.name}|{f.unit}|{f.window}|{f.formula}" for f in FEATURES]
-    parts.append(f"{VERSION}|{config.interval_ms}|{config.vol_step_s}|{config.silence_s!r}|{STALE_S}|{COMPLETE_S}")
+    parts.append(
+        f"{VERSION}|{config.interval_ms}|{config.vol_step_s}|{config.silence_s!r}|{STALE_S}|{COMPLETE_S}|{FRESH_QUOTE_S}"
+    )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]

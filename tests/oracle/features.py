@@ -17,6 +17,7 @@ SECOND = 1_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 STALE = 4 * HOUR
+FRESH = 60 * SECOND
 SHORT = {"10s": 10, "1m": 60, "5m": 300, "15m": 900, "1h": 3600}
 LONG = {"4h": 240, "24h": 1440}  # minutes
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -172,6 +173,7 @@ def _complete(m: Market, t: int) -> bool:
         and m.broken <= edge
         and all(t - lost > STALE for lost in m.lost.values())
         and all(start is None or start <= edge for start in starts)
+        and (m.known("ticker", t) is None or t - m.quotes[-1][0] <= FRESH)
     )
 
 

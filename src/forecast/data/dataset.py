@@ -15,9 +15,6 @@ from forecast.model.rows import FeatureRows
 from forecast.model.targets import MICROS, TARGETS, Array, Mask, PricePath, Target, Times, Truth, silent, truth
 from lakehouse.settings import HORIZONS_S
 
-# A quote this old while trades go on is stale: labels made from its frozen price would show no movement.
-STALE_QUOTE_S = 300.0
-
 
 @dataclass(frozen=True)
 class Dataset:
@@ -141,7 +138,7 @@ def build(
         stale_s: leave out truths whose newest price is older than this at t+h.
         silence_s: leave out rows after which prices cease for longer than this within the longest horizon.
 
-    Counts: ``incomplete`` (holes or gaps in its windows), ``warming_up`` (no variance known yet), ``stale_quote``,
+    Counts: ``incomplete`` (holes or gaps in its windows, or an old quote), ``warming_up`` (no variance known yet),
     ``thinned``, ``not_due`` (truth not known yet), ``stale_truth``, ``silent``, ``kept``.
     """
     frame = frame.sort("ts", maintain_order=True)
@@ -157,7 +154,6 @@ def build(
     rows = FeatureRows(matrix, NAMES)
     known = np.isfinite(rows["rv_5m"]) & (np.isfinite(rows["bid"]) | np.isfinite(rows["last"]))
     ts, matrix = leave_out("warming_up", known, ts, matrix)
-    ts, matrix = leave_out("stale_quote", ~(FeatureRows(matrix, NAMES)["quote_age"] > STALE_QUOTE_S), ts, matrix)
     ts, matrix = leave_out("thinned", _one_per(ts, every_s), ts, matrix)
     after = truth(path, ts, step_s)
     ts, matrix, bid, vol, age = leave_out("not_due", _due(after), ts, matrix, after.bid, after.vol, after.age_s)

@@ -124,7 +124,7 @@ def test_quotes_that_end_long_before_the_trades_are_no_leak(trades: pl.DataFrame
     told = quotes(trades)[:1800]
     data = evaluate.from_ticks(trades, told)
     frozen = (data.ts > told["ts"].to_physical()[-1] + 600_000_000) & (data.truth["vol"][:, -1] < 1.01e-4)
-    assert data.counts["stale_quote"] > 2000 and not frozen.any()
+    assert data.counts["incomplete"] > 2000 and not frozen.any()
     assert len(data) > 1500 and leak_gate.check(data, PLAN, None, None)["suspects"] == 0
 
 
