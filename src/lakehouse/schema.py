@@ -151,6 +151,20 @@ META_SYMBOLS = Table(
     "YEAR",
 )
 
+# Raise it whenever an older version would harm or misread a lake of this one.
+SCHEMA_VERSION = 2
+META_VERSIONS = Table(
+    "meta_versions",
+    "meta",
+    "Versions of this schema that the lake has had; one newer than the code knows is refused.",
+    (
+        Column("ts", "TIMESTAMP", "When the lake was brought to this version, UTC."),
+        Column("version", "INT", "Version of the schema; lakes that were made before it was recorded have none."),
+    ),
+    ("ts", "version"),
+    "YEAR",
+)
+
 META_EPOCHS = Table(
     "meta_epochs",
     "meta",
@@ -392,6 +406,7 @@ TABLES = (
     BRONZE_QUOTES,
     BRONZE_GAPS,
     META_SYMBOLS,
+    META_VERSIONS,
     META_EPOCHS,
     META_POSITIONS,
     META_RUNS,

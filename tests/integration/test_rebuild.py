@@ -185,6 +185,16 @@ def test_a_new_definition_gets_rows_of_its_own(settings: Settings) -> None:
     assert counts[spec_hash(config)] > counts[spec_hash(engine_config(settings, questdb))]
 
 
+def test_rows_of_an_earlier_definition_are_made_anew_once(settings: Settings) -> None:
+    questdb = QuestDB(settings)
+    config = engine_config(settings.model_copy(update={"feature_interval_ms": 500}), questdb)
+    assert renew(questdb, config, SYMBOL, START + timedelta(hours=1)) > 0
+    questdb.wait_applied(["silver_features", "meta_runs"])
+    live, made = questdb.rows("SELECT min(ts), max(ts) FROM silver_features GROUP BY spec, origin")
+    assert live == made
+    assert renew(questdb, config, SYMBOL, START + timedelta(hours=1)) == 0
+
+
 def test_late_trades_take_their_place(settings: Settings) -> None:
     questdb = QuestDB(settings)
     ts = START + timedelta(seconds=100.5)

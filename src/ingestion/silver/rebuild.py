@@ -30,8 +30,8 @@ ProgressCallback = Callable[[timedelta], object]
 PublishedCallback = Callable[[datetime], object]
 
 
-def merged(spans: Iterable[TimeSpan]) -> list[TimeSpan]:
-    """Sorts spans and merges those that overlap or lie within `NEAR` of each other.
+def merged(spans: Iterable[TimeSpan], near: timedelta = NEAR) -> list[TimeSpan]:
+    """Sorts spans and merges those that overlap or lie within ``near`` of each other.
 
     >>> at = datetime(2026, 9, 25, tzinfo=UTC)
     >>> len(merged([(at, at), (at + NEAR, at + 2 * NEAR), (at + 4 * NEAR, at + 5 * NEAR)]))
@@ -39,7 +39,7 @@ def merged(spans: Iterable[TimeSpan]) -> list[TimeSpan]:
     """
     found: list[TimeSpan] = []
     for start, end in sorted(spans):
-        if found and start <= found[-1][1] + NEAR:
+        if found and start <= found[-1][1] + near:
             found[-1] = (found[-1][0], max(found[-1][1], end))
         else:
             found.append((start, end))

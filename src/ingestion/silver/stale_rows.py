@@ -13,19 +13,41 @@ log = logging.getLogger(__name__)
 LOOK_BACK = timedelta(days=7)
 LATE_S = 30
 MINUTE = timedelta(minutes=1)
+MICROSECOND = timedelta(microseconds=1)
 REACH = timedelta(seconds=COMPLETE_S)
 
 
 def renew(
     questdb: QuestDB, config: EngineConfig, symbol: str, now: datetime, progress: ProgressCallback | None = None
 ) -> int:
-    """Rebuilds the symbol's stale spans; returns the number of rows written.
+    """Rebuilds the symbol's stale spans, then days made by earlier definitions; returns the number of rows written.
 
     Raises:
         RetryableError: QuestDB is down; the next call finds what is left.
     """
-    spans = stale_spans(questdb, symbol, spec_hash(config), now)
+    spec = spec_hash(config)
+    spans = [*stale_spans(questdb, symbol, spec, now), *outdated_spans(questdb, symbol, spec)]
     return sum(rebuild(questdb, config, symbol, start, end, progress) for start, end in spans)
+
+
+def outdated_spans(questdb: QuestDB, symbol: str, spec: str) -> list[TimeSpan]:
+    """Spans of live rows made by earlier feature definitions that no finished rebuild covers, newest day first."""
+    mine = f"symbol = {text(symbol)}"
+    days = questdb.rows(
+        "SELECT timestamp_floor('d', ts) day, min(ts), max(ts) FROM silver_features "
+        f"WHERE {mine} AND origin = 'live' AND spec != {text(spec)} GROUP BY day ORDER BY day DESC"
+    )
+    if not days:
+        return []
+    today = (
+        f"SELECT ts FROM silver_features WHERE {mine} AND origin = 'live' AND spec = {text(spec)} ORDER BY ts LIMIT 1"
+    )
+    current = next((ts for (ts,) in questdb.rows(today)), None)
+    runs = merged(
+        questdb.rows(f'SELECT start, "end" FROM meta_runs WHERE {mine} AND spec = {text(spec)}'), timedelta(0)
+    )
+    spans = [(first, min(last + MICROSECOND, current or last + MICROSECOND)) for _, first, last in days]
+    return [(a, b) for a, b in spans if a < b and not any(start <= a and b <= end for start, end in runs)]
 
 
 def stale_spans(questdb: QuestDB, symbol: str, spec: str, now: datetime) -> list[TimeSpan]:

@@ -13,6 +13,7 @@ from questdb import QuestDBError, QuestDBErrorCode, Sender, TimestampNanos
 from lakehouse.errors import FatalError, PoisonError, RetryableError
 from lakehouse.schema import Table, View
 from lakehouse.settings import Settings
+from lakehouse.stores import migration
 from lakehouse.stores.pgwire import CONNECT_S, Answer, PgWire
 
 # Values per request: bounds the client's buffer (limit 100 MB) and the server's work.
@@ -115,28 +116,8 @@ class QuestDB:
             self._send(table, part)
 
     def migrate(self, tables: Iterable[Table], views: Iterable[View]) -> list[str]:
-        """Creates what is missing and adds new columns; running it again changes nothing.
-
-        Returns:
-            What was changed, one line each.
-        """
-        changed = []
-        existing = {row[0] for row in self.rows("SELECT table_name FROM tables()")}
-        for table in tables:
-            if table.name not in existing:
-                self.execute(table.ddl())
-                changed.append(f"created table {table.name}")
-                continue
-            held = {row[0] for row in self.rows(f"SELECT \"column\" FROM table_columns('{table.name}')")}
-            for column in table.columns:
-                if column.name not in held:
-                    self.execute(f'ALTER TABLE {table.name} ADD COLUMN "{column.name}" {column.type}')
-                    changed.append(f"added {table.name}.{column.name}")
-        for view in views:
-            if not view.materialized or view.name not in existing:
-                self.execute(view.ddl())
-                changed += [] if view.name in existing else [f"created view {view.name}"]
-        return changed
+        """What `migration.migrate` does."""
+        return migration.migrate(self, tuple(tables), tuple(views))
 
     def wait_applied(self, tables: Iterable[str], timeout_s: float = 60.0) -> None:
         """Waits until every acknowledged write to the tables can be read.
