@@ -28,6 +28,8 @@ from lakehouse.times import format_time
 log = logging.getLogger(__name__)
 
 FLUSH_S = 60.0
+# A checkpoint waits for every acknowledgement; the log itself tells where a killed run stopped.
+CHECKPOINT_S = 5.0
 SHOWN = 10
 _TIME_FORMAT = "%Y-%m-%dT%H:%M:%S%.6fZ"
 
@@ -91,13 +93,14 @@ class Loader:
         progress = self._resume(journal)
         began = time.monotonic()
         run = _Run(symbol, kind, self._publisher, journal, progress, self._lake, self._pending)
-        total = known.rows + known.others.total()
+        total, saved = known.rows + known.others.total(), began
         with tqdm(desc=f"{path.name} → Kafka", unit=" rows", total=total, mininterval=0.5) as bar:
             for chunk in source.read(known):
                 run.take(chunk)
                 bar.update(chunk.good.height + len(chunk.bad) + chunk.others.total())
-                if run.unsaved:
+                if run.unsaved and time.monotonic() - saved >= CHECKPOINT_S:
                     self._save(run)
+                    saved = time.monotonic()
         self._save(run, done=True)
         return run.summary(time.monotonic() - began, known)
 
