@@ -93,6 +93,11 @@ def _sums(database: QuestDB) -> tuple[int, int, int]:
     return rows, minutes or 0, days or 0
 
 
+def test_a_lake_just_made_has_no_fault(database: QuestDB) -> None:
+    tables = [row[0] for row in database.rows("SELECT table_name FROM tables()")]
+    assert lake_faults(database, tables, ("BTC/USD",), datetime.now(UTC)) == []
+
+
 def test_a_table_suspended_by_a_full_disk_is_told_and_goes_on_when_there_is_room(
     server: LocalServers, database: QuestDB
 ) -> None:

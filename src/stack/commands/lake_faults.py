@@ -96,7 +96,7 @@ def _age_s(database: QuestDB, table: str, symbol: str, now: datetime) -> float |
 
 def _forecasts(database: QuestDB) -> list[str]:
     (features, forecasts) = (
-        database.rows(f"SELECT max(ts) FROM {table}")[0][0] for table in ("silver_features", "gold_forecasts")
+        _moment(database, f"SELECT max(ts) FROM {table}") for table in ("silver_features", "gold_forecasts")
     )
     if features is None:
         return []
@@ -108,18 +108,24 @@ def _forecasts(database: QuestDB) -> list[str]:
 
 def _saves(database: QuestDB, now: datetime) -> list[str]:
     """Backups and drills that are old or failed; a lake younger than the limit needs none yet."""
-    began = database.rows("SELECT min(ts) FROM gold_forecasts")[0][0]
+    began = _moment(database, "SELECT min(ts) FROM gold_forecasts")
     verified = "SELECT max(ts) FROM gold_quality WHERE measure = 'backup_verified'"
     drilled = f"{verified} AND detail LIKE 'drill%'"
     found = [
-        *_old("no backup was verified", database.rows(verified)[0][0] or began, now, MAX_BACKUP_AGE_H, "backup"),
-        *_old("no restore drill passed", database.rows(drilled)[0][0] or began, now, MAX_DRILL_AGE_H, "drill"),
+        *_old("no backup was verified", _moment(database, verified) or began, now, MAX_BACKUP_AGE_H, "backup"),
+        *_old("no restore drill passed", _moment(database, drilled) or began, now, MAX_DRILL_AGE_H, "drill"),
     ]
     ended = database.rows(
         "SELECT feature, last(value) FROM gold_quality WHERE measure = 'task' AND ts > dateadd('d', -9, now()) "
         "GROUP BY feature ORDER BY feature"
     )
     return found + [f"the last run of {task} failed: see it in Airflow" for task, value in ended if not value]
+
+
+def _moment(database: QuestDB, sql: str) -> datetime | None:
+    """The one time that a query returns; QuestDB returns no row where the table is empty."""
+    rows = database.rows(sql)
+    return rows[0][0] if rows else None
 
 
 def _old(what: str, since: datetime | None, now: datetime, max_h: float, command: str) -> Iterator[str]:
