@@ -61,17 +61,16 @@ def test_retraining_goes_from_data_to_promotion_and_takes_parameters(bag: Any) -
     assert set(dag.params) == {"symbols", "days", "tuning_budget"}
 
 
-def test_loading_is_fast_and_light() -> None:
+def test_loading_brings_in_nothing_heavy() -> None:
     # In a process of its own: what other tests have imported must not count.
     code = f"""
-import sys, time
+import sys
 sys.path.insert(0, {str(DAGS)!r})
 import airflow.sdk
 from airflow.sdk import dag, task, Param
-before, start = set(sys.modules), time.perf_counter()
+before = set(sys.modules)
 for name in {sorted(EXPECTED)!r}:
     __import__(name)
-assert time.perf_counter() - start < 2.0, time.perf_counter() - start
 heavy = [m for m in sys.modules if m.split('.')[0] in {HEAVY!r} and m not in before]
 assert not heavy, heavy
 """

@@ -1,7 +1,6 @@
 """The whole core as a user runs it: up.sh on the simulated market, a stored forecast, the API, a crash, down, up."""
 
 import re
-import time
 from datetime import datetime
 
 import httpx
@@ -95,10 +94,8 @@ def _is_back(lake: Lake, killed: int, newest: datetime) -> bool:
 
 def test_down_and_up_again_go_on_where_they_were(lake: Lake) -> None:
     pids = [process["pid"] for process in lake.status()["processes"].values()]
-    begun = time.monotonic()
     done = lake.run("down.sh")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert time.monotonic() - begun < 60
     assert not [pid for pid in pids if psutil.pid_exists(pid)]
     stopped = lake.run("status.sh")
     assert stopped.returncode == 3

@@ -85,7 +85,7 @@ def consuming(settings: Settings) -> Iterator[list[LakeError]]:
     assert not thread.is_alive(), "the consumer did not stop"
 
 
-def wait_done(settings: Settings, timeout_s: float = 60.0) -> None:
+def wait_done(settings: Settings, timeout_s: float = 120.0) -> None:
     """Until the group has committed everything that is in the log."""
     client = kafka.consumer(settings)
     parts = [TopicPartition(t, n) for t in (EVENTS_TOPIC, HISTORY_TOPIC) for n in range(settings.kafka_partitions)]

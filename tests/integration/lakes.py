@@ -41,7 +41,7 @@ def drop_tables(settings: Settings) -> None:
     database.close()
 
 
-def eventually(ask: Callable[[], T | None], timeout_s: float = 20.0, every_s: float = 0.05) -> T:
+def eventually(ask: Callable[[], T | None], timeout_s: float = 60.0, every_s: float = 0.05) -> T:
     """The first truthy answer; servers being away counts as not yet."""
     deadline = time.monotonic() + timeout_s
     while True:

@@ -48,7 +48,7 @@ def supervisor(settings: Settings, paths: Layout) -> Iterator[Supervisor]:
         started.shut_down()
 
 
-def _eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+def _eventually(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
