@@ -6,7 +6,8 @@ import logging
 import tempfile
 import time
 from collections import Counter
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,67 +18,124 @@ from lakehouse.process import set_up_logging
 from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC, Settings
 from lakehouse.stores import kafka
 from tests.chaos import truth
-from tests.chaos.storm import Storm, write_faults
+from tests.chaos.plan import KINDS, Planned, cuts, plan, serving
+from tests.chaos.storm import FEED, Storm, write_faults
+from tests.chaos.told import shown, untold
+from tests.chaos.witness import Witness, said, watching
 from tests.support.servers import SERVERS, running, scratch_settings
 
 log = logging.getLogger(__name__)
 SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD")
+OURS = ("producer", "consumer", "api", "predictor", "score")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line asks for."""
+
+    kills: int
+    events: int
+    seed: int
+    per_second: float
+    patience: float
+    faults: tuple[str, ...]
+    scale: float
 
 
 def main() -> None:
     """Builds a lake of its own, storms it, waits until it is whole again, and judges it."""
     parser = argparse.ArgumentParser(prog="tests.chaos", description=__doc__)
-    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--kills", type=int, default=100, help="faults of all kinds")
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--per-second", type=float, default=900.0, help="events per second of the market, in all")
     parser.add_argument("--patience", type=float, default=600.0, help="seconds to wait until all is whole again")
+    parser.add_argument("--faults", default="all", help=f"kinds, with commas: {', '.join(KINDS)}; default: all")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor of how long pauses and cuts last (5 to 60 s)")
     parser.add_argument("--keep", type=Path, help="folder for the lake and its logs; default: one that is removed")
-    asked = parser.parse_args()
+    values = vars(parser.parse_args())
+    keep, wanted = values.pop("keep"), values.pop("faults")
+    kinds = KINDS if wanted == "all" else tuple(wanted.split(","))
+    if unknown := set(kinds) - set(KINDS):
+        parser.error(f"--faults: unknown {', '.join(sorted(unknown))}; known: {', '.join(KINDS)}")
     set_up_logging()
     with tempfile.TemporaryDirectory(prefix="chaos-") as scratch:
-        folder = asked.keep or Path(scratch)
+        folder = keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        print(json.dumps(run(folder, asked.kills, asked.events, asked.seed, asked.per_second, asked.patience)))
+        print(json.dumps(run(folder, Asked(**values, faults=kinds))))
 
 
-def run(
-    folder: Path, kills: int, events: int, seed: int, per_second: float, patience_s: float = 600.0
-) -> dict[str, object]:
+def run(folder: Path, asked: Asked) -> dict[str, object]:
     """The whole trial in an empty folder; see `main`."""
-    settings = scratch_settings(
+    market = scratch_settings(
         folder,
         symbols=SYMBOLS,
-        simulator_seed=seed,
-        simulator_events_per_s=per_second / len(SYMBOLS),
-        simulator_faults=str(write_faults(folder, seed)),
+        simulator_seed=asked.seed,
+        simulator_events_per_s=asked.per_second / len(SYMBOLS),
     )
+    span_s = truth.time_for(market, datetime.now(UTC), asked.events)
+    faults = plan(asked.seed, asked.faults, asked.kills, span_s, asked.scale)
+    settings = market.model_copy(update={"simulator_faults": str(write_faults(folder, asked.seed, cuts(faults)))})
+    extra = serving(faults)
+    witness = Witness(settings, (*SERVERS, *FEED, *extra))
     with running(settings, *SERVERS) as servers:
-        storm = Storm(servers, seed)
-        storm.begin()
-        began = time.monotonic()
-        storm.rage(truth.time_for(settings, datetime.now(UTC), events), kills)
-        while truth.logged(settings) < events:
-            storm.tend()
-            time.sleep(1)
-        raged_s, end = time.monotonic() - began, datetime.now(UTC)
-        waited_s = _wait_whole(storm, end, patience_s)
+        storm = Storm(servers)
+        storm.begin(extra)
+        with watching(witness):
+            began = time.monotonic()
+            firsts = _first_trades(settings)
+            storm.rage(faults)
+            while truth.logged(settings) < asked.events:
+                storm.tend()
+                time.sleep(1)
+            raged_s, end = time.monotonic() - began, datetime.now(UTC)
+            waited_s = _wait_whole(storm, firsts, end, asked.patience)
         servers.stop("producer")
-        _wait_committed(storm, patience_s)
+        storm.up.remove("producer")
+        _wait_committed(storm, asked.patience)
         servers.stop("consumer")
-        verdict = truth.judge(settings, storm.kills, end)
-    victims = dict(Counter(kill.victim for kill in storm.kills))
-    figures = {"raged_s": round(raged_s), "whole_after_s": round(waited_s), "victims": victims, "seed": seed}
-    return {"events": verdict.events, **verdict.sums(), "kills": len(storm.kills), **figures, "detail": asdict(verdict)}
+        verdict = _judge(storm, witness, end)
+    times = {"raged_s": round(raged_s), "whole_after_s": round(waited_s)}
+    return verdict | times | _counts(faults) | {"seed": asked.seed}
 
 
-def _wait_whole(storm: Storm, end: datetime, patience_s: float) -> float:
+def _judge(storm: Storm, witness: Witness, end: datetime) -> dict[str, object]:
+    """Both verdicts: what the lake holds, and what it told."""
+    settings, faults = storm.settings, storm.inflicted
+    events = truth.log_events(settings)
+    verdict, market = truth.judge(settings, faults, events, end), truth.market_of(settings)
+    unseen = [
+        ts
+        for (symbol,), mine in events.group_by("symbol")
+        for ts in truth.unseen_quotes(market, str(symbol), mine, end)["ts"]
+    ]
+    names = tuple(name for name in OURS if name in witness.names)
+    told = [*witness.told, *storm.restarts, *said(settings, names, events)]
+    silent = untold(faults, told, witness.stale, unseen)
+    verdict.notes += [shown(fault) for fault in silent]
+    return {"events": verdict.events, **verdict.sums(), "untold": len(silent), "detail": asdict(verdict)}
+
+
+def _counts(faults: Sequence[Planned]) -> dict[str, object]:
+    victims = Counter(name for fault in faults if fault.kind == "kill" for name in fault.targets)
+    kinds = Counter(fault.kind for fault in faults)
+    return {"kills": kinds["kill"], "victims": dict(victims), "faults": dict(kinds)}
+
+
+def _first_trades(settings: Settings) -> dict[str, tuple[int, datetime]]:
+    """The first trades, as soon as bronze has some of each symbol."""
+    while len(found := truth.first_trades(settings)) < len(settings.symbols):
+        time.sleep(0.2)
+    return found
+
+
+def _wait_whole(storm: Storm, firsts: Mapping[str, tuple[int, datetime]], end: datetime, patience_s: float) -> float:
     """Seconds until bronze has every trade up to ``end`` and the feed has come there, or until patience is gone."""
     began = time.monotonic()
     while time.monotonic() - began < patience_s:
         storm.tend()
         try:
-            missing, behind = truth.missing_ids(storm.settings, end), truth.feed_behind(storm.settings, end)
+            missing, behind = truth.missing_ids(storm.settings, firsts, end), truth.feed_behind(storm.settings, end)
         except LakeError as error:
             log.info("waiting: %s", error)
             missing, behind = -1, True
@@ -92,7 +150,7 @@ def _wait_committed(storm: Storm, patience_s: float) -> None:
     """Until the consumer has done everything that is in the log."""
     deadline = time.monotonic() + patience_s
     while not _all_committed(storm.settings):
-        storm.servers.wait_healthy("consumer")
+        storm.tend()
         if time.monotonic() > deadline:
             raise TimeoutError(f"the consumer has not come to the end of the log within {patience_s:g} s")
         time.sleep(0.5)

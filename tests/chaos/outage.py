@@ -54,12 +54,12 @@ def run(folder: Path, minutes: float, seed: int, per_second: float) -> dict[str,
         simulator_faults=str(script),
     )
     with running(settings, *SERVERS) as servers:
-        Storm(servers, seed).begin()
+        Storm(servers).begin()
         _until(lambda: not _answers(settings), BEFORE_S + 60.0)
-        left = datetime.now(UTC)
+        left, firsts = datetime.now(UTC), truth.first_trades(settings)
         _until(lambda: _answers(settings), 60.0 * minutes + 60.0)
         back = datetime.now(UTC)
-        _until(lambda: truth.missing_ids(settings, back) == 0, 600.0)
+        _until(lambda: truth.missing_ids(settings, firsts, back) == 0, 600.0)
         whole = datetime.now(UTC)
         questdb = QuestDB(settings)
         _until(lambda: all(one.missing == 0 for one in summaries(questdb)), 60.0)

@@ -1,23 +1,31 @@
-"""The storm: a whole lake under load and faults, whose processes are killed at random and started again."""
+"""The storm: a whole lake under load and faults, whose processes and tables are hurt by plan and come back."""
 
+import heapq
 import json
 import logging
-import random
+import shutil
+import subprocess
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import psutil
 
 from ingestion.migrate import migrate
+from lakehouse.errors import LakeError
 from lakehouse.settings import Settings
 from lakehouse.stores import kafka
 from lakehouse.stores.questdb import QuestDB
-from tests.support.servers import LocalServers
+from stack.layout import layout
+from tests.chaos.plan import Planned
+from tests.chaos.told import Inflicted, Told
+from tests.support.servers import SERVERS, LocalServers
 
 log = logging.getLogger(__name__)
-VICTIMS = ("producer", "consumer", "questdb", "kafka", "redis")
+FEED = ("consumer", "simulator", "producer")
 # Frames lost, doubled, swapped, merged, broken and misdated; trades that only REST tells; connections cut, refused and
 # frozen; streams acknowledged and silent; maintenance; REST busy. Of quotes none is dropped: Kraken does not number
 # them, so no client can tell that one is missing.
@@ -43,66 +51,137 @@ FAULTS = (
 
 
 @dataclass
-class Kill:
-    """One kill -9: of whom, when, and when the process was started again."""
-
-    victim: str
-    at: datetime
-    back: datetime
-
-
-@dataclass
 class Storm:
-    """A lake to be hurt; `kills` tells what was done to it."""
+    """A lake to be hurt; `inflicted` says what was done to it, `restarts` what ended and was started again."""
 
     servers: LocalServers
-    seed: int
-    kills: list[Kill] = field(default_factory=list)
+    inflicted: list[Inflicted] = field(default_factory=list)
+    restarts: list[Told] = field(default_factory=list)
+    up: set[str] = field(default_factory=lambda: set(SERVERS))
+    _began: float = 0.0
+    _steps: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
 
     @property
     def settings(self) -> Settings:
         """The lake's settings."""
         return self.servers.settings
 
-    def begin(self) -> None:
-        """Tables and topics, then every process."""
+    def begin(self, serving: Sequence[str] = ()) -> None:
+        """Tables and topics, then every process; the simulator, whose script holds the cuts, starts the clock."""
         questdb = QuestDB(self.settings)
         migrate(self.settings, questdb, kafka.admin(self.settings))
         questdb.close()
-        self.servers.start("consumer", "simulator")
+        self.servers.start("consumer", *serving)
+        self.servers.start("simulator")
+        self._began = time.monotonic()
         self.servers.start("producer")
+        self.up |= {*FEED, *serving}
 
-    def rage(self, seconds: float, kills: int) -> None:
-        """Kills at random moments of that span, each process as often as the others, in random order."""
-        dice = random.Random(self.seed)
-        began = time.monotonic()
-        victims = [VICTIMS[i % len(VICTIMS)] for i in range(kills)]
-        dice.shuffle(victims)
-        for moment in sorted(dice.uniform(2.0, seconds) for _ in range(kills)):
-            while time.monotonic() - began < moment:
+    def rage(self, faults: Sequence[Planned]) -> None:
+        """Does what is planned; returns when all that was taken away has been given back."""
+        for fault in faults:
+            self._later(fault.at_s, partial(self._inflict, fault))
+        while self._steps:
+            moment, _, step = heapq.heappop(self._steps)
+            while time.monotonic() - self._began < moment:
                 self.tend()
                 time.sleep(0.2)
-            self._kill(victims.pop(), dice.uniform(0.0, 2.0))
+            try:
+                step()
+            except LakeError as error:
+                log.info("a step of the storm waits: %s", error)
+                self._later(self._elapsed() + 1.0, step)
 
     def tend(self) -> None:
         """Starts again whatever has ended by itself, as a supervisor would."""
-        for name in ("simulator", *VICTIMS):
+        for name in sorted(self.up):
             if psutil.Process(self.servers.pid(name)).status() == psutil.STATUS_ZOMBIE:
                 log.warning("%s has ended; starting it again", name)
                 self.servers.kill(name)
-                self.servers.start(name, ready=False)
+                self._start(name)
 
-    def _kill(self, victim: str, pause_s: float) -> None:
-        at = datetime.now(UTC)
-        self.servers.kill(victim)
-        time.sleep(pause_s)
-        self.servers.start(victim, ready=False)
-        self.kills.append(Kill(victim, at, datetime.now(UTC)))
-        log.info("kill %d: %s, away for %.1f s", len(self.kills), victim, pause_s)
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._began
+
+    def _later(self, moment: float, step: Callable[[], None]) -> None:
+        heapq.heappush(self._steps, (moment, time.monotonic_ns(), step))
+
+    def _inflict(self, fault: Planned) -> None:
+        log.info("%s of %s for %.1f s", fault.kind, ", ".join(fault.targets), fault.for_s)
+        at, end = datetime.now(UTC), self._elapsed() + fault.for_s
+        match fault.kind:
+            case "kill" | "pair":
+                for name in fault.targets:
+                    self._kill(name)
+                self._later(end, partial(self._back, fault, at))
+            case "pause":
+                self._signal(fault.targets[0], psutil.Process.suspend)
+                self._later(end, partial(self._back, fault, at))
+            case "drop":
+                self._drop(fault.targets[0])
+                self._note(fault, at)
+            case "power":
+                copy = self._copy(fault.targets[0])
+                self._later(end, partial(self._put_back, fault, copy))
+            case _:  # the simulator's script does it
+                self._later(end, partial(self._note, fault, at))
+
+    def _back(self, fault: Planned, at: datetime) -> None:
+        for name in fault.targets:
+            if name in self.up:
+                self._signal(name, psutil.Process.resume)
+            else:
+                self._start(name)
+        self._note(fault, at)
+
+    def _note(self, fault: Planned, at: datetime) -> None:
+        self.inflicted.append(Inflicted(fault.kind, fault.targets, at, datetime.now(UTC)))
+
+    def _kill(self, name: str) -> None:
+        if name in self.up:
+            self.up.remove(name)
+            self.servers.kill(name)
+
+    def _start(self, name: str) -> None:
+        self.servers.start(name, ready=False)
+        self.up.add(name)
+        self.restarts.append(Told(datetime.now(UTC), name, "restart", "had ended"))
+
+    def _signal(self, name: str, send: Callable[[psutil.Process], None]) -> None:
+        if name in self.up:
+            send(psutil.Process(self.servers.pid(name)))
+
+    def _drop(self, table: str) -> None:
+        questdb = QuestDB(self.settings, timeout_s=5.0)
+        try:
+            questdb.execute(f"DROP TABLE IF EXISTS {table}")
+        finally:
+            questdb.close()
+
+    def _copy(self, name: str) -> Path:
+        """The folder as a power cut leaves it: of one moment, which is why the server stands still meanwhile."""
+        copy = self._folder(name).with_name(f"{name}-{time.monotonic_ns()}")
+        self._signal(name, psutil.Process.suspend)
+        try:
+            subprocess.run(["cp", "--reflink=auto", "-a", self._folder(name), copy], check=True)
+        finally:
+            self._signal(name, psutil.Process.resume)
+        return copy
+
+    def _put_back(self, fault: Planned, copy: Path) -> None:
+        at, name = datetime.now(UTC), fault.targets[0]
+        self._kill(name)
+        shutil.rmtree(self._folder(name))
+        copy.rename(self._folder(name))
+        self._start(name)
+        self._note(fault, at)
+
+    def _folder(self, name: str) -> Path:
+        return layout(self.settings).state / name
 
 
-def write_faults(folder: Path, seed: int) -> Path:
+def write_faults(folder: Path, seed: int, more: Sequence[dict[str, object]] = ()) -> Path:
     """The simulator's fault script."""
     path = folder / "faults.json"
-    path.write_text(json.dumps({"seed": seed, "faults": FAULTS}))
+    path.write_text(json.dumps({"seed": seed, "faults": [*FAULTS, *more]}))
     return path

@@ -1,6 +1,6 @@
 """The comparison: bronze and silver against the simulated market's own ledger and against Kafka's log."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -20,7 +20,7 @@ from lakehouse.settings import EVENTS_TOPIC, Settings
 from lakehouse.stores import bronze, kafka
 from lakehouse.stores.kafka_reading import whole
 from lakehouse.stores.questdb import QuestDB
-from tests.chaos.storm import Kill
+from tests.chaos.told import Inflicted
 
 QUOTE_FIELDS = ["symbol", "seq", "ts", "bid", "bid_qty", "ask", "ask_qty", "last", "volume", "vwap"]
 GAP_FIELDS = ["symbol", "seq", "ts", "stream", "reason"]
@@ -49,10 +49,10 @@ class Verdict:
     notes: list[str] = field(default_factory=list)
 
     def sums(self) -> dict[str, int]:
-        """Lost, doubled and wrong over all tables."""
-        parts: dict[str, tuple[str, ...]] = {"lost": ("trades_lost", "quotes_lost", "gaps_missing", "silver_lost")}
-        parts |= {kind: tuple(f"{of}_{kind}" for of in ("trades", "quotes", "silver")) for kind in ("doubled", "wrong")}
-        return {kind: sum(getattr(self, name) for name in names) for kind, names in parts.items()}
+        """Lost, doubled and wrong over all tables, and absences that no gap marks."""
+        tables, kinds = ("trades", "quotes", "silver"), ("lost", "doubled", "wrong")
+        counts = {kind: sum(getattr(self, f"{table}_{kind}") for table in tables) for kind in kinds}
+        return counts | {"unmarked": self.gaps_missing}
 
 
 def market_of(settings: Settings) -> Market:
@@ -93,14 +93,19 @@ def logged(settings: Settings) -> int:
         client.close()
 
 
-def missing_ids(settings: Settings, end: datetime) -> int:
-    """How many trades up to ``end`` bronze still lacks."""
+def first_trades(settings: Settings) -> dict[str, tuple[int, datetime]]:
+    """Per symbol, the first trade's id and time in bronze; to be asked before anything is taken from it."""
+    questdb = QuestDB(settings)
+    rows = questdb.rows("SELECT symbol, min(trade_id), min(ts) FROM bronze_trades")
+    questdb.close()
+    return {symbol: (trade_id, ts) for symbol, trade_id, ts in rows}
+
+
+def missing_ids(settings: Settings, firsts: Mapping[str, tuple[int, datetime]], end: datetime) -> int:
+    """How many trades from the first ones up to ``end`` bronze still lacks."""
     questdb, market, missing = QuestDB(settings), market_of(settings), 0
-    for symbol in settings.symbols:
-        held = questdb.frame(f"SELECT trade_id, ts FROM bronze_trades WHERE symbol = {bronze.text(symbol)}")
-        if held.is_empty():
-            return -1
-        first, start = held.sort("trade_id").select("trade_id", pl.col("ts").min()).row(0)
+    for symbol, (first, start) in firsts.items():
+        held = questdb.frame(f"SELECT trade_id FROM bronze_trades WHERE symbol = {bronze.text(symbol)}")
         wanted = expected_trades(market, symbol, first, start, end).select("trade_id")
         missing += wanted.join(held, on="trade_id", how="anti").height
     questdb.close()
@@ -115,22 +120,23 @@ def feed_behind(settings: Settings, end: datetime) -> bool:
     return any(symbol not in newest or newest[symbol] < end for symbol in settings.symbols)
 
 
-def judge(settings: Settings, kills: Sequence[Kill], end: datetime) -> Verdict:
-    """Compares everything; the producer and the consumer have stopped, all is committed."""
+def judge(settings: Settings, faults: Sequence[Inflicted], log: pl.DataFrame, end: datetime) -> Verdict:
+    """Compares everything with the market and the ``log``; the feed has stopped, all is committed."""
     verdict = Verdict()
     questdb = QuestDB(settings)
     questdb.wait_applied([*bronze.TABLES, "silver_features"])
-    log = log_events(settings)
     verdict.events = log.height
     held = {symbol: bronze.events(questdb, f"symbol = {bronze.text(symbol)}") for symbol in settings.symbols}
     market = market_of(settings)
+    killed = [fault.at for fault in faults if fault.kind in ("kill", "pair") and "producer" in fault.targets]
     for symbol, events in held.items():
         mine = log.filter(pl.col("symbol") == symbol).sort("seq")
-        _trades(verdict, market, symbol, events.filter(pl.col("type") == "trade"), end)
+        first = mine.filter(pl.col("type") == "trade").select(pl.col("trade_id").min(), pl.col("ts").min()).row(0)
+        _trades(verdict, market, symbol, events.filter(pl.col("type") == "trade"), first, end)
         for kind, names in (("quote", QUOTE_FIELDS), ("gap", GAP_FIELDS)):
             _as_logged(verdict, events.filter(pl.col("type") == kind), mine.filter(pl.col("type") == kind), names)
         _out_of_sight(verdict, market, symbol, mine, end)
-        _gaps(verdict, symbol, mine, [kill for kill in kills if kill.victim == "producer"])
+        _gaps(verdict, symbol, mine, killed)
     _silver(verdict, settings, questdb, held)
     questdb.close()
     return verdict
@@ -146,11 +152,11 @@ def log_events(settings: Settings) -> pl.DataFrame:
     return pl.concat(frames)
 
 
-def _trades(verdict: Verdict, market: Market, symbol: str, held: pl.DataFrame, end: datetime) -> None:
-    first, start, newest = held.select(
-        pl.col("trade_id").min(), pl.col("ts").min(), pl.col("ts").max().alias("to")
-    ).row(0)
-    truth = expected_trades(market, symbol, first, start, max(end, newest + TIME_SKEW))
+def _trades(
+    verdict: Verdict, market: Market, symbol: str, held: pl.DataFrame, first: tuple[int, datetime], end: datetime
+) -> None:
+    newest = held.select(pl.col("ts").max()).item() or end
+    truth = expected_trades(market, symbol, *first, max(end, newest + TIME_SKEW))
     due = truth.filter(pl.col("ts") <= end)
     verdict.trades_lost += due.join(held, on="trade_id", how="anti").height
     verdict.trades_doubled += held.height - held["trade_id"].n_unique()
@@ -171,6 +177,14 @@ def _as_logged(verdict: Verdict, held: pl.DataFrame, log: pl.DataFrame, names: l
     verdict.notes += [str(row) for row in extra.head(3).rows()]
 
 
+def unseen_quotes(market: Market, symbol: str, log: pl.DataFrame, end: datetime) -> pl.DataFrame:
+    """The times of the market's quotes that are not in the log, from its first one to ``end``."""
+    quotes = log.filter(pl.col("type") == "quote")
+    first = quotes.select(pl.col("ts").min()).row(0)[0]
+    told = pl.Series("ts", market.quotes(symbol, first, end).ts).cast(pl.Datetime("us", "UTC"))
+    return told.to_frame().join(quotes, on="ts", how="anti")
+
+
 def _out_of_sight(verdict: Verdict, market: Market, symbol: str, log: pl.DataFrame, end: datetime) -> None:
     """Each quote of the market that is not in the log must lie within a gap: from the last quote before to the next.
 
@@ -178,9 +192,7 @@ def _out_of_sight(verdict: Verdict, market: Market, symbol: str, log: pl.DataFra
     """
     ticker = log.filter((pl.col("type") == "quote") | (pl.col("stream") == "ticker"))
     quotes = ticker.filter(pl.col("type") == "quote")
-    first = quotes.select(pl.col("ts").min()).row(0)[0]
-    told = pl.Series("ts", market.quotes(symbol, first, end).ts).cast(pl.Datetime("us", "UTC"))
-    unseen = told.to_frame().join(quotes, on="ts", how="anti")
+    unseen = unseen_quotes(market, symbol, log, end)
     last = pl.when(pl.col("type") == "quote").then("ts").cum_max().forward_fill().alias("last")
     come = (ticker["type"] == "quote").cum_sum()
     second = quotes["ts"].gather((come + 1).clip(0, quotes.height - 1))
@@ -196,14 +208,14 @@ def _out_of_sight(verdict: Verdict, market: Market, symbol: str, log: pl.DataFra
     verdict.notes += [f"{symbol}: quote of {ts} neither came nor was missed" for ts in unseen["ts"].head(3)]
 
 
-def _gaps(verdict: Verdict, symbol: str, log: pl.DataFrame, kills: Sequence[Kill]) -> None:
+def _gaps(verdict: Verdict, symbol: str, log: pl.DataFrame, kills: Sequence[datetime]) -> None:
     """After each kill of the producer, the first quote must come after a gap in the log."""
     ticker = log.filter((pl.col("type") == "quote") | (pl.col("stream") == "ticker"))
-    for kill in kills:
-        after = ticker.filter(pl.col("received_at") > kill.at)
+    for at in kills:
+        after = ticker.filter(pl.col("received_at") > at)
         if after.height and after.item(0, "type") != "gap":
             verdict.gaps_missing += 1
-            verdict.notes.append(f"{symbol}: no gap after {kill.at}, but {after.row(0, named=True)['received_at']}")
+            verdict.notes.append(f"{symbol}: no gap after {at}, but {after.row(0, named=True)['received_at']}")
 
 
 def _silver(verdict: Verdict, settings: Settings, questdb: QuestDB, held: dict[str, pl.DataFrame]) -> None:
