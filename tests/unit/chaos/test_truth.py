@@ -6,7 +6,6 @@ import polars as pl
 
 from ingestion.simulator.market import Market
 from lakehouse.messages import EVENT_SCHEMA
-from tests.chaos.storm import Kill
 from tests.chaos.truth import Verdict, _as_logged, _gaps, _out_of_sight
 
 SYMBOL = "BTC/USD"
@@ -42,7 +41,7 @@ def test_a_producer_that_was_killed_must_come_back_with_a_gap() -> None:
     at = log.filter(pl.col("type") == "gap")["received_at"][0]
     for moment, missing in ((at, 0), (START, 1)):
         verdict = Verdict()
-        _gaps(verdict, SYMBOL, log, [Kill("producer", moment, moment)])
+        _gaps(verdict, SYMBOL, log, [moment])
         assert verdict.gaps_missing == missing
 
 
