@@ -15,10 +15,11 @@ import polars as pl
 from features.engine import EngineState, fold
 from features.spec import NAMES, EngineConfig, spec_hash
 from features.table import SILVER
-from ingestion.consumer import metrics, stored_positions, warm_up
+from ingestion.consumer import metrics, warm_up
 from ingestion.consumer.first_delivery import HeldTrades, by_symbol, first_deliveries
 from ingestion.consumer.refusals import RefusalLimit
 from ingestion.consumer.retention_guard import RetentionGuard
+from ingestion.consumer.stored_positions import PositionRecord
 from ingestion.kafka_log.batches import ORIGINS, DeadLetter, TopicBatch
 from ingestion.kafka_log.dead_letter_writer import DeadLetterWriter
 from ingestion.kafka_log.position import Position
@@ -66,6 +67,7 @@ class Pipeline:
         self._held: dict[str, HeldTrades] = {}
         self._partition: dict[str, int] = {}
         self._positions: dict[tuple[str, int], Position] = {}
+        self._record = PositionRecord(stores.questdb)
         self._writers = ThreadPoolExecutor(len(BRONZE), "bronze")
         self._limits = {table.name: RefusalLimit(table.name) for table in (*BRONZE.values(), SILVER)}
         self._refusal = RetentionGuard(lambda: self._retry("questdb", lambda: dropped_days(stores.questdb)))
@@ -81,7 +83,7 @@ class Pipeline:
     def record(self, positions: Mapping[tuple[str, int], Position]) -> None:
         """Records in QuestDB that everything below these positions is processed, before Kafka is told."""
         with metrics.timed("position"):
-            self._retry("questdb", lambda: stored_positions.store(self._stores.questdb, positions))
+            self._retry("questdb", lambda: self._record.store(positions))
         self.place(positions)
 
     def stands_at(self, topic: str, partition: int, place: Position) -> bool:
@@ -93,6 +95,7 @@ class Pipeline:
         for symbol in [s for s, partition in self._partition.items() if partition in partitions]:
             self._forget_symbol(symbol)
         self._positions = {key: at for key, at in self._positions.items() if key[1] not in partitions}
+        self._record.forget(partitions)
 
     def process(self, parts: Sequence[TopicBatch], dead: Sequence[DeadLetter]) -> None:
         """Processes a batch up to Redis; afterwards its offsets may be committed.
@@ -225,6 +228,8 @@ class Pipeline:
                 return step()
             except RetryableError:
                 metrics.RETRIES.labels(server).inc()
+                if server == "questdb":
+                    self._record.doubt()
                 raise
 
         return process.retrying(counted, self._halt, server)

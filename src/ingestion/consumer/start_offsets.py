@@ -110,6 +110,9 @@ def start_offsets(
         if lost and committed is not None and low < committed <= high:
             log.warning("%s: %s lost what was committed up to %d; reading again", where, ", ".join(lost), committed)
             committed = None
+        if recorded.get(key, 0) > high:
+            # Kafka's folder is an earlier copy: the commit went back with the log, QuestDB's position did not.
+            committed = recorded[key]
         if committed is None or committed < low or key not in recorded:
             held = _held(questdb, epochs[part.topic], ORIGINS[part.topic], part.partition, count)
         if committed is not None and committed <= high:
@@ -193,15 +196,32 @@ def accept_loss(settings: Settings) -> dict[str, list[str]]:
             start_offsets(client, questdb, epochs, [part], count)
         except FatalError as error:
             low, high = kafka.watermarks(client, part)
-            committed = kafka.committed(client, [part])[part.topic, part.partition]
-            place = high if committed is not None and committed > high else low
+            key = (part.topic, part.partition)
+            committed = kafka.committed(client, [part])[key]
+            recorded = stored_positions.stored(questdb, epochs).get(key, 0)
+            place = place_after_loss(committed, recorded, low, high)
             _commit(client, TopicPartition(part.topic, part.partition, place))
-            accepted = {(part.topic, part.partition): Position(epochs[part.topic], place)}
+            accepted = {key: Position(epochs[part.topic], place)}
             stored_positions.store(questdb, accepted)
             given_up.append(f"{error}; now at {place}")
     client.close()
     questdb.close()
     return {"given_up": given_up}
+
+
+def place_after_loss(committed: int | None, recorded: int, low: int, high: int) -> int:
+    """Where to go on once the loss is accepted: nothing that Kafka still has for us is skipped.
+
+    Args:
+        committed: the group's committed offset.
+        recorded: the position in QuestDB, 0 if there is none.
+        low: the oldest offset in Kafka.
+        high: the end of the log.
+    """
+    if committed is not None and committed > high:
+        return high
+    # The commit went back together with the log: what was written since then lies above it.
+    return max(low, committed or 0) if recorded > high else low
 
 
 def _commit(client: Consumer, place: TopicPartition) -> None:

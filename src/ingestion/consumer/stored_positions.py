@@ -1,11 +1,12 @@
 """Keeps the consumer's positions in QuestDB, where they are lost and restored together with the data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
 from ingestion.kafka_log.position import Position
+from lakehouse.errors import FatalError
 from lakehouse.schema import META_POSITIONS
 from lakehouse.stores.questdb import QuestDB
 
@@ -41,3 +42,45 @@ def stored(questdb: QuestDB, epochs: Mapping[str, int]) -> dict[tuple[str, int],
     questdb.wait_applied([META_POSITIONS.name])
     rows = questdb.rows("SELECT topic, partition_id, epoch, next_seq FROM meta_positions")
     return {(topic, number): offset for topic, number, epoch, offset in rows if epochs.get(topic) == epoch}
+
+
+class PositionRecord:
+    """The positions that this process has recorded; notices when QuestDB holds older ones; not thread-safe.
+
+    A QuestDB whose folder was put back was stopped for it, so our connection to it broke: only then it is asked.
+    """
+
+    def __init__(self, questdb: QuestDB) -> None:
+        self._questdb = questdb
+        self._newest: dict[tuple[str, int], Position] = {}
+        self._doubtful = False
+
+    def doubt(self) -> None:
+        """Has the next `store` look first: QuestDB was away."""
+        self._doubtful = True
+
+    def forget(self, partitions: Set[int]) -> None:
+        """Leaves these partitions to another member, who may start them again from an earlier position."""
+        self._newest = {key: place for key, place in self._newest.items() if key[1] not in partitions}
+
+    def store(self, positions: Mapping[tuple[str, int], Position]) -> None:
+        """Records positions like `store`.
+
+        Raises:
+            RetryableError: the server is away. FatalError: it no longer has what was recorded before.
+        """
+        if self._doubtful:
+            self._check()
+            self._doubtful = False
+        store(self._questdb, positions)
+        self._newest |= positions
+
+    def _check(self) -> None:
+        held = stored(self._questdb, {topic: place.epoch for (topic, _), place in self._newest.items()})
+        for (topic, number), place in self._newest.items():
+            found = held.get((topic, number), 0)
+            if found < place.offset:
+                raise FatalError(
+                    f"{topic}/{number}: QuestDB holds messages below {found}, but was told {place.offset}: its folder "
+                    "is an earlier copy. Start the consumer again: it reads the rest from Kafka"
+                )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingestion.consumer.start_offsets import lost_tables, resumable, start_offset
+from ingestion.consumer.start_offsets import lost_tables, place_after_loss, resumable, start_offset
 from lakehouse.errors import FatalError
 
 
@@ -71,3 +71,19 @@ def test_the_older_of_commit_and_position_counts(
 def test_what_neither_questdb_nor_kafka_holds_is_an_error_with_a_remedy() -> None:
     with pytest.raises(FatalError, match=r"give up 50 messages.*accept-loss"):
         resumable(700, 300, 350, 290, "market.events/0")
+
+
+@pytest.mark.parametrize(
+    ("committed", "recorded", "low", "high", "expected"),
+    [
+        (300, 300, 0, 200, 200),  # Kafka lost its tail and kept the commit
+        (300, 700, 0, 400, 300),  # Kafka's folder is an earlier copy: 100 messages came since
+        (None, 700, 100, 400, 100),  # from before the first commit
+        (None, 700, 800, 900, 800),  # Kafka was trimmed meanwhile
+        (90, 95, 100, 200, 100),
+    ],
+)
+def test_what_kafka_still_has_is_not_given_up(
+    committed: int | None, recorded: int, low: int, high: int, expected: int
+) -> None:
+    assert place_after_loss(committed, recorded, low, high) == expected
