@@ -18,7 +18,7 @@ from lakehouse.process import set_up_logging
 from lakehouse.settings import EVENTS_TOPIC, HISTORY_TOPIC, Settings
 from lakehouse.stores import kafka
 from tests.chaos import truth
-from tests.chaos.plan import KINDS, Planned, cuts, plan, serving
+from tests.chaos.plan import KINDS, Planned, plan, serving
 from tests.chaos.storm import FEED, Storm, write_faults
 from tests.chaos.told import shown, untold
 from tests.chaos.witness import Witness, said, watching
@@ -67,23 +67,23 @@ def main() -> None:
 
 def run(folder: Path, asked: Asked) -> dict[str, object]:
     """The whole trial in an empty folder; see `main`."""
-    market = scratch_settings(
+    settings = scratch_settings(
         folder,
         symbols=SYMBOLS,
         simulator_seed=asked.seed,
         simulator_events_per_s=asked.per_second / len(SYMBOLS),
+        simulator_faults=str(write_faults(folder, asked.seed)),
     )
-    span_s = truth.time_for(market, datetime.now(UTC), asked.events)
+    span_s = truth.time_for(settings, datetime.now(UTC), asked.events)
     faults = plan(asked.seed, asked.faults, asked.kills, span_s, asked.scale)
-    settings = market.model_copy(update={"simulator_faults": str(write_faults(folder, asked.seed, cuts(faults)))})
     extra = serving(faults)
     witness = Witness(settings, (*SERVERS, *FEED, *extra))
     with running(settings, *SERVERS) as servers:
         storm = Storm(servers)
         storm.begin(extra)
+        firsts = _first_trades(settings)
         with watching(witness):
             began = time.monotonic()
-            firsts = _first_trades(settings)
             storm.rage(faults)
             while truth.logged(settings) < asked.events:
                 storm.tend()

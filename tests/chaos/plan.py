@@ -14,7 +14,7 @@ TARGETS: dict[str, tuple[tuple[str, ...], ...]] = {
     "pair": tuple(combinations(VICTIMS, 2)),  # kill -9 of two at the same moment
     "pause": tuple((name,) for name in (*VICTIMS, *SERVING)),  # SIGSTOP, later SIGCONT
     "drop": tuple((name,) for name in TABLES),  # DROP TABLE
-    "cut": (("network",),),  # the exchange resets every connection and answers nobody
+    "cut": (("simulator",),),  # the exchange resets every connection and answers nobody
     "power": (("questdb",),),  # kill -9, and the folder is put back to an earlier moment
 }
 KINDS = tuple(TARGETS)
@@ -61,9 +61,3 @@ def _lasting(dice: random.Random, kind: str, scale: float) -> float:
 def serving(faults: Sequence[Planned]) -> tuple[str, ...]:
     """The serving processes that the storm needs: all of them if one is to be hurt."""
     return SERVING if any(name in SERVING for fault in faults for name in fault.targets) else ()
-
-
-def cuts(faults: Sequence[Planned]) -> list[dict[str, object]]:
-    """The network cuts as lines of the simulator's fault script."""
-    lines = [(fault.at_s, fault.at_s + fault.for_s) for fault in faults if fault.kind == "cut"]
-    return [{"kind": "outage", "from": round(since, 3), "until": round(until, 3)} for since, until in lines]

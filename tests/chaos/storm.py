@@ -67,18 +67,17 @@ class Storm:
         return self.servers.settings
 
     def begin(self, serving: Sequence[str] = ()) -> None:
-        """Tables and topics, then every process; the simulator, whose script holds the cuts, starts the clock."""
+        """Tables and topics, then every process."""
         questdb = QuestDB(self.settings)
         migrate(self.settings, questdb, kafka.admin(self.settings))
         questdb.close()
-        self.servers.start("consumer", *serving)
-        self.servers.start("simulator")
-        self._began = time.monotonic()
+        self.servers.start("consumer", "simulator", *serving)
         self.servers.start("producer")
         self.up |= {*FEED, *serving}
 
     def rage(self, faults: Sequence[Planned]) -> None:
         """Does what is planned; returns when all that was taken away has been given back."""
+        self._began = time.monotonic()
         for fault in faults:
             self._later(fault.at_s, partial(self._inflict, fault))
         while self._steps:
@@ -110,7 +109,8 @@ class Storm:
         log.info("%s of %s for %.1f s", fault.kind, ", ".join(fault.targets), fault.for_s)
         at, end = datetime.now(UTC), self._elapsed() + fault.for_s
         match fault.kind:
-            case "kill" | "pair":
+            # The market goes on without the simulator, whose absence is that of the exchange.
+            case "kill" | "pair" | "cut":
                 for name in fault.targets:
                     self._kill(name)
                 self._later(end, partial(self._back, fault, at))
@@ -120,11 +120,9 @@ class Storm:
             case "drop":
                 self._drop(fault.targets[0])
                 self._note(fault, at)
-            case "power":
+            case _:  # power
                 copy = self._copy(fault.targets[0])
                 self._later(end, partial(self._put_back, fault, copy))
-            case _:  # the simulator's script does it
-                self._later(end, partial(self._note, fault, at))
 
     def _back(self, fault: Planned, at: datetime) -> None:
         for name in fault.targets:
@@ -180,8 +178,8 @@ class Storm:
         return layout(self.settings).state / name
 
 
-def write_faults(folder: Path, seed: int, more: Sequence[dict[str, object]] = ()) -> Path:
+def write_faults(folder: Path, seed: int) -> Path:
     """The simulator's fault script."""
     path = folder / "faults.json"
-    path.write_text(json.dumps({"seed": seed, "faults": [*FAULTS, *more]}))
+    path.write_text(json.dumps({"seed": seed, "faults": FAULTS}))
     return path

@@ -10,10 +10,10 @@ WITHIN = timedelta(seconds=60)
 # Readers expect data that is at most this old.
 STALE_S = 10.0
 # What is said about whom when a target is hurt; a target itself is always among them.
-_ALSO = {"network": ("producer",), "producer": ("feed",), "kafka": ("producer", "consumer"), "redis": ("consumer",)}
+_ALSO = {"simulator": ("producer",), "producer": ("feed",), "kafka": ("producer", "consumer"), "redis": ("consumer",)}
 # Whose standstill makes which tables old; of a scorer or registry that is away, no reader sees anything.
 _FEED, _FORECASTS = ("bronze_quotes", "silver_features"), ("gold_forecasts",)
-_READERS = dict.fromkeys(("producer", "network", "consumer", "questdb", "kafka", "redis"), _FEED) | {
+_READERS = dict.fromkeys(("producer", "simulator", "consumer", "questdb", "kafka", "redis"), _FEED) | {
     "api": _FORECASTS,
     "predictor": _FORECASTS,
 }
@@ -54,7 +54,7 @@ def costly(fault: Inflicted, stale: Iterable[Stale], unseen: Iterable[datetime])
     if fault.kind in _LOSES_ROWS:
         return True
     read = {table for target in fault.targets for table in _READERS.get(target, ())}
-    feeds = {"producer", "network", "kafka"} & set(fault.targets)
+    feeds = {"producer", "simulator", "kafka"} & set(fault.targets)
     old = any(one.table in read and fault.at <= one.at <= fault.back for one in stale)
     return old or bool(feeds and any(fault.at <= ts <= fault.back for ts in unseen))
 
@@ -65,9 +65,10 @@ def answers(fault: Inflicted, told: Told) -> bool:
         return False
     if fault.kind in _LOSES_ROWS:
         return told.source == "dead letter" or (told.about == "consumer" and told.source in ("log", "restart"))
-    concerned = {*fault.targets, *(name for target in fault.targets for name in _ALSO.get(target, ()))}
+    # The exchange is not ours: what happened to it is told by the producer.
+    concerned = {*fault.targets, *(name for target in fault.targets for name in _ALSO.get(target, ()))} - {"simulator"}
     if told.source == "gap":
-        return bool(concerned & {"producer", "network", "kafka"})
+        return bool(concerned & {"producer", "kafka"})
     return told.about in concerned
 
 

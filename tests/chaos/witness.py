@@ -50,7 +50,8 @@ class Witness:
     def _fresh(self, table: str) -> bool:
         questdb = QuestDB(self.settings, timeout_s=5.0)
         try:
-            newest = questdb.rows(f"SELECT max(ts) FROM {table}")[0][0]
+            # No row at all while the table is being dropped.
+            newest = max((ts for (ts,) in questdb.rows(f"SELECT max(ts) FROM {table}") if ts), default=None)
         except LakeError:
             return False
         finally:
@@ -64,17 +65,17 @@ def watching(witness: Witness) -> Iterator[None]:
     stop = threading.Event()
 
     def watch() -> None:
-        with ThreadPoolExecutor(len(witness.names)) as pool:
+        with ThreadPoolExecutor(len(witness.names)) as probes:
             while not stop.wait(EVERY_S):
-                witness.look(pool)
+                witness.look(probes)
 
-    thread = threading.Thread(target=watch, name="witness")
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    with ThreadPoolExecutor(1, "witness") as pool:
+        job = pool.submit(watch)
+        try:
+            yield
+        finally:
+            stop.set()
+        job.result()
 
 
 def log_lines(name: str, text: str) -> list[Told]:

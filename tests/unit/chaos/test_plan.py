@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from tests.chaos.plan import FIRST_S, KINDS, LASTING_S, SERVING, TARGETS, cuts, plan, serving
+from tests.chaos.plan import FIRST_S, KINDS, LASTING_S, SERVING, TARGETS, plan, serving
 
 
 def test_the_same_seed_plans_the_same_storm_and_another_one_does_not() -> None:
@@ -34,11 +34,3 @@ def test_the_scale_shortens_what_lasts() -> None:
 def test_serving_processes_run_only_if_one_is_to_be_hurt() -> None:
     assert serving(plan(1, ["drop", "power"], 6, 60.0)) == ()
     assert serving(plan(1, ["kill"], 9, 60.0)) == SERVING
-
-
-def test_a_cut_is_an_outage_of_the_simulator() -> None:
-    (fault,) = plan(4, ["cut"], 1, 60.0)
-    assert cuts([fault]) == [
-        {"kind": "outage", "from": round(fault.at_s, 3), "until": round(fault.at_s + fault.for_s, 3)}
-    ]
-    assert cuts(plan(4, ["kill", "pause"], 4, 60.0)) == []

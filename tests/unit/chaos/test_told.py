@@ -1,11 +1,14 @@
 """The second verdict, `tests.chaos.told` and `tests.chaos.witness`: what cost something must be told in time."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from tests.chaos.told import Inflicted, Stale, Told, untold
-from tests.chaos.witness import log_lines
+from tests.chaos.witness import Witness, log_lines
+from tests.support.servers import scratch_settings
 
 AT = datetime(2026, 3, 1, 15, tzinfo=UTC)
 
@@ -31,7 +34,7 @@ def test_what_cost_nothing_need_not_be_told() -> None:
 
 
 def test_quotes_out_of_sight_are_a_cost_of_the_feed_alone() -> None:
-    cut, paused = fault("cut", "network"), fault("pause", "consumer")
+    cut, paused = fault("cut", "simulator"), fault("pause", "consumer")
     assert untold([cut, paused], [], [], [after(3)]) == [cut]
 
 
@@ -39,8 +42,8 @@ def test_quotes_out_of_sight_are_a_cost_of_the_feed_alone() -> None:
     ("kind", "target", "said"),
     [
         ("pause", "consumer", told(4, "consumer")),
-        ("cut", "network", told(20, "BTC/USD", "gap")),
-        ("cut", "network", told(20, "producer", "log")),
+        ("cut", "simulator", told(20, "BTC/USD", "gap")),
+        ("cut", "simulator", told(20, "producer", "log")),
         ("kill", "producer", told(1, "producer", "restart")),
         ("drop", "bronze_quotes", told(30, "consumer", "log")),
         ("power", "questdb", told(30, "consumer", "restart")),
@@ -59,6 +62,7 @@ def test_what_tells_of_a_fault(kind: str, target: str, said: Told) -> None:
     [
         ("pause", "consumer", told(4, "redis")),
         ("pause", "questdb", told(4, "BTC/USD", "gap")),
+        ("cut", "simulator", told(1, "simulator")),
         # That QuestDB was away does not tell that rows are gone.
         ("power", "questdb", told(1, "questdb", "restart")),
         ("power", "questdb", told(1, "questdb")),
@@ -82,3 +86,11 @@ def test_errors_in_a_log_tell_and_so_do_rows_read_again() -> None:
         (after(3), "consumer"),
         (after(4.5), "consumer"),
     ]
+
+
+def test_where_nothing_runs_every_process_is_told_and_every_table_is_old(tmp_path: Path) -> None:
+    witness = Witness(scratch_settings(tmp_path), ("questdb", "predictor"))
+    with ThreadPoolExecutor(2) as pool:
+        witness.look(pool)
+    assert {(one.about, one.source) for one in witness.told} == {("questdb", "status"), ("predictor", "status")}
+    assert {one.table for one in witness.stale} == {"bronze_quotes", "silver_features", "gold_forecasts"}

@@ -19,7 +19,7 @@ class OnePosition:
 
     def write(self, _table: Table, frame: pl.DataFrame) -> None:
         for row in frame.iter_rows(named=True):
-            self.held[row["topic"], row["partition_id"]] = tuple(  # type: ignore[assignment]
+            self.held[row["topic"], row["partition_id"]] = tuple(
                 row[name] for name in ("topic", "partition_id", "epoch", "next_seq")
             )
 
