@@ -21,6 +21,7 @@ from tests.chaos import truth
 from tests.chaos.plan import KINDS, Planned, plan, serving
 from tests.chaos.storm import FEED, Storm, write_faults
 from tests.chaos.told import shown, untold
+from tests.chaos.views import any_halted
 from tests.chaos.witness import Witness, said, watching
 from tests.support.servers import SERVERS, running, scratch_settings
 
@@ -130,18 +131,20 @@ def _first_trades(settings: Settings) -> dict[str, tuple[int, datetime]]:
 
 
 def _wait_whole(storm: Storm, firsts: Mapping[str, tuple[int, datetime]], end: datetime, patience_s: float) -> float:
-    """Seconds until bronze has every trade up to ``end`` and the feed has come there, or until patience is gone."""
+    """Seconds until every trade up to ``end`` is there, the feed, too, and nothing is halted; or ``patience_s``."""
     began = time.monotonic()
     while time.monotonic() - began < patience_s:
         storm.tend()
         try:
             missing, behind = truth.missing_ids(storm.settings, firsts, end), truth.feed_behind(storm.settings, end)
+            halted = any_halted(storm.settings)
         except LakeError as error:
             log.info("waiting: %s", error)
-            missing, behind = -1, True
-        if missing == 0 and not behind:
+            missing, behind, halted = -1, True, True
+        if missing == 0 and not (behind or halted):
             break
-        log.info("waiting: %d trades missing%s", missing, ", quotes too" if behind else "")
+        more = (", quotes too" if behind else "") + (", views or tables halted" if halted else "")
+        log.info("waiting: %d trades missing%s", missing, more)
         time.sleep(2)
     return time.monotonic() - began
 

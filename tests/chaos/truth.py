@@ -21,6 +21,7 @@ from lakehouse.stores import bronze, kafka
 from lakehouse.stores.kafka_reading import whole
 from lakehouse.stores.questdb import QuestDB
 from tests.chaos.told import Inflicted
+from tests.chaos.views import wrong_candles
 
 QUOTE_FIELDS = ["symbol", "seq", "ts", "bid", "bid_qty", "ask", "ask_qty", "last", "volume", "vwap"]
 GAP_FIELDS = ["symbol", "seq", "ts", "stream", "reason"]
@@ -46,12 +47,14 @@ class Verdict:
     silver_lost: int = 0
     silver_doubled: int = 0
     silver_wrong: int = 0
+    candles_wrong: int = 0
     notes: list[str] = field(default_factory=list)
 
     def sums(self) -> dict[str, int]:
         """Lost, doubled and wrong over all tables, and absences that no gap marks."""
         tables, kinds = ("trades", "quotes", "silver"), ("lost", "doubled", "wrong")
         counts = {kind: sum(getattr(self, f"{table}_{kind}") for table in tables) for kind in kinds}
+        counts["wrong"] += self.candles_wrong
         return counts | {"unmarked": self.gaps_missing}
 
 
@@ -138,6 +141,9 @@ def judge(settings: Settings, faults: Sequence[Inflicted], log: pl.DataFrame, en
         _out_of_sight(verdict, market, symbol, mine, end)
         _gaps(verdict, symbol, mine, killed)
     _silver(verdict, settings, questdb, held)
+    candles = wrong_candles(questdb)
+    verdict.candles_wrong = len(candles)
+    verdict.notes += candles[:3]
     questdb.close()
     return verdict
 
