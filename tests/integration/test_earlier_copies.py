@@ -110,7 +110,7 @@ def test_an_earlier_questdb_under_a_running_consumer_stops_it(
         servers.start("questdb")
         assert not errors
         send(settings, market("BTC/USD", 100, first=700))
-        eventually(lambda: errors)
+        eventually(lambda: errors, 60.0)
     assert "its folder is an earlier copy" in str(errors[0])
     with consuming(settings) as errors:
         _caught_up(settings, 800)
@@ -139,7 +139,7 @@ def test_an_earlier_kafka_is_an_error_with_a_remedy(
     servers.start("kafka")
     send(settings, market("BTC/USD", 100, first=700))
     with consuming(settings) as errors:
-        eventually(lambda: errors)
+        eventually(lambda: errors, 60.0)
     assert "committed up to 700, but Kafka ends at 400" in str(errors[0])
     assert accept_loss(settings)["given_up"]
     with consuming(settings) as errors:
@@ -152,5 +152,5 @@ def test_an_earlier_kafka_is_an_error_with_a_remedy(
 def _caught_up(settings: Settings, offset: int) -> None:
     """Until QuestDB's own position says so: the commit was there before."""
     questdb = QuestDB(settings)
-    eventually(lambda: questdb.rows("SELECT 1 FROM meta_positions WHERE next_seq = %s", (offset,)))
+    eventually(lambda: questdb.rows("SELECT 1 FROM meta_positions WHERE next_seq = %s", (offset,)), 60.0)
     questdb.close()

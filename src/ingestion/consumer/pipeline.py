@@ -228,8 +228,6 @@ class Pipeline:
                 return step()
             except RetryableError:
                 metrics.RETRIES.labels(server).inc()
-                if server == "questdb":
-                    self._record.doubt()
                 raise
 
         return process.retrying(counted, self._halt, server)

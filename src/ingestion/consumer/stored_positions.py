@@ -1,6 +1,7 @@
 """Keeps the consumer's positions in QuestDB, where they are lost and restored together with the data."""
 
-from collections.abc import Mapping, Set
+import time
+from collections.abc import Callable, Mapping, Set
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -10,6 +11,8 @@ from lakehouse.errors import FatalError
 from lakehouse.schema import META_POSITIONS
 from lakehouse.stores.questdb import QuestDB
 
+# QuestDB cannot be stopped, put back and started in less.
+MIN_RESTART_S = 0.5
 _EPOCH_0 = datetime(1970, 1, 1, tzinfo=UTC)
 _TYPES: dict[str, pl.DataType] = {"ts": pl.Datetime("us", "UTC"), "partition_id": pl.Int32()}
 
@@ -47,17 +50,18 @@ def stored(questdb: QuestDB, epochs: Mapping[str, int]) -> dict[tuple[str, int],
 class PositionRecord:
     """The positions that this process has recorded; notices when QuestDB holds older ones; not thread-safe.
 
-    A QuestDB whose folder was put back was stopped for it, so our connection to it broke: only then it is asked.
+    The client connects again without a word, so after each silence in which QuestDB could have been started again,
+    it is asked what it holds.
+
+    Args:
+        clock: seconds, rising.
     """
 
-    def __init__(self, questdb: QuestDB) -> None:
+    def __init__(self, questdb: QuestDB, clock: Callable[[], float] = time.monotonic) -> None:
         self._questdb = questdb
+        self._clock = clock
         self._newest: dict[tuple[str, int], Position] = {}
-        self._doubtful = False
-
-    def doubt(self) -> None:
-        """Has the next `store` look first: QuestDB was away."""
-        self._doubtful = True
+        self._stored_at = clock()
 
     def forget(self, partitions: Set[int]) -> None:
         """Leaves these partitions to another member, who may start them again from an earlier position."""
@@ -69,10 +73,10 @@ class PositionRecord:
         Raises:
             RetryableError: the server is away. FatalError: it no longer has what was recorded before.
         """
-        if self._doubtful:
+        if self._newest and self._clock() - self._stored_at > MIN_RESTART_S:
             self._check()
-            self._doubtful = False
         store(self._questdb, positions)
+        self._stored_at = self._clock()
         self._newest |= positions
 
     def _check(self) -> None:

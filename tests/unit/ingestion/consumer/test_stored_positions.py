@@ -1,4 +1,4 @@
-"""A QuestDB that is put back to an earlier copy under a running consumer is noticed after the broken connection."""
+"""A QuestDB that is put back to an earlier copy under a running consumer is noticed before it records more."""
 
 import polars as pl
 import pytest
@@ -35,10 +35,10 @@ def test_an_earlier_copy_stops_the_consumer_before_it_records_a_new_position(
     copy: dict[tuple[str, int], tuple[str, int, int, int]],
 ) -> None:
     questdb = OnePosition()
-    record = PositionRecord(questdb)  # type: ignore[arg-type]
+    clock = iter(range(100))
+    record = PositionRecord(questdb, lambda: next(clock))  # type: ignore[arg-type]
     record.store({KEY: Position(1, 700)})
     questdb.held = dict(copy)
-    record.doubt()
     for _ in range(2):
         with pytest.raises(FatalError, match="told 700: its folder is an earlier copy"):
             record.store({KEY: Position(1, 800)})
@@ -47,19 +47,27 @@ def test_an_earlier_copy_stops_the_consumer_before_it_records_a_new_position(
 
 def test_a_restart_that_lost_nothing_stops_nobody() -> None:
     questdb = OnePosition()
-    record = PositionRecord(questdb)  # type: ignore[arg-type]
-    record.doubt()
+    clock = iter(range(100))
+    record = PositionRecord(questdb, lambda: next(clock))  # type: ignore[arg-type]
     record.store({KEY: Position(1, 700)})
-    record.doubt()
     record.store({KEY: Position(1, 800)})
     assert questdb.held[KEY] == (*KEY, 1, 800)
 
 
 def test_a_partition_that_another_member_took_over_is_no_longer_ours_to_judge() -> None:
     questdb = OnePosition()
-    record = PositionRecord(questdb)  # type: ignore[arg-type]
+    clock = iter(range(100))
+    record = PositionRecord(questdb, lambda: next(clock))  # type: ignore[arg-type]
     record.store({KEY: Position(1, 700), ("market.events", 3): Position(1, 5)})
     questdb.held[KEY] = (*KEY, 1, 10)
     record.forget({2})
-    record.doubt()
     record.store({("market.events", 3): Position(1, 6)})
+
+
+def test_quick_batches_do_not_ask() -> None:
+    questdb = OnePosition()
+    record = PositionRecord(questdb, lambda: 0.0)  # type: ignore[arg-type]
+    record.store({KEY: Position(1, 700)})
+    questdb.held.clear()
+    record.store({KEY: Position(1, 800)})
+    assert questdb.held[KEY] == (*KEY, 1, 800)
