@@ -89,8 +89,36 @@ def test_what_kafka_has_trimmed_meanwhile_is_an_error_with_a_remedy(settings: Se
     assert table(settings, "bronze_quotes").filter(pl.col("seq") >= 350).height > 100
 
 
+def test_an_earlier_questdb_under_a_running_consumer_stops_it(
+    fresh_lake: Settings, servers: LocalServers, tmp_path: Path
+) -> None:
+    settings = migrated(fresh_lake.model_copy(update={"batch_events": 100}))
+    folder, copy = layout(settings).state / "questdb", tmp_path / "copy"
+    send(settings, market("BTC/USD", 300))
+    with consuming(settings) as errors:
+        wait_done(settings)
+        servers.kill("questdb")
+        shutil.copytree(folder, copy)
+        servers.start("questdb")
+        send(settings, market("BTC/USD", 400, first=300))
+        wait_done(settings)
+        _caught_up(settings, 700)
+        servers.kill("questdb")
+        shutil.rmtree(folder)
+        shutil.move(copy, folder)
+        servers.start("questdb")
+        assert not errors
+        send(settings, market("BTC/USD", 100, first=700))
+        eventually(lambda: errors, 60.0)
+    assert "its folder is an earlier copy" in str(errors[0])
+    with consuming(settings) as errors:
+        _caught_up(settings, 800)
+    assert not errors
+    _assert_whole(settings)
+
+
 def _caught_up(settings: Settings, offset: int) -> None:
     """Until QuestDB's own position says so: the commit was there before."""
     questdb = QuestDB(settings)
-    eventually(lambda: questdb.rows("SELECT 1 FROM meta_positions WHERE next_seq = %s", (offset,)))
+    eventually(lambda: questdb.rows("SELECT 1 FROM meta_positions WHERE next_seq = %s", (offset,)), 60.0)
     questdb.close()
