@@ -32,7 +32,7 @@ def test_rows_of_the_same_time_stay_in_one_stretch() -> None:
 
 
 def test_rows_without_a_stretch_to_judge_are_refused() -> None:
-    with pytest.raises(LakeError, match=r"no stretch to judge: 120 rows over 0\.2 h"):
+    with pytest.raises(LakeError, match=r"no stretch to evaluate: 120 rows over 0\.2 h"):
         split(np.arange(120) * 5 * MICROS, Schedule())
 
 
