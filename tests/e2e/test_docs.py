@@ -13,8 +13,10 @@ BLOCK = re.compile(r"^ *```sh\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 
 
 def commands(page: Path) -> list[str]:
-    """The shell blocks that are meant to be typed as they stand on a running core; ``bash`` fences those that set it up,
-    need the object store, or end by what they find, which other tests run."""
+    """The shell blocks that are meant to be typed as they stand on a running core.
+
+    ``bash`` fences those that set it up, need the object store, or end by what they find, which other tests run.
+    """
     return [match[1] for match in BLOCK.finditer(page.read_text())]
 
 
