@@ -104,7 +104,7 @@ def test_a_price_changed_in_the_live_table_fails_it(questdb: QuestDB, objects: O
     one = questdb.frame("SELECT * FROM bronze_trades WHERE symbol = 'BTC/USD' AND trade_id = 750")
     questdb.write(BRONZE_TRADES, one.with_columns(pl.col("price") + 1e-9))
     questdb.wait_applied([BRONZE_TRADES.name])
-    with pytest.raises(FatalError, match="rows of bronze_trades are not the 500 of the backup"):
+    with pytest.raises(FatalError, match="rows of bronze_trades differ from the 500 of the backup"):
         drill.run_drill(stored_lake, DAY)
     assert _scratch(questdb) == []
     assert questdb.rows("SELECT count() FROM gold_quality") == [(0,)]

@@ -60,5 +60,5 @@ def test_a_process_that_keeps_ending_is_given_up_with_its_log(
     settings: Settings, supervisor: Supervisor, tmp_path: Path
 ) -> None:
     broken = _python("broken", "import time; time.sleep(0.3); raise SystemExit('no such table: x')", tmp_path / "never")
-    with pytest.raises(FatalError, match=r"(?s)broken keeps ending.*no such table: x"):
+    with pytest.raises(FatalError, match=r"(?s)broken exits repeatedly.*no such table: x"):
         _launch(settings, supervisor, broken)

@@ -149,7 +149,7 @@ def test_without_kafka_only_scratch_tables_are_filled(backed_up: QuestDB, stored
 
 
 def test_what_cannot_be_restored_says_so(backed_up: QuestDB, objects: Objects, stored_lake: Settings) -> None:
-    with pytest.raises(FatalError, match="no whole backup of 1999-01-01"):
+    with pytest.raises(FatalError, match="no complete backup of 1999-01-01"):
         restore.restore_lake(stored_lake, date(1999, 1, 1))
     with pytest.raises(FatalError, match="lower-case"):
         restore.restore_lake(stored_lake, DAYS[0], "x; DROP TABLE")
