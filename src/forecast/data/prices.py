@@ -38,7 +38,7 @@ def read_path(questdb: QuestDB, symbol: str, rows: Times, end: datetime) -> Pric
     """The symbol's prices from before the first row until ``end``, as `assemble` makes them for these rows.
 
     Args:
-        rows: times of feature rows or forecasts, microseconds since 1970, ascending, at least one.
+        rows: times of feature rows or forecasts, microseconds since 1970, in any order, at least one.
 
     Raises:
         RetryableError: QuestDB is away.
@@ -49,7 +49,7 @@ def read_path(questdb: QuestDB, symbol: str, rows: Times, end: datetime) -> Pric
 
 def first_read(rows: Times) -> datetime:
     """From when on the prices for these rows are read, UTC."""
-    return datetime.fromtimestamp(int(rows[0]) / MICROS, UTC) - LOOK_BACK
+    return datetime.fromtimestamp(int(rows.min()) / MICROS, UTC) - LOOK_BACK
 
 
 def assemble(pieces: Iterable[pl.DataFrame], start: datetime, rows: Times) -> PricePath:
@@ -60,7 +60,7 @@ def assemble(pieces: Iterable[pl.DataFrame], start: datetime, rows: Times) -> Pr
 
     Args:
         pieces: events (`EVENT_SCHEMA`), all of a piece later than the piece before, in any order within.
-        rows: microseconds since 1970, ascending.
+        rows: microseconds since 1970, in any order.
     """
     wanted = np.unique(np.concatenate([rows - 1, *(rows + h * MICROS for h in HORIZONS_S)]))
     found = price_path(pl.DataFrame(schema=EVENT_SCHEMA))

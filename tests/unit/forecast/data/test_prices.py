@@ -72,6 +72,15 @@ def test_cut_and_thinned_prices_give_the_truths_of_all_events(
     np.testing.assert_array_equal(found.before(found.bid, rows), whole.before(whole.bid, rows))
 
 
+def test_rows_may_come_in_any_order() -> None:
+    """Rebuilt rows are read behind the live ones, whatever their times."""
+    rows = _times([500, 0, 250])
+    assert prices.first_read(rows) == prices.first_read(np.sort(rows))
+    events = _frame(_event(second, seq, "quote", 100.0 + seq % 7) for seq, second in enumerate(range(-400, 900, 10)))
+    path = prices.assemble([events], prices.first_read(rows), rows)
+    _assert_same(truth(path, rows, STEP_S), truth(price_path(events), rows, STEP_S))
+
+
 def test_a_gap_at_the_time_of_the_last_quote_voids_it_as_the_log_says() -> None:
     """A gap has the time of the last quote before it: sorted by time alone, that quote may come last and live on."""
     events = [
