@@ -4,8 +4,7 @@ The disk is full for QuestDB alone: no file of it may grow any more (RLIMIT_FSIZ
 """
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +22,7 @@ from lakehouse.stores.halted import HaltedTable, halted
 from lakehouse.stores.questdb import QuestDB
 from lakehouse.views import views
 from stack.commands.lake_faults import lake_faults
+from tests.integration.lakes import eventually
 from tests.support.servers import LocalServers, running, scratch_settings
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -62,13 +62,6 @@ def _write(database: QuestDB, day: int, count: int = 20_000) -> None:
     database.write(BRONZE_TRADES, pl.DataFrame(columns))
 
 
-def _eventually(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.2)
-
-
 def _faults(database: QuestDB) -> str:
     return "\n".join(lake_faults(database, (), ("BTC/USD",), START))
 
@@ -80,7 +73,7 @@ def _resume_until_well(settings: Settings, database: QuestDB) -> None:
         resumer.look(database)
         return halted(database) == []
 
-    _eventually(well)
+    eventually(well)
 
 
 def _sums(database: QuestDB) -> tuple[int, int, int]:
@@ -110,12 +103,12 @@ def test_a_table_suspended_by_a_full_disk_is_told_and_goes_on_when_there_is_room
                 written.append(day)
             except LakeError:
                 continue
-        _eventually(lambda: any(one.name == "bronze_trades" for one in halted(database)))
+        eventually(lambda: any(one.name == "bronze_trades" for one in halted(database)))
         assert "ALTER TABLE bronze_trades RESUME WAL" in _faults(database)
     _resume_until_well(server.settings, database)
     for day in {1, 2, 3} - set(written):
         _write(database, day)
-    _eventually(lambda: _sums(database) == (80_000, 80_000, 80_000))
+    eventually(lambda: _sums(database) == (80_000, 80_000, 80_000))
     assert _faults(database) == ""
 
 

@@ -1,8 +1,7 @@
 """supervisord for real, over small programs: crashes are mended, settings take effect, nothing is left behind."""
 
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -16,6 +15,7 @@ from stack.layout import Layout, layout
 from stack.supervision.orphans import end_orphans, orphans
 from stack.supervision.process import Process
 from stack.supervision.supervisor import Supervisor
+from tests.integration.lakes import eventually
 from tests.support.servers import scratch_settings
 
 SLEEPER = (sys.executable, "-c", "import time; print('awake', flush=True); time.sleep(600)")
@@ -48,19 +48,12 @@ def supervisor(settings: Settings, paths: Layout) -> Iterator[Supervisor]:
         started.shut_down()
 
 
-def _eventually(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-
-
 def _kill(paths: Layout) -> None:
     """kill -9 of supervisord."""
-    _eventually((paths.run / "supervisord.pid").exists)
+    eventually((paths.run / "supervisord.pid").exists)
     dead = psutil.Process(int((paths.run / "supervisord.pid").read_text()))
     dead.kill()
-    _eventually(lambda: not dead.is_running() or dead.status() == psutil.STATUS_ZOMBIE)
+    eventually(lambda: not dead.is_running() or dead.status() == psutil.STATUS_ZOMBIE)
 
 
 def test_nothing_runs_before_it_is_told_to(supervisor: Supervisor) -> None:
@@ -69,11 +62,11 @@ def test_nothing_runs_before_it_is_told_to(supervisor: Supervisor) -> None:
 
 def test_a_killed_process_comes_back(supervisor: Supervisor, paths: Layout) -> None:
     supervisor.start("first")
-    _eventually(lambda: supervisor.states()["first"].state == "running")
+    eventually(lambda: supervisor.states()["first"].state == "running")
     killed = supervisor.states()["first"].pid
     psutil.Process(killed).kill()
-    _eventually(lambda: supervisor.states()["first"].pid not in (0, killed))
-    _eventually(lambda: (paths.logs / "first.log").read_text() == "awake\nawake\n")
+    eventually(lambda: supervisor.states()["first"].pid not in (0, killed))
+    eventually(lambda: (paths.logs / "first.log").read_text() == "awake\nawake\n")
 
 
 def test_starting_twice_is_harmless(supervisor: Supervisor) -> None:
@@ -132,7 +125,7 @@ def left(supervisor: Supervisor, settings: Settings, paths: Layout) -> Iterator[
     """Name and pid of two programs whose supervisor was killed."""
     for name in ("first", "last"):
         supervisor.start(name)
-    _eventually(lambda: all(state.state == "running" for state in supervisor.states().values()))
+    eventually(lambda: all(state.state == "running" for state in supervisor.states().values()))
     pids = {name: state.pid for name, state in supervisor.states().items()}
     assert orphans(settings, paths, TABLE) == []
     _kill(paths)
@@ -170,7 +163,7 @@ def test_a_supervisor_starts_anew_where_one_was_killed(left: dict[str, int], set
     again.boot()
     try:
         again.start("first")
-        _eventually(lambda: again.states()["first"].state == "running")
+        eventually(lambda: again.states()["first"].state == "running")
         assert again.states()["first"].pid != left["first"]
         assert orphans(settings, paths, TABLE) == []
     finally:
