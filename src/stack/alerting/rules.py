@@ -4,6 +4,12 @@ from stack.alerting.rule import AlertRule
 
 # What every lake runs and Prometheus scrapes.
 JOBS = ("producer", "consumer", "predictor", "score", "api", "questdb")
+# Limits that `tradelake status` judges by, too.
+MAX_FEATURE_AGE_S = 120
+MAX_TRADE_AGE_MIN = 15
+MAX_BACKUP_AGE_H = 26
+MAX_DRILL_AGE_H = 9 * 24
+MAX_HOLE_MIN = 10
 # Until the first backup the age counts from the lake's first forecast: a new lake is no alarm, an old one is.
 BACKUP_AGE_H = "(time() - (backup_last_verified_timestamp_seconds > 0 or lake_began_timestamp_seconds > 0)) / 3600"
 DRILL_AGE_H = "(time() - (drill_last_passed_timestamp_seconds > 0 or lake_began_timestamp_seconds > 0)) / 3600"
@@ -72,8 +78,8 @@ FEED = (
     ),
     AlertRule(
         "NoNewTrades",
-        "sum by (symbol) (increase(quotes_ingested_total[15m])) > 0 "
-        f"unless on (symbol) (sum by (symbol) (increase(trades_ingested_total{{{_LIVE}}}[15m])) > 0)",
+        f"sum by (symbol) (increase(quotes_ingested_total[{MAX_TRADE_AGE_MIN}m])) > 0 "
+        f"unless on (symbol) (sum by (symbol) (increase(trades_ingested_total{{{_LIVE}}}[{MAX_TRADE_AGE_MIN}m])) > 0)",
         "5m",
         "{{ $labels.symbol }}: quotes flow, but no new trade was stored for 15 minutes.",
         "no-new-trades",
@@ -92,7 +98,7 @@ FEED = (
     AlertRule(
         "LedgerHoles",
         "ledger_ids_missing > 0",
-        "10m",
+        f"{MAX_HOLE_MIN}m",
         "{{ $labels.symbol }}: {{ $value }} trade ids have been missing in bronze for 10 minutes, says the ledger.",
         "hole-open",
         ("ledger_ids_missing",),
@@ -138,7 +144,7 @@ PIPELINE = (
     ),
     AlertRule(
         "FeaturesStale",
-        'max by (symbol) (feature_freshness_seconds{job="consumer"}) > 120',
+        f'max by (symbol) (feature_freshness_seconds{{job="consumer"}}) > {MAX_FEATURE_AGE_S}',
         "2m",
         "{{ $labels.symbol }}: the newest feature row is {{ $value | humanizeDuration }} old.",
         "lag",
@@ -181,7 +187,7 @@ MODELS = (
 UPKEEP = (
     AlertRule(
         "BackupOld",
-        f"{BACKUP_AGE_H} > 26",
+        f"{BACKUP_AGE_H} > {MAX_BACKUP_AGE_H}",
         "10m",
         "The last verified backup, or the lake without one, is {{ $value | humanize }} hours old.",
         "backup",
@@ -190,7 +196,7 @@ UPKEEP = (
     ),
     AlertRule(
         "DrillOld",
-        f"{DRILL_AGE_H} > 9 * 24",
+        f"{DRILL_AGE_H} > {MAX_DRILL_AGE_H}",
         "10m",
         "The last restore drill that passed, or the lake without one, is {{ $value | humanize }} hours old.",
         "backup",

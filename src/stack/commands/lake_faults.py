@@ -6,15 +6,17 @@ from datetime import datetime
 from lakehouse.errors import LakeError
 from lakehouse.stores.halted import HaltedTable, halted
 from lakehouse.stores.questdb import QuestDB
+from stack.alerting.rules import (
+    MAX_BACKUP_AGE_H,
+    MAX_DRILL_AGE_H,
+    MAX_FEATURE_AGE_S,
+    MAX_HOLE_MIN,
+    MAX_TRADE_AGE_MIN,
+)
 
-HOLE_MIN = 10
 # Quotes newer than this count as flowing.
 FLOWING_S = 60.0
-MAX_TRADE_AGE_S = 900.0
-MAX_FEATURE_AGE_S = 120.0
 MAX_FORECAST_DELAY_S = 300.0
-MAX_BACKUP_AGE_H = 26.0
-MAX_DRILL_AGE_H = 9 * 24.0
 
 
 def lake_faults(database: QuestDB, tables: Container[str], symbols: Sequence[str], now: datetime) -> list[str]:
@@ -64,7 +66,7 @@ def flow_faults(symbol: str, trade_s: float | None, quote_s: float | None, featu
     if quote_s is None or quote_s > FLOWING_S:
         return []
     found = []
-    if trade_s is None or trade_s > MAX_TRADE_AGE_S:
+    if trade_s is None or trade_s > 60 * MAX_TRADE_AGE_MIN:
         age = "none is stored" if trade_s is None else f"the newest is {trade_s / 60:.0f} min old"
         found.append(f"{symbol}: quotes flow, but no new trades ({age}): see tradelake logs producer")
     if feature_s is not None and feature_s > MAX_FEATURE_AGE_S:
@@ -75,10 +77,10 @@ def flow_faults(symbol: str, trade_s: float | None, quote_s: float | None, featu
 def _holes(database: QuestDB) -> list[str]:
     rows = database.rows(
         "SELECT symbol, sum(holes_inside + holes_before) FROM bronze_completeness "
-        f"WHERE ts < dateadd('m', -{HOLE_MIN}, now()) GROUP BY symbol ORDER BY symbol"
+        f"WHERE ts < dateadd('m', -{MAX_HOLE_MIN}, now()) GROUP BY symbol ORDER BY symbol"
     )
     return [
-        f"{symbol}: {missing} trade ids are missing for more than {HOLE_MIN} min: tradelake repair fetches them"
+        f"{symbol}: {missing} trade ids are missing for more than {MAX_HOLE_MIN} min: tradelake repair fetches them"
         for symbol, missing in rows
         if missing is not None and missing > 0
     ]
